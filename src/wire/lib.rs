@@ -1,1 +1,49 @@
-//! Under construction.
+//! The DNS message, octet for octet: what a datagram says, and how an answer is laid out.
+//!
+//! ```text
+//! received octets ──► Parsed      header, QNAME checked, lower-cased and hashed suffix by suffix, OPT, TSIG   (by value)
+//!        │
+//!        ├──────────► Message     any message, record by record: owner, type, TTL, RDATA                       (borrows)
+//!        ▼
+//! reply octets    ◄── Response    header and question as they came, then records in section order             (borrows)
+//! ```
+//!
+//! Nothing here does I/O, reads a clock or allocates, and nothing panics whatever the octets are: every read is bounded, and a
+//! compression pointer may only point before the place where its name began, so no chain of them can loop.
+//!
+//! [`Parsed`] holds the one name that is looked up. Its suffix hashes are computed from the root down in one pass, so the hash of
+//! `example.org.` is known when `www.example.org.` is asked, and a look-up by closest encloser hashes nothing again.
+
+mod edns;
+mod hash;
+mod header;
+mod message;
+mod mnemonic;
+mod name;
+mod query;
+mod response;
+
+pub use edns::{Edns, EdnsOption, EdnsOptions};
+pub use hash::{mix, name_hash, seed};
+pub use header::{Flags, HEADER_LEN, Header, Opcode, Rcode};
+pub use message::{Message, Record, Records, Section};
+pub use mnemonic::{Class, Type};
+pub use name::{Labels, MAX_LABELS, MAX_NAME, Name, NameBuf, NameError, Qname, skip_name};
+pub use query::{Parsed, Refusal};
+pub use response::{Full, Response, ResponseState};
+
+/// Reads a big-endian 16-bit integer at `at`, if it is there.
+#[inline]
+pub fn read_u16(octets: &[u8], at: usize) -> Option<u16> {
+    octets
+        .get(at..at + 2)
+        .map(|b| u16::from_be_bytes([b[0], b[1]]))
+}
+
+/// Reads a big-endian 32-bit integer at `at`, if it is there.
+#[inline]
+pub fn read_u32(octets: &[u8], at: usize) -> Option<u32> {
+    octets
+        .get(at..at + 4)
+        .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+}

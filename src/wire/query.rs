@@ -1,0 +1,149 @@
+//! What parsing a query learns, by value; the octets stay where they were received.
+
+use crate::edns::{Edns, EdnsOptions};
+use crate::header::{Flags, HEADER_LEN, Header, Opcode};
+use crate::mnemonic::{Class, Type};
+use crate::name::{Qname, skip_name};
+use crate::{read_u16, read_u32};
+
+/// Why a datagram gets no look-up (RFC 1035, 4.1.1; RFC 9619 for QDCOUNT; RFC 6891, 6.1.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No whole header, or a response: answering could start a loop between two servers.
+    Silence,
+    /// FORMERR: the octets are no query of one question.
+    FormErr,
+    /// NOTIMP: the opcode is neither QUERY nor NOTIFY.
+    NotImp,
+    /// BADVERS: an EDNS version other than 0; the question and the OPT record have been read.
+    BadVers,
+}
+
+/// A query by value: header, question, OPT, TSIG. Made once and filled again and again.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The query's ID.
+    pub id: u16,
+    /// The query's flags.
+    pub flags: Flags,
+    /// QNAME, lower-cased and hashed.
+    pub qname: Qname,
+    /// QTYPE.
+    pub qtype: Type,
+    /// QCLASS.
+    pub qclass: Class,
+    /// The place behind the question; 0 when no question was read.
+    pub question_end: u16,
+    /// The OPT record, if there is one.
+    pub edns: Option<Edns>,
+    /// Where the TSIG record begins, if there is one; it is the last record (RFC 8945, 5.1).
+    pub tsig: Option<u16>,
+}
+
+impl Default for Parsed {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            flags: Flags(0),
+            qname: Qname::root(),
+            qtype: Type(0),
+            qclass: Class(0),
+            question_end: 0,
+            edns: None,
+            tsig: None,
+        }
+    }
+}
+
+impl Parsed {
+    /// Reads `message`. On a refusal other than silence, ID and flags are set, so that they can be echoed.
+    #[inline]
+    pub fn read(&mut self, message: &[u8]) -> Result<(), Refusal> {
+        let header = Header::read(message).ok_or(Refusal::Silence)?;
+        if header.flags.has(Flags::QR) {
+            return Err(Refusal::Silence);
+        }
+        self.id = header.id;
+        self.flags = header.flags;
+        self.question_end = 0;
+        self.edns = None;
+        self.tsig = None;
+        if !matches!(header.flags.opcode(), Opcode::QUERY | Opcode::NOTIFY) {
+            return Err(Refusal::NotImp);
+        }
+        let [qd, an, ns, ar] = header.counts;
+        if qd != 1 || an > 1 || ns > 1 || ar > 2 || message.len() > u16::MAX as usize {
+            return Err(Refusal::FormErr);
+        }
+        let end = self
+            .qname
+            .set_from_message(message, HEADER_LEN)
+            .map_err(|_| Refusal::FormErr)?;
+        let qtype = read_u16(message, end).ok_or(Refusal::FormErr)?;
+        let qclass = read_u16(message, end + 2).ok_or(Refusal::FormErr)?;
+        self.qtype = Type(qtype);
+        self.qclass = Class(qclass);
+        self.question_end = (end + 4) as u16;
+        if an | ns | ar == 0 {
+            return Ok(());
+        }
+        self.read_records(message, an + ns, ar)
+    }
+
+    /// Reads past the records before the additional section, then OPT and TSIG in it.
+    fn read_records(
+        &mut self,
+        message: &[u8],
+        before: u16,
+        additional: u16,
+    ) -> Result<(), Refusal> {
+        let mut at = self.question_end as usize;
+        for left in (0..before + additional).rev() {
+            let start = at;
+            let fixed = skip_name(message, at).map_err(|_| Refusal::FormErr)?;
+            let rtype = Type(read_u16(message, fixed).ok_or(Refusal::FormErr)?);
+            let len = read_u16(message, fixed + 8).ok_or(Refusal::FormErr)? as usize;
+            at = fixed + 10 + len;
+            let rdata = message.get(fixed + 10..at).ok_or(Refusal::FormErr)?;
+            match rtype {
+                Type::OPT => {
+                    let alone =
+                        left < additional && self.edns.is_none() && message.get(start) == Some(&0);
+                    if !alone || !EdnsOptions::new(rdata).well_formed() {
+                        return Err(Refusal::FormErr);
+                    }
+                    let class = read_u16(message, fixed + 2).ok_or(Refusal::FormErr)?;
+                    let ttl = read_u32(message, fixed + 4).ok_or(Refusal::FormErr)?;
+                    self.edns = Some(Edns {
+                        udp_size: class,
+                        extended_rcode: (ttl >> 24) as u8,
+                        version: (ttl >> 16) as u8,
+                        flags: ttl as u16,
+                        options_start: (fixed + 10) as u16,
+                        options_end: at as u16,
+                    });
+                }
+                Type::TSIG if left == 0 && additional > 0 => self.tsig = Some(start as u16),
+                Type::TSIG => return Err(Refusal::FormErr),
+                _ => {}
+            }
+        }
+        match self.edns {
+            Some(edns) if edns.version != 0 => Err(Refusal::BadVers),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether DNSSEC records are wanted (RFC 3225).
+    #[inline]
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok())
+    }
+
+    /// The largest UDP response that the asker takes, in octets: 512 without OPT, and never less (RFC 6891, 6.2.3).
+    #[inline]
+    pub fn udp_limit(&self) -> usize {
+        self.edns
+            .map_or(512, |edns| edns.udp_size.max(512) as usize)
+    }
+}

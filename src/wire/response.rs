@@ -1,0 +1,542 @@
+//! A response under construction, on octets that somebody else owns.
+//!
+//! Records are pushed in section order. A record whose owner is QNAME begins with the pointer `C0 0C`, since the question of a
+//! response stands where the question of the query stood: octets made ready at load are pushed as they are. Names of other records
+//! are compressed against QNAME and a small table of names written before; the table is bounded, so encoding is linear (A2, W3).
+//!
+//! The response may grow up to its buffer; what its asker can take is settled once, by [`Response::fit`].
+
+use crate::header::{Flags, HEADER_LEN, Header, Rcode};
+use crate::message::{Message, Record, Records, Section};
+use crate::mnemonic::{Class, Type};
+use crate::name::{Name, NameBuf};
+use crate::query::Parsed;
+
+/// The buffer has no room for what was pushed; the response is as before and is marked truncated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+/// How many names written before can be pointed to.
+const REMEMBERED: usize = 16;
+
+/// What is known of a response beside its octets.
+#[derive(Clone, Debug)]
+pub struct ResponseState {
+    id: u16,
+    flags: Flags,
+    rcode: Rcode,
+    counts: [u16; 4],
+    len: usize,
+    question_end: u16,
+    remembered: [u16; REMEMBERED],
+    remembered_len: u8,
+}
+
+impl Default for ResponseState {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            flags: Flags(0),
+            rcode: Rcode::NOERROR,
+            counts: [0; 4],
+            len: 0,
+            question_end: 0,
+            remembered: [0; REMEMBERED],
+            remembered_len: 0,
+        }
+    }
+}
+
+impl ResponseState {
+    /// The response's length in octets so far; 0 when there is none.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing has been written.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A response being written.
+#[derive(Debug)]
+pub struct Response<'a> {
+    octets: &'a mut [u8],
+    state: &'a mut ResponseState,
+}
+
+impl<'a> Response<'a> {
+    /// Continues the response described by `state` on `octets`.
+    #[inline]
+    pub fn new(octets: &'a mut [u8], state: &'a mut ResponseState) -> Self {
+        Self { octets, state }
+    }
+
+    /// The same response, borrowed for less long.
+    #[inline]
+    pub fn reborrow(&mut self) -> Response<'_> {
+        Response {
+            octets: self.octets,
+            state: self.state,
+        }
+    }
+
+    /// Begins the response to `query`, whose octets are `message`: its ID, opcode, RD and CD (RFC 4035, 3.2.2), its question as it
+    /// came, NOERROR, no records.
+    #[inline]
+    pub fn begin(&mut self, query: &Parsed, message: &[u8]) {
+        let kept = query.flags.0 & (0x7800 | Flags::RD | Flags::CD);
+        self.state.id = query.id;
+        self.state.flags = Flags(kept | Flags::QR);
+        self.state.rcode = Rcode::NOERROR;
+        self.state.remembered_len = 0;
+        let end = query.question_end as usize;
+        match (
+            self.octets.get_mut(HEADER_LEN..end),
+            message.get(HEADER_LEN..end),
+        ) {
+            (Some(to), Some(from)) if end > HEADER_LEN => {
+                to.copy_from_slice(from);
+                self.state.counts = [1, 0, 0, 0];
+                self.state.question_end = query.question_end;
+                self.state.len = end;
+            }
+            _ => {
+                self.state.counts = [0; 4];
+                self.state.question_end = HEADER_LEN as u16;
+                self.state.len = HEADER_LEN;
+            }
+        }
+    }
+
+    /// Drops all records; the question, the flags and the RCODE stay.
+    pub fn clear_records(&mut self) {
+        let [qd, ..] = self.state.counts;
+        self.state.counts = [qd, 0, 0, 0];
+        self.state.len = self.state.question_end as usize;
+        self.state.remembered_len = 0;
+    }
+
+    /// The flags so far.
+    #[inline]
+    pub fn flags(&self) -> Flags {
+        self.state.flags
+    }
+
+    /// Sets or clears flag bits.
+    #[inline]
+    pub fn set_flag(&mut self, bits: u16, on: bool) {
+        self.state.flags = self.state.flags.with(bits, on);
+    }
+
+    /// The RCODE, all twelve bits.
+    #[inline]
+    pub fn rcode(&self) -> Rcode {
+        self.state.rcode
+    }
+
+    /// Sets the RCODE.
+    #[inline]
+    pub fn set_rcode(&mut self, rcode: Rcode) {
+        self.state.rcode = rcode;
+    }
+
+    /// The number of records in `section`.
+    #[inline]
+    pub fn count(&self, section: Section) -> u16 {
+        self.state.counts[1 + section as usize]
+    }
+
+    /// The length so far, in octets.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.state.len
+    }
+
+    /// Whether nothing has been written.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.state.len == 0
+    }
+
+    /// The octets so far; the header is current after [`Response::seal`] only.
+    #[inline]
+    pub fn octets(&self) -> &[u8] {
+        self.octets.get(..self.state.len).unwrap_or_default()
+    }
+
+    /// The place behind the question.
+    #[inline]
+    pub fn question_end(&self) -> usize {
+        self.state.question_end as usize
+    }
+
+    /// The records so far, in order.
+    pub fn records(&self) -> Records<'_> {
+        let [_, an, ns, ar] = self.state.counts;
+        Records::new(self.octets(), self.question_end(), [an, ns, ar])
+    }
+
+    /// Appends `count` records that are in wire form; gives the place where they stand, for [`Response::point`].
+    #[inline]
+    pub fn push_octets(
+        &mut self,
+        section: Section,
+        records: &[u8],
+        count: u16,
+    ) -> Result<usize, Full> {
+        let at = self.append(records)?;
+        self.count_up(section, count);
+        Ok(at)
+    }
+
+    /// Writes a compression pointer to `target` at `at`: the way in which octets made ready at load are fitted to this message.
+    #[inline]
+    pub fn point(&mut self, at: usize, target: usize) {
+        if let Some(pair) = self.octets.get_mut(at..at + 2) {
+            pair.copy_from_slice(&(0xC000 | target as u16).to_be_bytes());
+        }
+    }
+
+    /// Overwrites the TTL at `at` (see [`Record::ttl_at`]).
+    #[inline]
+    pub fn set_ttl(&mut self, at: usize, ttl: u32) {
+        if let Some(field) = self.octets.get_mut(at..at + 4) {
+            field.copy_from_slice(&ttl.to_be_bytes());
+        }
+    }
+
+    /// Appends a record. The owner is compressed, the RDATA stands as it is.
+    pub fn push(
+        &mut self,
+        section: Section,
+        owner: Name<'_>,
+        fixed: (Type, Class, u32),
+        rdata: &[u8],
+    ) -> Result<(), Full> {
+        self.push_parts(section, owner, fixed, (rdata, None))
+    }
+
+    /// Appends a record whose RDATA ends in a name that may be compressed: NS, CNAME, PTR (`head` empty), MX (two octets).
+    pub fn push_named(
+        &mut self,
+        section: Section,
+        owner: Name<'_>,
+        fixed: (Type, Class, u32),
+        (head, target): (&[u8], Name<'_>),
+    ) -> Result<(), Full> {
+        self.push_parts(section, owner, fixed, (head, Some(target)))
+    }
+
+    fn push_parts(
+        &mut self,
+        section: Section,
+        owner: Name<'_>,
+        (rtype, class, ttl): (Type, Class, u32),
+        (head, target): (&[u8], Option<Name<'_>>),
+    ) -> Result<(), Full> {
+        let (start, remembered) = (self.state.len, self.state.remembered_len);
+        let mut fixed = [0; 10];
+        fixed[..2].copy_from_slice(&rtype.0.to_be_bytes());
+        fixed[2..4].copy_from_slice(&class.0.to_be_bytes());
+        fixed[4..8].copy_from_slice(&ttl.to_be_bytes());
+        let written = (|| {
+            self.push_name(owner)?;
+            let at = self.append(&fixed)?;
+            self.append(head)?;
+            if let Some(target) = target {
+                self.push_name(target)?;
+            }
+            let len = u16::try_from(self.state.len - at - 10).map_err(|_| Full)?;
+            self.octets[at + 8..at + 10].copy_from_slice(&len.to_be_bytes());
+            Ok(())
+        })();
+        match written {
+            Ok(()) => self.count_up(section, 1),
+            Err(Full) => {
+                self.state.len = start;
+                self.state.remembered_len = remembered;
+                self.state.flags = self.state.flags.with(Flags::TC, true);
+                return Err(Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends `name`, its longest known suffix as a pointer. Suffixes of a QNAME that came with capitals are not used, so that
+    /// owners and targets keep the case they have in the data.
+    fn push_name(&mut self, name: Name<'_>) -> Result<(), Full> {
+        let mut here = Some(name);
+        while let Some(suffix) = here {
+            if suffix.is_root() {
+                break;
+            }
+            if let Some(target) = self.known(suffix) {
+                let kept = name.octets().len() - suffix.octets().len();
+                let start = self.append(&name.octets()[..kept])?;
+                self.append(&(0xC000 | target as u16).to_be_bytes())?;
+                if kept > 0 {
+                    self.remember(start);
+                }
+                return Ok(());
+            }
+            here = suffix.parent();
+        }
+        let start = self.append(name.octets())?;
+        if !name.is_root() {
+            self.remember(start);
+        }
+        Ok(())
+    }
+
+    /// Where `suffix` stands already.
+    fn known(&self, suffix: Name<'_>) -> Option<usize> {
+        let names = &self.state.remembered[..self.state.remembered_len as usize];
+        let qname = (self.state.counts[0] > 0).then_some(HEADER_LEN as u16);
+        qname
+            .iter()
+            .chain(names)
+            .find_map(|&start| self.suffix_at(start as usize, suffix))
+    }
+
+    /// The place of `suffix` within the name that begins at `start`, if it ends so, octet for octet.
+    fn suffix_at(&self, start: usize, suffix: Name<'_>) -> Option<usize> {
+        let octets = self.octets();
+        let (name, _) = NameBuf::read(octets, start).ok()?;
+        let whole = name.as_name().octets();
+        let skip = whole.len().checked_sub(suffix.octets().len())?;
+        if whole[skip..] != *suffix.octets() {
+            return None;
+        }
+        // Walk the labels to the place; behind a pointer the place is another one, and only its own entry may name it.
+        let mut at = start;
+        let mut passed = 0;
+        while passed < skip {
+            let len = *octets.get(at)? as usize;
+            if len == 0 || len > 63 {
+                return None;
+            }
+            at += 1 + len;
+            passed += 1 + len;
+        }
+        let pointer = octets.get(at)? & 0xC0 == 0xC0;
+        (passed == skip && !pointer && at < 0x4000).then_some(at)
+    }
+
+    fn remember(&mut self, start: usize) {
+        let len = self.state.remembered_len as usize;
+        if let (Some(place), true) = (self.state.remembered.get_mut(len), start < 0x4000) {
+            *place = start as u16;
+            self.state.remembered_len += 1;
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, octets: &[u8]) -> Result<usize, Full> {
+        let at = self.state.len;
+        match self.octets.get_mut(at..at + octets.len()) {
+            Some(room) => {
+                room.copy_from_slice(octets);
+                self.state.len += octets.len();
+                Ok(at)
+            }
+            None => {
+                self.state.flags = self.state.flags.with(Flags::TC, true);
+                Err(Full)
+            }
+        }
+    }
+
+    #[inline]
+    fn count_up(&mut self, section: Section, count: u16) {
+        let index = 1 + section as usize;
+        debug_assert!(
+            self.state.counts[index + 1..]
+                .iter()
+                .all(|&later| later == 0),
+            "records are pushed in section order"
+        );
+        self.state.counts[index] += count;
+    }
+
+    /// Keeps the first `counts` records of each section; a later section is cut when an earlier one is.
+    pub fn keep(&mut self, counts: [u16; 3]) {
+        let [_, an, ns, ar] = self.state.counts;
+        let mut keep = [counts[0].min(an), counts[1].min(ns), counts[2].min(ar)];
+        if keep[0] < an {
+            keep[1] = 0;
+        }
+        if keep[1] < ns {
+            keep[2] = 0;
+        }
+        let total = keep.iter().map(|&n| n as usize).sum::<usize>();
+        let end = match total {
+            0 => self.question_end(),
+            n => self
+                .records()
+                .nth(n - 1)
+                .and_then(Result::ok)
+                .map_or(self.question_end(), |record| record.end()),
+        };
+        self.state.counts = [self.state.counts[0], keep[0], keep[1], keep[2]];
+        self.state.len = end;
+    }
+
+    /// The whole buffer, for a message received straight into it; [`Response::adopt`] makes it the response.
+    pub fn buffer(&mut self) -> &mut [u8] {
+        self.octets
+    }
+
+    /// Makes the first `len` octets of the buffer, a message received from an upstream, the response: flags, RCODE and records as
+    /// received, ID and question as in `query`. Its OPT record, whose extended RCODE is kept, is taken out: the finish writes ours.
+    ///
+    /// `false`, with an empty response, when the octets are no message whose question has the length of the query's.
+    pub fn adopt(&mut self, len: usize, query: &Parsed, message: &[u8]) -> bool {
+        let received = self.octets.get(..len).and_then(Message::new);
+        let end = query.question_end as usize;
+        let usable = received.is_some_and(|m| {
+            m.header().counts[0] == 1 && m.question().is_ok_and(|(.., behind)| behind == end)
+        });
+        let (Some(received), true) = (received, usable) else {
+            self.begin(query, message);
+            return false;
+        };
+        let header = received.header();
+        let opt = received
+            .opt()
+            .map(|record| (record.start, record.end(), record.ttl));
+        let whole = received.records().all(|record| record.is_ok());
+        let end_of_records = received
+            .records()
+            .filter_map(Result::ok)
+            .last()
+            .map_or(end, |record| record.end());
+        self.begin(query, message);
+        if !whole {
+            return false;
+        }
+        self.state.flags = Flags(header.flags.0 & !0xF | Flags::QR);
+        self.state.rcode = header.flags.rcode();
+        self.state.counts = header.counts;
+        self.state.len = end_of_records;
+        if let Some((start, behind, ttl)) = opt {
+            self.state.rcode = Rcode((ttl >> 24 << 4) as u16 | self.state.rcode.0);
+            self.cut_opt(start, behind);
+        }
+        true
+    }
+
+    /// Takes out the OPT record. Records behind it are moved when nothing in them can point past it, else dropped: they are
+    /// additional data, which is optional.
+    fn cut_opt(&mut self, start: usize, behind: usize) {
+        let len = self.state.len;
+        let after = self
+            .records()
+            .filter_map(Result::ok)
+            .filter(|record| record.start >= behind);
+        let (mut moved, mut movable) = (0, true);
+        for record in after {
+            movable &= self.octets[record.start] == 0 || self.points_before(record.start, start);
+            movable &= matches!(record.rtype, Type::A | Type::AAAA | Type::TXT | Type::RRSIG);
+            moved += 1;
+        }
+        self.state.counts[3] -= 1;
+        if movable {
+            self.octets.copy_within(behind..len, start);
+            self.state.len = len - (behind - start);
+        } else {
+            self.state.counts[3] -= moved;
+            self.state.len = start;
+        }
+    }
+
+    /// Whether the name at `at` is a pointer to before `limit`, or has labels and then such a pointer or the root.
+    fn points_before(&self, at: usize, limit: usize) -> bool {
+        let mut here = at;
+        while let Some(&len) = self.octets.get(here) {
+            match len {
+                0 => return true,
+                1..=63 => here += 1 + len as usize,
+                _ => {
+                    let target = crate::read_u16(self.octets, here).unwrap_or(u16::MAX) & 0x3FFF;
+                    return (target as usize) < limit;
+                }
+            }
+        }
+        false
+    }
+
+    /// Cuts records from the end until the response has at most `limit` octets. TC is set when a record of the answer or authority
+    /// section goes (RFC 2181, 9), or glue of a referral (RFC 9471, 3); other additional data is optional and goes silently.
+    pub fn fit(&mut self, limit: usize) {
+        if self.state.len <= limit {
+            return;
+        }
+        let [_, an, ns, _] = self.state.counts;
+        let referral = an == 0
+            && !self.state.flags.has(Flags::AA)
+            && self.has_type(Section::Authority, Type::NS);
+        let mut keep = [0u16; 3];
+        let mut end = self.question_end();
+        for record in self.records().filter_map(Result::ok) {
+            if record.end() > limit {
+                break;
+            }
+            keep[record.section as usize] += 1;
+            end = record.end();
+        }
+        let cut = keep[0] < an || keep[1] < ns || referral;
+        self.state.counts = [self.state.counts[0], keep[0], keep[1], keep[2]];
+        self.state.len = end;
+        if cut {
+            self.state.flags = self.state.flags.with(Flags::TC, true);
+        }
+    }
+
+    /// Whether `section` has a record of `rtype`.
+    pub fn has_type(&self, section: Section, rtype: Type) -> bool {
+        self.records()
+            .filter_map(Result::ok)
+            .any(|record: Record<'_>| record.section == section && record.rtype == rtype)
+    }
+
+    /// Appends an OPT record (RFC 6891, 6.1.2) with these options; the RCODE's high bits go into it.
+    pub fn push_opt(
+        &mut self,
+        udp_size: u16,
+        flags: u16,
+        options: &[(u16, &[u8])],
+    ) -> Result<(), Full> {
+        let len: usize = options.iter().map(|(_, data)| 4 + data.len()).sum();
+        if self.state.len + 11 + len > self.octets.len() {
+            return Err(Full);
+        }
+        let high = (self.state.rcode.0 >> 4) as u8;
+        let [s0, s1] = udp_size.to_be_bytes();
+        let [f0, f1] = flags.to_be_bytes();
+        let [l0, l1] = (len as u16).to_be_bytes();
+        self.append(&[0, 0, 41, s0, s1, high, 0, f0, f1, l0, l1])?;
+        for (code, data) in options {
+            self.append(&code.to_be_bytes())?;
+            self.append(&(data.len() as u16).to_be_bytes())?;
+            self.append(data)?;
+        }
+        self.state.counts[3] += 1;
+        Ok(())
+    }
+
+    /// Writes the header; gives the response's length. Nothing may be pushed after it.
+    #[inline]
+    pub fn seal(&mut self) -> usize {
+        let header = Header {
+            id: self.state.id,
+            flags: self.state.flags.with_rcode(self.state.rcode),
+            counts: self.state.counts,
+        };
+        if let Some(room) = self.octets.get_mut(..HEADER_LEN) {
+            room.copy_from_slice(&header.to_octets());
+        }
+        self.state.len
+    }
+}
