@@ -168,6 +168,13 @@ impl Report {
         }
     }
 
+    /// Adds a place to a mistake that is already in the report.
+    pub(crate) fn amend(&mut self, index: usize, span: Span, text: &str) {
+        if let Some(diagnostic) = self.found.get_mut(index) {
+            diagnostic.labels.push(Label { span, text: text.to_owned(), primary: false });
+        }
+    }
+
     /// Whether the Corefile must be refused.
     #[must_use]
     pub fn has_errors(&self) -> bool {

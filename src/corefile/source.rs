@@ -4,8 +4,12 @@
 //! written, by binary search in a table of line starts made when the text is added.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// Octets of one file at most; a span counts octets in 32 bits.
+pub(crate) const READ_LIMIT: u64 = 64 << 20;
 
 /// One of the files that make up a Corefile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,6 +113,13 @@ impl Sources {
         self.position(span.file, span.start)
     }
 
+    /// The offset where the line of `span`'s start begins.
+    pub(crate) fn line_start(&self, span: Span) -> usize {
+        let Some(source) = self.files.get(span.file.0 as usize) else { return 0 };
+        let line = source.lines.partition_point(|&start| start <= span.start).max(1);
+        source.lines[line - 1] as usize
+    }
+
     /// Line and column of one offset.
     pub(crate) fn position(&self, file: FileId, at: u32) -> (usize, usize) {
         let Some(source) = self.files.get(file.0 as usize) else {
@@ -148,7 +159,14 @@ pub struct Disk;
 
 impl Loader for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        // A device or a pipe may never end; one octet more than is allowed is enough to be refused.
+        let mut octets = Vec::new();
+        file.take(READ_LIMIT + 1).read_to_end(&mut octets)?;
+        Ok(octets)
     }
 
     fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {

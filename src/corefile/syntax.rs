@@ -50,6 +50,19 @@ pub struct Directive {
     pub block: Option<Block>,
 }
 
+impl Directive {
+    /// From its name to its last argument or closing brace, as far as both stand in one file.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let end = match (&self.block, self.args.last()) {
+            (Some(block), _) => block.close,
+            (None, Some(arg)) => arg.span,
+            (None, None) => self.name.span,
+        };
+        self.name.span.to(end)
+    }
+}
+
 /// Lines between braces.
 #[derive(Clone, Debug)]
 pub struct Block {
