@@ -17,6 +17,7 @@ pub mod admin;
 pub mod block;
 pub mod clock;
 mod exchange;
+mod fall;
 pub mod lint;
 pub mod metrics;
 mod plugin;
@@ -26,6 +27,7 @@ mod walk;
 
 pub use block::{Block, BlockInfo, Router};
 pub use exchange::{Exchange, MAX_DEPTH};
+pub use fall::Fallthrough;
 pub use plugin::{Cause, ExtendedError, Failure, Flow, Hooks, Plugin, Resolved, Resolving, Turn};
 pub use query::{Context, Query, Question, Transport};
 pub use walk::{Chain, Ending, Outcome, Step, ask_below, look_up, resume};

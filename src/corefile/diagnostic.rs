@@ -171,7 +171,11 @@ impl Report {
     /// Adds a place to a mistake that is already in the report.
     pub(crate) fn amend(&mut self, index: usize, span: Span, text: &str) {
         if let Some(diagnostic) = self.found.get_mut(index) {
-            diagnostic.labels.push(Label { span, text: text.to_owned(), primary: false });
+            diagnostic.labels.push(Label {
+                span,
+                text: text.to_owned(),
+                primary: false,
+            });
         }
     }
 
