@@ -82,10 +82,8 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level
-            .primary_title(printable(&self.message))
-            .id(self.code)
-            .elements(Vec::<Snippet<'_, _>>::new());
+        let mut group =
+            Group::with_title(level.primary_title(printable(&self.message)).id(self.code));
         let main = self.span().map(|span| span.file);
         let mut files: Vec<FileId> = main.into_iter().collect();
         for label in &self.labels {
@@ -100,7 +98,7 @@ impl Diagnostic {
                 .filter(|label| label.span.file == file)
                 .collect();
             let window = Window::around(sources, file, labels.iter().map(|label| label.span));
-            let snippet = Snippet::source(window.text)
+            let snippet = Snippet::source(window.text.clone())
                 .line_start(window.line)
                 .path(sources.name(file))
                 .annotations(labels.iter().map(|label| {
@@ -133,7 +131,7 @@ impl Diagnostic {
     fn fix_group<'a>(&self, fix: &'a Fix, title: &'a str, sources: &'a Sources) -> Group<'a> {
         let window = Window::around(sources, fix.span.file, [fix.span]);
         let patch = Patch::new(window.range(fix.span), printable(&fix.replacement));
-        let snippet = Snippet::source(window.text)
+        let snippet = Snippet::source(window.text.clone())
             .line_start(window.line)
             .path(sources.name(fix.span.file));
         Level::HELP
