@@ -4,7 +4,15 @@ use super::*;
 use crate::source::{FileId, Span};
 
 fn token(text: &str) -> Token {
-    Token { text: text.to_owned(), span: Span { file: FileId(0), start: 0, end: text.len() as u32 }, quoted: false }
+    Token {
+        text: text.to_owned(),
+        span: Span {
+            file: FileId(0),
+            start: 0,
+            end: text.len() as u32,
+        },
+        quoted: false,
+    }
 }
 
 #[test]
@@ -12,22 +20,67 @@ fn keys_that_are_accepted() {
     let table: &[(&str, Scheme, &[&str], Option<u16>)] = &[
         (".", Scheme::Dns, &["."], None),
         (".:53", Scheme::Dns, &["."], Some(53)),
-        ("example.org:1053", Scheme::Dns, &["example.org."], Some(1053)),
+        (
+            "example.org:1053",
+            Scheme::Dns,
+            &["example.org."],
+            Some(1053),
+        ),
         ("EXAMPLE.org.", Scheme::Dns, &["example.org."], None),
         ("tls://example.org", Scheme::Tls, &["example.org."], None),
         ("https3://.:8443", Scheme::Https3, &["."], Some(8443)),
         ("dns://example.org", Scheme::Dns, &["example.org."], None),
-        ("10.0.0.0/8:53", Scheme::Dns, &["10.in-addr.arpa."], Some(53)),
-        ("10.0.0.0/15", Scheme::Dns, &["0.10.in-addr.arpa.", "1.10.in-addr.arpa."], None),
-        ("192.168.1.1/23", Scheme::Dns, &["0.168.192.in-addr.arpa.", "1.168.192.in-addr.arpa."], None),
+        (
+            "10.0.0.0/8:53",
+            Scheme::Dns,
+            &["10.in-addr.arpa."],
+            Some(53),
+        ),
+        (
+            "10.0.0.0/15",
+            Scheme::Dns,
+            &["0.10.in-addr.arpa.", "1.10.in-addr.arpa."],
+            None,
+        ),
+        (
+            "192.168.1.1/23",
+            Scheme::Dns,
+            &["0.168.192.in-addr.arpa.", "1.168.192.in-addr.arpa."],
+            None,
+        ),
         ("0.0.0.0/0", Scheme::Dns, &["in-addr.arpa."], None),
-        ("192.0.2.7/32", Scheme::Dns, &["7.2.0.192.in-addr.arpa."], None),
-        ("2001:db8::/32", Scheme::Dns, &["8.b.d.0.1.0.0.2.ip6.arpa."], None),
-        ("2001:db8::/31:5300", Scheme::Dns, &["8.b.d.0.1.0.0.2.ip6.arpa.", "9.b.d.0.1.0.0.2.ip6.arpa."], Some(5300)),
-        ("example.org,example.com:1053", Scheme::Dns, &["example.org,example.com."], Some(1053)),
+        (
+            "192.0.2.7/32",
+            Scheme::Dns,
+            &["7.2.0.192.in-addr.arpa."],
+            None,
+        ),
+        (
+            "2001:db8::/32",
+            Scheme::Dns,
+            &["8.b.d.0.1.0.0.2.ip6.arpa."],
+            None,
+        ),
+        (
+            "2001:db8::/31:5300",
+            Scheme::Dns,
+            &["8.b.d.0.1.0.0.2.ip6.arpa.", "9.b.d.0.1.0.0.2.ip6.arpa."],
+            Some(5300),
+        ),
+        (
+            "example.org,example.com:1053",
+            Scheme::Dns,
+            &["example.org,example.com."],
+            Some(1053),
+        ),
         (r"a\.b", Scheme::Dns, &[r"a\.b."], None),
         ("10.0.0.0/33", Scheme::Dns, &["10.0.0.0/33."], None),
-        ("example.org:port", Scheme::Dns, &["example.org:port."], None),
+        (
+            "example.org:port",
+            Scheme::Dns,
+            &["example.org:port."],
+            None,
+        ),
     ];
     for &(text, scheme, zones, port) in table {
         let key = parse(&token(text)).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"));
@@ -57,7 +110,11 @@ fn keys_that_are_refused() {
         ("0::/96", "CF0204"),
     ];
     for (text, code) in table {
-        assert_eq!(parse(&token(text)).map_err(|wrong| wrong.code), Err(code), "{text}");
+        assert_eq!(
+            parse(&token(text)).map_err(|wrong| wrong.code),
+            Err(code),
+            "{text}"
+        );
     }
     let wrong = parse(&token("tsl://example.org:853")).unwrap_err();
     assert_eq!(wrong.fix.unwrap().replacement, "tls://example.org:853");
@@ -67,14 +124,32 @@ fn keys_that_are_refused() {
 fn expansions_are_bounded_and_cover_the_prefix() {
     let zones = parse(&token("192.168.1.0/25")).unwrap().zones;
     assert_eq!(zones.len(), 128);
-    assert_eq!((zones[0].as_str(), zones[127].as_str()), ("0.1.168.192.in-addr.arpa.", "127.1.168.192.in-addr.arpa."));
+    assert_eq!(
+        (zones[0].as_str(), zones[127].as_str()),
+        ("0.1.168.192.in-addr.arpa.", "127.1.168.192.in-addr.arpa.")
+    );
     for bits in 0..=32 {
-        assert!(Prefix::parse(&format!("10.0.0.0/{bits}")).unwrap().reverse_zones().len() <= 128);
+        assert!(
+            Prefix::parse(&format!("10.0.0.0/{bits}"))
+                .unwrap()
+                .reverse_zones()
+                .len()
+                <= 128
+        );
     }
     for bits in 0..=128 {
-        assert!(Prefix::parse(&format!("2001:db8::/{bits}")).unwrap().reverse_zones().len() <= 8);
+        assert!(
+            Prefix::parse(&format!("2001:db8::/{bits}"))
+                .unwrap()
+                .reverse_zones()
+                .len()
+                <= 8
+        );
     }
-    assert_eq!(Prefix::parse("::/0").unwrap().reverse_zones(), ["ip6.arpa."]);
+    assert_eq!(
+        Prefix::parse("::/0").unwrap().reverse_zones(),
+        ["ip6.arpa."]
+    );
 }
 
 #[test]
@@ -89,7 +164,13 @@ fn prefixes_contain() {
         ("::/0", "192.0.2.1", false),
     ];
     for (prefix, address, inside) in table {
-        assert_eq!(Prefix::parse(prefix).unwrap().contains(address.parse().unwrap()), inside, "{prefix} {address}");
+        assert_eq!(
+            Prefix::parse(prefix)
+                .unwrap()
+                .contains(address.parse().unwrap()),
+            inside,
+            "{prefix} {address}"
+        );
     }
 }
 
@@ -107,6 +188,10 @@ fn preferred_syntax() {
         ("x:y", false),
     ];
     for (text, plain) in table {
-        assert_eq!(parse(&token(text)).unwrap().preferred_syntax(), plain, "{text}");
+        assert_eq!(
+            parse(&token(text)).unwrap().preferred_syntax(),
+            plain,
+            "{text}"
+        );
     }
 }

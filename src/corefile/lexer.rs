@@ -28,7 +28,12 @@ impl Lexeme {
 
 /// Splits a text into words.
 pub(crate) fn lex(file: FileId, text: &str, report: &mut Report) -> Vec<Lexeme> {
-    let mut lexer = Lexer { file, text, at: 0, first: true };
+    let mut lexer = Lexer {
+        file,
+        text,
+        at: 0,
+        first: true,
+    };
     std::iter::from_fn(|| lexer.next(report)).collect()
 }
 
@@ -50,7 +55,12 @@ impl Lexer<'_> {
             (self.bare(start, report), false)
         };
         let first = std::mem::replace(&mut self.first, false);
-        Some(Lexeme { text, span: self.span(start, self.at), quoted, first })
+        Some(Lexeme {
+            text,
+            span: self.span(start, self.at),
+            quoted,
+            first,
+        })
     }
 
     /// Skips white space and comments.
@@ -93,10 +103,16 @@ impl Lexer<'_> {
             }
         }
         self.at = self.text.len();
-        let end = start + self.text[start..].find('\n').unwrap_or(self.text.len() - start);
+        let end = start
+            + self.text[start..]
+                .find('\n')
+                .unwrap_or(self.text.len() - start);
         report.push(
             Diagnostic::warning("CF0112", "this quote is never closed")
-                .at(self.span(start, end), "the rest of the file is one word from here on")
+                .at(
+                    self.span(start, end),
+                    "the rest of the file is one word from here on",
+                )
                 .note("CoreDNS reads it the same way, without a word about it")
                 .help("write the closing `\"`"),
         );
@@ -113,15 +129,27 @@ impl Lexer<'_> {
         let word: String = rest[..length].chars().filter(|&c| c != '\r').collect();
         if rest[length..].starts_with('#') {
             // CoreDNS forgets at the next space that it is in a comment: what follows are words again.
-            let comment = rest[length..].find(|c: char| c.is_whitespace() && c != '\r').unwrap_or(rest.len() - length);
+            let comment = rest[length..]
+                .find(|c: char| c.is_whitespace() && c != '\r')
+                .unwrap_or(rest.len() - length);
             let hash = self.at;
             self.at += comment;
             report.push(
-                Diagnostic::warning("CF0113", "`#` inside a word starts a comment that ends at the next space")
-                    .at(self.span(hash, self.at), format!("dropped; the word is `{word}`"))
-                    .note("CoreDNS reads it so: what follows the next space on this line are words again")
-                    .help("write a space before the comment, or quote the word if the `#` belongs to it")
-                    .replace(self.span(hash, hash), " "),
+                Diagnostic::warning(
+                    "CF0113",
+                    "`#` inside a word starts a comment that ends at the next space",
+                )
+                .at(
+                    self.span(hash, self.at),
+                    format!("dropped; the word is `{word}`"),
+                )
+                .note(
+                    "CoreDNS reads it so: what follows the next space on this line are words again",
+                )
+                .help(
+                    "write a space before the comment, or quote the word if the `#` belongs to it",
+                )
+                .replace(self.span(hash, hash), " "),
             );
         }
         // The line's `\r` is no part of the word's place.
@@ -133,7 +161,11 @@ impl Lexer<'_> {
 
     /// A place in this file.
     fn span(&self, start: usize, end: usize) -> Span {
-        Span { file: self.file, start: start as u32, end: end as u32 }
+        Span {
+            file: self.file,
+            start: start as u32,
+            end: end as u32,
+        }
     }
 }
 
@@ -143,7 +175,10 @@ mod tests {
 
     /// The words and whether each starts a line.
     fn words(text: &str) -> Vec<(String, bool)> {
-        lex(FileId(0), text, &mut Report::new()).into_iter().map(|lexeme| (lexeme.text, lexeme.first)).collect()
+        lex(FileId(0), text, &mut Report::new())
+            .into_iter()
+            .map(|lexeme| (lexeme.text, lexeme.first))
+            .collect()
     }
 
     #[test]
@@ -154,11 +189,17 @@ mod tests {
             ("a b\nc", &[("a", true), ("b", false), ("c", true)]),
             ("a\r\nb\r\n", &[("a", true), ("b", true)]),
             ("a # comment { }\nb", &[("a", true), ("b", true)]),
-            ("a# comment\nb", &[("a", true), ("comment", false), ("b", true)]),
+            (
+                "a# comment\nb",
+                &[("a", true), ("comment", false), ("b", true)],
+            ),
             ("foo#bar\nb", &[("foo", true), ("b", true)]),
             ("# only", &[]),
             ("\"a b\" c", &[("a b", true), ("c", false)]),
-            ("\"a\nb\" c\nd", &[("a\nb", true), ("c", false), ("d", true)]),
+            (
+                "\"a\nb\" c\nd",
+                &[("a\nb", true), ("c", false), ("d", true)],
+            ),
             (r#""say \"hi\" \n \\""#, &[(r#"say "hi" \n \\"#, true)]),
             ("a\"b c\"", &[("a\"b", true), ("c\"", false)]),
             ("\"a\"b", &[("a", true), ("b", false)]),
@@ -166,10 +207,16 @@ mod tests {
             ("a{ { }b", &[("a{", true), ("{", false), ("}b", false)]),
             ("x \"open\ny", &[("x", true), ("open\ny", false)]),
             ("x \"", &[("x", true)]),
-            ("a\u{a0}b\u{2003}c", &[("a", true), ("b", false), ("c", false)]),
+            (
+                "a\u{a0}b\u{2003}c",
+                &[("a", true), ("b", false), ("c", false)],
+            ),
         ];
         for (text, wanted) in table {
-            let wanted: Vec<_> = wanted.iter().map(|&(word, first)| (word.to_owned(), first)).collect();
+            let wanted: Vec<_> = wanted
+                .iter()
+                .map(|&(word, first)| (word.to_owned(), first))
+                .collect();
             assert_eq!(words(text), wanted, "{text:?}");
         }
     }
@@ -183,6 +230,9 @@ mod tests {
             .map(|lexeme| &text[lexeme.span.start as usize..lexeme.span.end as usize])
             .collect();
         assert_eq!(written, ["é", "\"q\\\"\"", "wörd#c", "x"]);
-        assert_eq!(report.iter().map(|found| found.code).collect::<Vec<_>>(), ["CF0113"]);
+        assert_eq!(
+            report.iter().map(|found| found.code).collect::<Vec<_>>(),
+            ["CF0113"]
+        );
     }
 }

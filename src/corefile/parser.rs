@@ -145,16 +145,33 @@ impl Parser<'_> {
             Ok(text) => (text, None),
             Err(wrong) => {
                 let at = wrong.utf8_error().valid_up_to();
-                (String::from_utf8_lossy(wrong.as_bytes()).into_owned(), Some(at))
+                (
+                    String::from_utf8_lossy(wrong.as_bytes()).into_owned(),
+                    Some(at),
+                )
             }
         };
-        let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let mark = if text.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
         text.drain(..mark);
         let file = self.corefile.sources.add(&name, text);
         if too_big {
             self.report.push(
-                Diagnostic::error("CF0119", format!("too much text: more than {} MiB", OCTETS_LIMIT >> 20))
-                    .at(Span { file, start: 0, end: 0 }, "not read"),
+                Diagnostic::error(
+                    "CF0119",
+                    format!("too much text: more than {} MiB", OCTETS_LIMIT >> 20),
+                )
+                .at(
+                    Span {
+                        file,
+                        start: 0,
+                        end: 0,
+                    },
+                    "not read",
+                ),
             );
         }
         if let Some(at) = broken {
@@ -162,29 +179,55 @@ impl Parser<'_> {
             let start = (at - mark) as u32;
             self.report.push(
                 Diagnostic::error("CF0114", "not UTF-8")
-                    .at(Span { file, start, end: start + 3 }, "the first octet that is not")
+                    .at(
+                        Span {
+                            file,
+                            start,
+                            end: start + 3,
+                        },
+                        "the first octet that is not",
+                    )
                     .note("a Corefile is UTF-8; CoreDNS would replace each such octet by U+FFFD"),
             );
         }
         let lexemes = lex(file, self.corefile.sources.text(file), &mut self.report);
-        let unclosed = lexemes.iter().map(|word| i64::from(word.is("{")) - i64::from(word.is("}"))).sum();
+        let unclosed = lexemes
+            .iter()
+            .map(|word| i64::from(word.is("{")) - i64::from(word.is("}")))
+            .sum();
         self.by_path.insert(path.clone(), file);
         self.corefile.files.push(path.clone());
-        self.files.push(File { path, lexemes: lexemes.into(), unclosed });
+        self.files.push(File {
+            path,
+            lexemes: lexemes.into(),
+            unclosed,
+        });
         file
     }
 
     /// Reads on in a file.
     fn push_file(&mut self, file: FileId) {
-        let Some(entry) = self.files.get(file.0 as usize) else { return };
+        let Some(entry) = self.files.get(file.0 as usize) else {
+            return;
+        };
         let lexemes = Rc::clone(&entry.lexemes);
         let end = lexemes.len();
-        self.frames.push(Frame { origin: Origin::File(file), lexemes, start: 0, at: 0, end });
+        self.frames.push(Frame {
+            origin: Origin::File(file),
+            lexemes,
+            start: 0,
+            at: 0,
+            end,
+        });
     }
 
     /// What comes next; frames that are read to their end are dropped.
     fn peek(&mut self) -> Option<Next> {
-        while self.frames.last().is_some_and(|frame| frame.at >= frame.end) {
+        while self
+            .frames
+            .last()
+            .is_some_and(|frame| frame.at >= frame.end)
+        {
             self.frames.pop();
         }
         let frame = self.frames.last()?;
@@ -198,7 +241,11 @@ impl Parser<'_> {
         } else {
             Kind::Word
         };
-        Some(Next { kind, first: lexeme.first || frame.at == frame.start, span: lexeme.span })
+        Some(Next {
+            kind,
+            first: lexeme.first || frame.at == frame.start,
+            span: lexeme.span,
+        })
     }
 
     /// Takes the next word as it is.
@@ -212,7 +259,8 @@ impl Parser<'_> {
         if imported {
             self.spent.words += 1;
             self.spent.octets += lexeme.text.len();
-            if self.spent.words > IMPORTED_WORDS_LIMIT || self.spent.octets > IMPORTED_OCTETS_LIMIT {
+            if self.spent.words > IMPORTED_WORDS_LIMIT || self.spent.octets > IMPORTED_OCTETS_LIMIT
+            {
                 self.imported_too_much(lexeme.span);
             }
         }
@@ -221,7 +269,9 @@ impl Parser<'_> {
 
     /// Takes the next word, variables replaced.
     fn take_token(&mut self) -> Option<Token> {
-        let Lexeme { text, span, quoted, .. } = self.take()?;
+        let Lexeme {
+            text, span, quoted, ..
+        } = self.take()?;
         let text = self.replace_variables(text, span);
         Some(Token { text, span, quoted })
     }
@@ -231,7 +281,11 @@ impl Parser<'_> {
         self.suspect = None;
         let keys = self.keys();
         let name = match keys.as_slice() {
-            [key] => key.text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).map(str::to_owned),
+            [key] => key
+                .text
+                .strip_prefix('(')
+                .and_then(|rest| rest.strip_suffix(')'))
+                .map(str::to_owned),
             _ => None,
         };
         if let (Some(name), [key]) = (name, keys.as_slice()) {
@@ -241,7 +295,11 @@ impl Parser<'_> {
         let Some(next) = self.peek() else {
             if let Some(first) = keys.first() {
                 let span = keys.iter().fold(first.span, |span, key| span.to(key.span));
-                self.corefile.blocks.push(ServerBlock { keys, directives: Vec::new(), span });
+                self.corefile.blocks.push(ServerBlock {
+                    keys,
+                    directives: Vec::new(),
+                    span,
+                });
             }
             return;
         };
@@ -252,7 +310,11 @@ impl Parser<'_> {
         let start = keys.first().map_or(next.span, |key| key.span);
         let (directives, end) = self.directives(open);
         if !keys.is_empty() {
-            self.corefile.blocks.push(ServerBlock { keys, directives, span: start.to(end) });
+            self.corefile.blocks.push(ServerBlock {
+                keys,
+                directives,
+                span: start.to(end),
+            });
         } else if let Some(open) = open {
             self.report.push(
                 Diagnostic::warning("CF0110", "a server block without a zone serves nothing")
@@ -272,10 +334,13 @@ impl Parser<'_> {
             let Some(next) = self.peek() else {
                 if let Some(comma) = comma {
                     self.report.push(
-                        Diagnostic::error("CF0108", "Unexpected EOF: another zone is expected after the comma")
-                            .at(comma, "this comma announces one")
-                            .help("drop the comma")
-                            .replace(comma, ""),
+                        Diagnostic::error(
+                            "CF0108",
+                            "Unexpected EOF: another zone is expected after the comma",
+                        )
+                        .at(comma, "this comma announces one")
+                        .help("drop the comma")
+                        .replace(comma, ""),
                     );
                 }
                 break;
@@ -308,7 +373,9 @@ impl Parser<'_> {
                 }
                 Kind::Import | Kind::Word => {
                     started = true;
-                    let Some(token) = self.take_token() else { break };
+                    let Some(token) = self.take_token() else {
+                        break;
+                    };
                     comma = self.key(token, &mut keys);
                 }
             }
@@ -325,7 +392,11 @@ impl Parser<'_> {
         if token.text.ends_with(',') {
             token.text.pop();
             let end = token.span.end - u32::from(token.quoted);
-            let place = Span { start: end.saturating_sub(1), end, ..token.span };
+            let place = Span {
+                start: end.saturating_sub(1),
+                end,
+                ..token.span
+            };
             let written = self.corefile.sources.slice(place) == ",";
             comma = Some(if written { place } else { token.span });
             if written && !token.quoted {
@@ -333,13 +404,20 @@ impl Parser<'_> {
             }
         }
         if token.text.contains(',') {
-            let apart: Vec<_> = token.text.split(',').filter(|part| !part.is_empty()).collect();
+            let apart: Vec<_> = token
+                .text
+                .split(',')
+                .filter(|part| !part.is_empty())
+                .collect();
             self.report.push(
-                Diagnostic::warning("CF0111", format!("a comma inside the zone `{}`", token.text))
-                    .at(token.span, "one zone, though a list was probably meant")
-                    .note("only a comma at the end of a word separates zones")
-                    .help("write a space after each comma")
-                    .replace(token.span, apart.join(", ")),
+                Diagnostic::warning(
+                    "CF0111",
+                    format!("a comma inside the zone `{}`", token.text),
+                )
+                .at(token.span, "one zone, though a list was probably meant")
+                .note("only a comma at the end of a word separates zones")
+                .help("write a space after each comma")
+                .replace(token.span, apart.join(", ")),
             );
         }
         keys.push(token);
@@ -349,13 +427,22 @@ impl Parser<'_> {
     /// A closing brace where nothing is open.
     fn stray_close(&mut self, span: Span) {
         let message = "Unexpected '}' because no matching opening brace";
+        while self.peek().is_some_and(|next| next.kind == Kind::Close) {
+            self.take();
+        }
         // At the very end CoreDNS takes it for the name of one more zone, and starts.
         let diagnostic = if self.peek().is_none() {
-            Diagnostic::warning("CF0105", message).note("CoreDNS would serve a zone named `}.`; it is ignored here")
+            Diagnostic::warning("CF0105", message)
+                .note("CoreDNS would serve a zone named `}.`; it is ignored here")
         } else {
             Diagnostic::error("CF0105", message)
         };
-        self.report.push(diagnostic.at(span, "closes nothing").help("drop it").replace(span, ""));
+        self.report.push(
+            diagnostic
+                .at(span, "closes nothing")
+                .help("drop it")
+                .replace(span, ""),
+        );
     }
 
     /// Keeps the words of a snippet for later.
@@ -363,53 +450,87 @@ impl Parser<'_> {
         let open = match self.peek() {
             Some(next) if next.kind == Kind::Open => next.span,
             next => {
-                let found = next.map_or("", |next| self.corefile.sources.slice(next.span)).to_owned();
+                let found = next
+                    .map_or("", |next| self.corefile.sources.slice(next.span))
+                    .to_owned();
                 self.report.push(
-                    Diagnostic::error("CF0117", format!("Syntax error: Unexpected token '{found}', expecting '{{'"))
-                        .at(place, "a snippet needs braces")
-                        .help(format!("write `({name}) {{`")),
+                    Diagnostic::error(
+                        "CF0117",
+                        format!("Syntax error: Unexpected token '{found}', expecting '{{'"),
+                    )
+                    .at(place, "a snippet needs braces")
+                    .help(format!("write `({name}) {{`")),
                 );
                 self.skip_to_close();
                 return;
             }
         };
         self.take();
-        let Some(frame) = self.frames.last_mut() else { return };
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
         let (start, mut depth) = (frame.at, 1usize);
         while frame.at < frame.end && depth > 0 {
             let word = &frame.lexemes[frame.at];
-            depth = if word.is("{") { depth + 1 } else { depth - usize::from(word.is("}")) };
+            depth = if word.is("{") {
+                depth + 1
+            } else {
+                depth - usize::from(word.is("}"))
+            };
             frame.at += 1;
         }
         let end = if depth == 0 { frame.at - 1 } else { frame.at };
         let lexemes = Rc::clone(&frame.lexemes);
         if depth > 0 {
-            let last = lexemes.get(end.wrapping_sub(1)).map_or(String::new(), |word| word.text.clone());
+            let last = lexemes
+                .get(end.wrapping_sub(1))
+                .map_or(String::new(), |word| word.text.clone());
             self.report.push(
-                Diagnostic::error("CF0101", format!("Syntax error: Unexpected token '{last}', expecting '}}'"))
-                    .at(open, "this `{` is never closed")
-                    .beside(place, "in this snippet"),
+                Diagnostic::error(
+                    "CF0101",
+                    format!("Syntax error: Unexpected token '{last}', expecting '}}'"),
+                )
+                .at(open, "this `{` is never closed")
+                .beside(place, "in this snippet"),
             );
         }
         for at in start..end {
             let own = lexemes[at].is("import") && (at == start || lexemes[at].first);
             if own && lexemes.get(at + 1).is_some_and(|word| word.text == name) && at + 1 < end {
-                self.imports_itself(&format!("snippet `{name}`"), lexemes[at].span.to(lexemes[at + 1].span));
+                self.imports_itself(
+                    &format!("snippet `{name}`"),
+                    lexemes[at].span.to(lexemes[at + 1].span),
+                );
             }
         }
         if let Some(earlier) = self.snippets.get(&name) {
             self.report.push(
-                Diagnostic::error("CF0115", format!("redeclaration of previously declared snippet {name}"))
-                    .at(place, "declared again here")
-                    .beside(earlier.name, "first declared here")
-                    .help("give one of them another name"),
+                Diagnostic::error(
+                    "CF0115",
+                    format!("redeclaration of previously declared snippet {name}"),
+                )
+                .at(place, "declared again here")
+                .beside(earlier.name, "first declared here")
+                .help("give one of them another name"),
             );
             return;
         }
         for &(_, index) in self.missing.iter().filter(|(missing, _)| *missing == name) {
-            self.report.amend(index, place, "a snippet must be declared above its first use");
+            self.report.amend(
+                index,
+                place,
+                "a snippet must be declared above its first use",
+            );
         }
-        self.snippets.insert(name, Snippet { name: place, lexemes, start, end });
+        self.snippets.insert(
+            name,
+            Snippet {
+                name: place,
+                lexemes,
+                start,
+                end,
+            },
+        );
     }
 
     /// Skips to behind the next closing brace that is not opened on the way.
@@ -428,7 +549,10 @@ impl Parser<'_> {
 
     /// The directory that a file's imports are relative to.
     fn directory(&self, file: FileId) -> &Path {
-        self.files.get(file.0 as usize).and_then(|file| file.path.parent()).unwrap_or(Path::new(""))
+        self.files
+            .get(file.0 as usize)
+            .and_then(|file| file.path.parent())
+            .unwrap_or(Path::new(""))
     }
 }
 

@@ -22,7 +22,11 @@ impl Report {
     /// The report as rustc would show it: errors and warnings in the order of finding, and one line that counts them.
     #[must_use]
     pub fn render(&self, sources: &Sources, colour: bool) -> String {
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let mut out = String::new();
         for diagnostic in self.iter().take(SHOWN) {
             out.push_str(&diagnostic.render(sources, &renderer));
@@ -40,20 +44,34 @@ impl Report {
     /// How many errors and warnings there are, in words; none if there are none.
     #[must_use]
     pub fn verdict(&self) -> Option<String> {
-        let errors = self.iter().filter(|found| found.severity == Severity::Error).count();
-        let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let errors = self
+            .iter()
+            .filter(|found| found.severity == Severity::Error)
+            .count();
+        let count = |number: usize, what: &str| {
+            format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+        };
         match (errors, self.len() - errors) {
             (0, 0) => None,
             (0, warnings) => Some(count(warnings, "warning")),
             (errors, 0) => Some(count(errors, "error")),
-            (errors, warnings) => Some(format!("{}, {}", count(errors, "error"), count(warnings, "warning"))),
+            (errors, warnings) => Some(format!(
+                "{}, {}",
+                count(errors, "error"),
+                count(warnings, "warning")
+            )),
         }
     }
 
     /// The report as a JSON array; lines and columns count from 1, columns in characters.
     #[must_use]
     pub fn to_json(&self, sources: &Sources) -> String {
-        Value::from(self.iter().map(|diagnostic| diagnostic.to_value(sources)).collect::<Vec<_>>()).to_string()
+        Value::from(
+            self.iter()
+                .map(|diagnostic| diagnostic.to_value(sources))
+                .collect::<Vec<_>>(),
+        )
+        .to_string()
     }
 }
 
@@ -64,7 +82,8 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(printable(&self.message)).id(self.code).elements(Vec::<Snippet<'_, _>>::new());
+        let mut group =
+            Group::with_title(level.primary_title(one_line(&self.message)).id(self.code));
         let main = self.span().map(|span| span.file);
         let mut files: Vec<FileId> = main.into_iter().collect();
         for label in &self.labels {
@@ -73,15 +92,24 @@ impl Diagnostic {
             }
         }
         for file in files {
-            let labels: Vec<&Label> = self.labels.iter().filter(|label| label.span.file == file).collect();
+            let labels: Vec<&Label> = self
+                .labels
+                .iter()
+                .filter(|label| label.span.file == file)
+                .collect();
             let window = Window::around(sources, file, labels.iter().map(|label| label.span));
-            let snippet = Snippet::source(window.text).line_start(window.line).path(sources.name(file)).annotations(
-                labels.iter().map(|label| {
-                    let kind = if label.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
-                    let text = (!label.text.is_empty()).then(|| printable(&label.text));
+            let snippet = Snippet::source(window.text.clone())
+                .line_start(window.line)
+                .path(sources.name(file))
+                .annotations(labels.iter().map(|label| {
+                    let kind = if label.primary {
+                        AnnotationKind::Primary
+                    } else {
+                        AnnotationKind::Context
+                    };
+                    let text = (!label.text.is_empty()).then(|| one_line(&label.text));
                     kind.span(window.range(label.span)).label(text)
-                }),
-            );
+                }));
             group = group.element(snippet);
         }
         for note in &self.notes {
@@ -103,8 +131,12 @@ impl Diagnostic {
     fn fix_group<'a>(&self, fix: &'a Fix, title: &'a str, sources: &'a Sources) -> Group<'a> {
         let window = Window::around(sources, fix.span.file, [fix.span]);
         let patch = Patch::new(window.range(fix.span), printable(&fix.replacement));
-        let snippet = Snippet::source(window.text).line_start(window.line).path(sources.name(fix.span.file));
-        Level::HELP.secondary_title(printable(title)).element(snippet.patch(patch))
+        let snippet = Snippet::source(window.text.clone())
+            .line_start(window.line)
+            .path(sources.name(fix.span.file));
+        Level::HELP
+            .secondary_title(one_line(title))
+            .element(snippet.patch(patch))
     }
 
     /// One object of the JSON array.
@@ -153,7 +185,11 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     /// From the first line that a place touches to the last.
-    fn around(sources: &'a Sources, file: FileId, places: impl IntoIterator<Item = Span>) -> Window<'a> {
+    fn around(
+        sources: &'a Sources,
+        file: FileId,
+        places: impl IntoIterator<Item = Span>,
+    ) -> Window<'a> {
         let text = sources.text(file);
         let (mut low, mut high) = (text.len(), 0);
         for place in places {
@@ -161,24 +197,49 @@ impl<'a> Window<'a> {
             high = high.max((place.end as usize).min(text.len()));
         }
         let low = low.min(high);
-        let span = Span { file, start: low as u32, end: low as u32 };
+        let span = Span {
+            file,
+            start: low as u32,
+            end: low as u32,
+        };
         let mut start = sources.line_start(span);
         if low - start > LINE_LIMIT {
             start = text.floor_char_boundary(low - LINE_LIMIT);
         }
-        let end = text[high..].find('\n').unwrap_or(text.len() - high).min(LINE_LIMIT) + high;
+        let end = text[high..]
+            .find('\n')
+            .unwrap_or(text.len() - high)
+            .min(LINE_LIMIT)
+            + high;
         let text = &text[start..text.ceil_char_boundary(end)];
-        let text = if text.contains('\r') { Cow::Owned(text.replace('\r', " ")) } else { Cow::Borrowed(text) };
-        Window { text, line: sources.line_column(span).0, start }
+        let text = if text.contains('\r') {
+            Cow::Owned(text.replace('\r', " "))
+        } else {
+            Cow::Borrowed(text)
+        };
+        Window {
+            text,
+            line: sources.line_column(span).0,
+            start,
+        }
     }
 
     /// A place as a range within the window.
     fn range(&self, span: Span) -> Range<usize> {
-        let within = |at: u32| (at as usize).saturating_sub(self.start).min(self.text.len());
+        let within = |at: u32| {
+            (at as usize)
+                .saturating_sub(self.start)
+                .min(self.text.len())
+        };
         let start = self.text.floor_char_boundary(within(span.start));
         let end = self.text.ceil_char_boundary(within(span.end));
         start..end.max(start)
     }
+}
+
+/// The same on one line.
+fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
 }
 
 /// Text without what could steer a terminal; a long word is cut.

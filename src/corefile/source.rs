@@ -115,8 +115,13 @@ impl Sources {
 
     /// The offset where the line of `span`'s start begins.
     pub(crate) fn line_start(&self, span: Span) -> usize {
-        let Some(source) = self.files.get(span.file.0 as usize) else { return 0 };
-        let line = source.lines.partition_point(|&start| start <= span.start).max(1);
+        let Some(source) = self.files.get(span.file.0 as usize) else {
+            return 0;
+        };
+        let line = source
+            .lines
+            .partition_point(|&start| start <= span.start)
+            .max(1);
         source.lines[line - 1] as usize
     }
 

@@ -191,7 +191,7 @@ fn write_word(out: &mut String, word: &str) {
     let bare = !word.is_empty()
         && !word.starts_with('"')
         && !word.contains(|c: char| c.is_whitespace() || c == '#')
-        && !matches!(word, "{" | "}");
+        && !matches!(word, "{" | "}" | "import");
     if bare {
         out.push_str(word);
     } else {

@@ -19,8 +19,10 @@ pub const ZONES_LIMIT: usize = 65_536;
 /// CF0202 when it is no duration, when it is negative or when the unit is missing.
 pub fn duration(token: &Token) -> Result<Duration, Diagnostic> {
     parse_duration(&token.text).map_err(|wrong| {
-        let diagnostic = Diagnostic::error("CF0202", format!("{wrong}: `{}`", token.text))
-            .at(token.span, "expected a duration such as `30s`, `1m30s` or `300ms`");
+        let diagnostic = Diagnostic::error("CF0202", format!("{wrong}: `{}`", token.text)).at(
+            token.span,
+            "expected a duration such as `30s`, `1m30s` or `300ms`",
+        );
         match wrong {
             WrongDuration::NoUnit => diagnostic
                 .help("write the unit; seconds are probably meant")
@@ -39,7 +41,9 @@ pub fn duration(token: &Token) -> Result<Duration, Diagnostic> {
 /// CF0202 as for [`duration`].
 pub fn duration_or_seconds(token: &Token) -> Result<Duration, Diagnostic> {
     match token.text.parse::<u64>() {
-        Ok(seconds) if seconds <= i64::MAX as u64 / 1_000_000_000 => Ok(Duration::from_secs(seconds)),
+        Ok(seconds) if seconds <= i64::MAX as u64 / 1_000_000_000 => {
+            Ok(Duration::from_secs(seconds))
+        }
         _ => duration(token),
     }
 }
@@ -52,16 +56,21 @@ pub fn integer(token: &Token, range: RangeInclusive<i64>) -> Result<i64, Diagnos
     let shape = if *range.end() == i64::MAX {
         format!("expected a whole number, {} or more", range.start())
     } else {
-        format!("expected a whole number from {} to {}", range.start(), range.end())
+        format!(
+            "expected a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )
     };
     match token.text.parse::<i64>() {
         Ok(number) if range.contains(&number) => Ok(number),
-        Ok(number) => {
-            Err(Diagnostic::error("CF0203", format!("number out of range: `{number}`")).at(token.span, shape))
-        }
+        Ok(number) => Err(
+            Diagnostic::error("CF0203", format!("number out of range: `{number}`"))
+                .at(token.span, shape),
+        ),
         Err(_) => {
-            let diagnostic =
-                Diagnostic::error("CF0201", format!("not a number: `{}`", token.text)).at(token.span, shape);
+            let diagnostic = Diagnostic::error("CF0201", format!("not a number: `{}`", token.text))
+                .at(token.span, shape);
             Err(match parse_duration(&token.text) {
                 Ok(written) if written.as_nanos() % 1_000_000_000 == 0 && token.text != "0" => diagnostic
                     .help("durations are not taken here; write whole seconds if seconds are meant")
@@ -77,9 +86,15 @@ pub fn integer(token: &Token, range: RangeInclusive<i64>) -> Result<i64, Diagnos
 /// # Errors
 /// CF0201 when it is no finite number.
 pub fn float(token: &Token) -> Result<f64, Diagnostic> {
-    token.text.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| {
-        Diagnostic::error("CF0201", format!("not a number: `{}`", token.text)).at(token.span, "expected a number")
-    })
+    token
+        .text
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| {
+            Diagnostic::error("CF0201", format!("not a number: `{}`", token.text))
+                .at(token.span, "expected a number")
+        })
 }
 
 /// `true`/`false` as Go's `strconv.ParseBool` reads them.
@@ -90,8 +105,10 @@ pub fn boolean(token: &Token) -> Result<bool, Diagnostic> {
     match token.text.as_str() {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(Diagnostic::error("CF0201", format!("not a truth value: `{}`", token.text))
-            .at(token.span, "expected `true` or `false`")),
+        _ => Err(
+            Diagnostic::error("CF0201", format!("not a truth value: `{}`", token.text))
+                .at(token.span, "expected `true` or `false`"),
+        ),
     }
 }
 
@@ -101,9 +118,16 @@ pub fn boolean(token: &Token) -> Result<bool, Diagnostic> {
 /// CF0204 when it is none.
 pub fn ip(token: &Token) -> Result<IpAddr, Diagnostic> {
     token.text.parse().map_err(|_| {
-        let diagnostic = Diagnostic::error("CF0204", format!("not an IP address: `{}`", token.text))
-            .at(token.span, "expected an address such as `192.0.2.1` or `2001:db8::1`");
-        if token.text.contains('/') { diagnostic.help("a prefix is not taken here; write one address") } else { diagnostic }
+        let diagnostic =
+            Diagnostic::error("CF0204", format!("not an IP address: `{}`", token.text)).at(
+                token.span,
+                "expected an address such as `192.0.2.1` or `2001:db8::1`",
+            );
+        if token.text.contains('/') {
+            diagnostic.help("a prefix is not taken here; write one address")
+        } else {
+            diagnostic
+        }
     })
 }
 
@@ -113,8 +137,10 @@ pub fn ip(token: &Token) -> Result<IpAddr, Diagnostic> {
 /// CF0204 when it is none.
 pub fn cidr(token: &Token) -> Result<Prefix, Diagnostic> {
     Prefix::parse(&token.text).ok_or_else(|| {
-        Diagnostic::error("CF0204", format!("invalid CIDR address: `{}`", token.text))
-            .at(token.span, "expected a prefix such as `192.0.2.0/24` or `2001:db8::/32`")
+        Diagnostic::error("CF0204", format!("invalid CIDR address: `{}`", token.text)).at(
+            token.span,
+            "expected a prefix such as `192.0.2.0/24` or `2001:db8::/32`",
+        )
     })
 }
 
@@ -135,7 +161,11 @@ pub fn cidr_or_ip(token: &Token) -> Result<Prefix, Diagnostic> {
 /// CF0205 when it is no name.
 pub fn zone(token: &Token) -> Result<String, Diagnostic> {
     key::normalise(&token.text).map_err(|why| {
-        Diagnostic::error("CF0205", format!("zone is not a valid domain name: {}", token.text)).at(token.span, why)
+        Diagnostic::error(
+            "CF0205",
+            format!("zone is not a valid domain name: {}", token.text),
+        )
+        .at(token.span, why)
     })
 }
 
@@ -187,12 +217,18 @@ pub const RCODES: &[(&str, u16)] = &[
 /// # Errors
 /// CF0207 when no RCODE has that name.
 pub fn rcode(token: &Token) -> Result<u16, Diagnostic> {
-    let known = RCODES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&token.text));
+    let known = RCODES
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(&token.text));
     known.map(|&(_, number)| number).ok_or_else(|| {
-        let diagnostic = Diagnostic::error("CF0207", format!("not an RCODE: `{}`", token.text))
-            .at(token.span, "expected a name such as `SERVFAIL` or `NXDOMAIN`");
+        let diagnostic = Diagnostic::error("CF0207", format!("not an RCODE: `{}`", token.text)).at(
+            token.span,
+            "expected a name such as `SERVFAIL` or `NXDOMAIN`",
+        );
         match nearest(&token.text, RCODES.iter().map(|&(name, _)| name)) {
-            Some(near) => diagnostic.help("a similar RCODE exists").replace(token.span, near),
+            Some(near) => diagnostic
+                .help("a similar RCODE exists")
+                .replace(token.span, near),
             None => diagnostic,
         }
     })
@@ -207,11 +243,22 @@ pub fn socket_address(token: &Token, port: u16) -> Result<SocketAddr, Diagnostic
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
     }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    bare.parse::<IpAddr>().map(|address| SocketAddr::new(address, port)).map_err(|_| {
-        Diagnostic::error("CF0208", format!("not an IP address or a socket address: `{text}`"))
-            .at(token.span, "expected an address such as `192.0.2.1`, `192.0.2.1:53` or `[2001:db8::1]:53`")
-    })
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse::<IpAddr>()
+        .map(|address| SocketAddr::new(address, port))
+        .map_err(|_| {
+            Diagnostic::error(
+                "CF0208",
+                format!("not an IP address or a socket address: `{text}`"),
+            )
+            .at(
+                token.span,
+                "expected an address such as `192.0.2.1`, `192.0.2.1:53` or `[2001:db8::1]:53`",
+            )
+        })
 }
 
 /// `HOST:PORT` to listen on or to reach: the host may be empty (every address), a name or an address.
@@ -220,13 +267,22 @@ pub fn socket_address(token: &Token, port: u16) -> Result<SocketAddr, Diagnostic
 /// CF0208 when a host, the colon or a port is missing or wrong.
 pub fn host_port(token: &Token) -> Result<(String, u16), Diagnostic> {
     let wrong = |why: &str| {
-        Diagnostic::error("CF0208", format!("not a host and port: `{}`", token.text))
-            .at(token.span, format!("{why}; expected a form such as `:8080`, `localhost:8080` or `[::1]:8080`"))
+        Diagnostic::error("CF0208", format!("not a host and port: `{}`", token.text)).at(
+            token.span,
+            format!("{why}; expected a form such as `:8080`, `localhost:8080` or `[::1]:8080`"),
+        )
     };
-    let (host, port) = token.text.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
-    let port = port.parse::<u16>().map_err(|_| wrong("the port is no number from 0 to 65535"))?;
+    let (host, port) = token
+        .text
+        .rsplit_once(':')
+        .ok_or_else(|| wrong("the port is missing"))?;
+    let port = port
+        .parse::<u16>()
+        .map_err(|_| wrong("the port is no number from 0 to 65535"))?;
     let host = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').ok_or_else(|| wrong("a bracket is not closed"))?,
+        Some(rest) => rest
+            .strip_suffix(']')
+            .ok_or_else(|| wrong("a bracket is not closed"))?,
         None if host.contains(':') => return Err(wrong("an IPv6 address needs brackets")),
         None => host,
     };
@@ -275,7 +331,9 @@ fn parse_duration(text: &str) -> Result<Duration, WrongDuration> {
             return Err(WrongDuration::NotOne);
         }
         let (number, after) = rest.split_at(whole + fraction.map_or(0, |digits| digits + 1));
-        let unit_len = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
+        let unit_len = after
+            .find(|c: char| c == '.' || c.is_ascii_digit())
+            .unwrap_or(after.len());
         let (unit, next) = after.split_at(unit_len);
         let scale: u128 = match unit {
             "" => return Err(WrongDuration::NoUnit),

@@ -15,24 +15,38 @@ const EXPANSIONS_LIMIT: usize = 10_000;
 impl Parser<'_> {
     /// Takes an import's line and reads on in what it names.
     pub(super) fn import(&mut self) {
-        let Some(import) = self.take().map(|lexeme| lexeme.span) else { return };
+        let Some(import) = self.take().map(|lexeme| lexeme.span) else {
+            return;
+        };
         let Some(pattern) = self.argument() else {
             self.report.push(
-                Diagnostic::error("CF0106", "Wrong argument count or unexpected line ending after 'import'")
-                    .at(import, "expected the name of a snippet, a file or a glob pattern after this"),
+                Diagnostic::error(
+                    "CF0106",
+                    "Wrong argument count or unexpected line ending after 'import'",
+                )
+                .at(
+                    import,
+                    "expected the name of a snippet, a file or a glob pattern after this",
+                ),
             );
             return;
         };
         let place = import.to(pattern.span);
         let extra = self.rest_of_line();
         if let Some(extra) = extra {
-            let diagnostic = Diagnostic::error("CF0106", "Import takes only one argument (glob pattern or file)");
-            let diagnostic = diagnostic.at(extra, "one too many").beside(place, "the import ends here");
-            self.report.push(if self.snippets.contains_key(&pattern.text) {
-                diagnostic.note("a snippet takes no arguments")
-            } else {
-                diagnostic.help("write one `import` a line; quote a file name that has spaces")
-            });
+            let diagnostic = Diagnostic::error(
+                "CF0106",
+                "Import takes only one argument (glob pattern or file)",
+            );
+            let diagnostic = diagnostic
+                .at(extra, "one too many")
+                .beside(place, "the import ends here");
+            self.report
+                .push(if self.snippets.contains_key(&pattern.text) {
+                    diagnostic.note("a snippet takes no arguments")
+                } else {
+                    diagnostic.help("write one `import` a line; quote a file name that has spaces")
+                });
         }
         if pattern.text.is_empty() {
             self.report.push(
@@ -71,7 +85,10 @@ impl Parser<'_> {
         let mut start = None;
         loop {
             let frame = self.frames.last()?;
-            let Some(lexeme) = frame.lexemes[..frame.end].get(frame.at).filter(|lexeme| !lexeme.first) else {
+            let Some(lexeme) = frame.lexemes[..frame.end]
+                .get(frame.at)
+                .filter(|lexeme| !lexeme.first)
+            else {
                 return start;
             };
             let (span, opens) = (lexeme.span, lexeme.is("{"));
@@ -95,7 +112,13 @@ impl Parser<'_> {
         }
         if let Some(snippet) = self.snippets.get(&name.text) {
             let (start, end) = (snippet.start, snippet.end);
-            self.frames.push(Frame { origin, lexemes: Rc::clone(&snippet.lexemes), start, at: start, end });
+            self.frames.push(Frame {
+                origin,
+                lexemes: Rc::clone(&snippet.lexemes),
+                start,
+                at: start,
+                end,
+            });
         }
     }
 
@@ -108,7 +131,10 @@ impl Parser<'_> {
             self.report.push(
                 Diagnostic::error(
                     "CF0506",
-                    format!("Glob pattern may only contain one wildcard (*), but has others: {}", pattern.text),
+                    format!(
+                        "Glob pattern may only contain one wildcard (*), but has others: {}",
+                        pattern.text
+                    ),
                 )
                 .at(pattern.span, "expected one `*` at most"),
             );
@@ -121,18 +147,30 @@ impl Parser<'_> {
         match self.loader.glob(&path) {
             Ok(found) if found.is_empty() => {
                 self.report.push(
-                    Diagnostic::warning("CF0504", format!("No files matching import glob pattern: {}", pattern.text))
-                        .at(pattern.span, format!("nothing matches `{shown}`")),
+                    Diagnostic::warning(
+                        "CF0504",
+                        format!("No files matching import glob pattern: {}", pattern.text),
+                    )
+                    .at(pattern.span, format!("nothing matches `{shown}`")),
                 );
             }
             Ok(found) => {
                 // The first file has to lie on top; each is read before the next is begun.
-                let files: Vec<_> = found.iter().filter_map(|path| self.load(path, pattern, place)).collect();
-                files.into_iter().rev().for_each(|file| self.push_file(file));
+                let files: Vec<_> = found
+                    .iter()
+                    .filter_map(|path| self.load(path, pattern, place))
+                    .collect();
+                files
+                    .into_iter()
+                    .rev()
+                    .for_each(|file| self.push_file(file));
             }
             Err(wrong) => self.report.push(
-                Diagnostic::error("CF0505", format!("Failed to use import pattern {}: {wrong}", pattern.text))
-                    .at(pattern.span, ""),
+                Diagnostic::error(
+                    "CF0505",
+                    format!("Failed to use import pattern {}: {wrong}", pattern.text),
+                )
+                .at(pattern.span, ""),
             ),
         }
     }
@@ -161,8 +199,11 @@ impl Parser<'_> {
             }
             Err(wrong) => {
                 self.report.push(
-                    Diagnostic::error("CF0505", format!("Could not import {}: {wrong}", path.display()))
-                        .at(pattern.span, "cannot be read"),
+                    Diagnostic::error(
+                        "CF0505",
+                        format!("Could not import {}: {wrong}", path.display()),
+                    )
+                    .at(pattern.span, "cannot be read"),
                 );
                 None
             }
@@ -174,12 +215,21 @@ impl Parser<'_> {
         if !self.corefile.files.iter().any(|known| known == path) {
             self.corefile.files.push(path.to_owned());
         }
-        let diagnostic = Diagnostic::error("CF0503", format!("File to import not found: {}", pattern.text)).at(
+        let diagnostic = Diagnostic::error(
+            "CF0503",
+            format!("File to import not found: {}", pattern.text),
+        )
+        .at(
             pattern.span,
-            format!("no snippet of this name is declared above, and there is no file `{}`", path.display()),
+            format!(
+                "no snippet of this name is declared above, and there is no file `{}`",
+                path.display()
+            ),
         );
         let diagnostic = match nearest(&pattern.text, self.snippets.keys().map(String::as_str)) {
-            Some(near) => diagnostic.help("a snippet has a similar name").replace(pattern.span, near),
+            Some(near) => diagnostic
+                .help("a snippet has a similar name")
+                .replace(pattern.span, near),
             None => diagnostic,
         };
         let index = self.report.len();
@@ -191,15 +241,25 @@ impl Parser<'_> {
 
     /// Whether a frame of this origin has been begun and is not at its end.
     fn is_being_read(&self, origin: &Origin) -> bool {
-        self.frames.iter().any(|frame| frame.origin == *origin && frame.at > frame.start)
+        self.frames
+            .iter()
+            .any(|frame| frame.origin == *origin && frame.at > frame.start)
     }
 
     /// A cycle; CoreDNS runs into its limit and says so.
     pub(super) fn imports_itself(&mut self, what: &str, place: Span) {
-        let kind = if what.starts_with('s') { "snippet" } else { "file" };
-        let message = format!("maximum {kind} import depth ({EXPANSIONS_LIMIT}) exceeded: {what} imports itself");
+        let kind = if what.starts_with('s') {
+            "snippet"
+        } else {
+            "file"
+        };
+        let message = format!(
+            "maximum {kind} import depth ({EXPANSIONS_LIMIT}) exceeded: {what} imports itself"
+        );
         self.report.push(
-            Diagnostic::error("CF0116", message).at(place, "imports what is being read already").help("drop this import"),
+            Diagnostic::error("CF0116", message)
+                .at(place, "imports what is being read already")
+                .help("drop this import"),
         );
     }
 
@@ -210,9 +270,17 @@ impl Parser<'_> {
         }
         self.frames.truncate(1);
         self.report.push(
-            Diagnostic::error("CF0116", format!("maximum snippet import depth ({EXPANSIONS_LIMIT}) exceeded"))
-                .at(place, "the imports grow without bound; this one is the first that is too many")
-                .note(format!("imports may add {IMPORTED_WORDS_LIMIT} words and 64 MiB at most")),
+            Diagnostic::error(
+                "CF0116",
+                format!("maximum snippet import depth ({EXPANSIONS_LIMIT}) exceeded"),
+            )
+            .at(
+                place,
+                "the imports grow without bound; this one is the first that is too many",
+            )
+            .note(format!(
+                "imports may add {IMPORTED_WORDS_LIMIT} words and 64 MiB at most"
+            )),
         );
     }
 }
@@ -223,10 +291,13 @@ fn clean(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+            Component::ParentDir
+                if matches!(out.components().next_back(), Some(Component::Normal(_))) =>
+            {
                 out.pop();
             }
-            Component::ParentDir if matches!(out.components().next_back(), Some(Component::RootDir)) => {}
+            Component::ParentDir
+                if matches!(out.components().next_back(), Some(Component::RootDir)) => {}
             part => out.push(part),
         }
     }
