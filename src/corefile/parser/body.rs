@@ -321,7 +321,7 @@ impl Parser<'_> {
     /// Points at the brace that is most likely the one that is not closed.
     fn blame(&self, diagnostic: Diagnostic, open: Span) -> Diagnostic {
         let diagnostic = match self.suspect {
-            Some((inner, close)) if inner.file == open.file && inner.start > open.start => {
+            Some((inner, close)) if inner.file != open.file || inner.start > open.start => {
                 diagnostic
                     .at(inner, "this `{` seems not to be closed")
                     .beside(

@@ -4,7 +4,6 @@ use super::*;
 use crate::source::Memory;
 use crate::syntax::{Block, show};
 
-mod conf;
 mod diagnostics;
 mod language;
 mod torture;

@@ -63,10 +63,8 @@ fn survive(text: Vec<u8>, loader: &Memory) {
         }
     }
     let shown = report.render(&corefile.sources, false);
-    assert!(
-        !shown.chars().any(|c| c.is_control() && c != '\n'),
-        "{shown:?}"
-    );
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    assert_eq!(shown.lines().find(|line| line.contains(steers)), None);
     assert!(report.to_json(&corefile.sources).starts_with('['));
     for key in corefile.blocks.iter().flat_map(|block| &block.keys) {
         let _ = crate::key::parse(key);
