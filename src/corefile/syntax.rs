@@ -84,7 +84,7 @@ pub struct Line {
 }
 
 impl Corefile {
-    /// Every file that was read, and patterns' directories apart, in the order of reading; for watching.
+    /// Every file that was read or, named without a wildcard, was missing; in the order of reading, for watching.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         self.files.clone()

@@ -194,3 +194,87 @@ fn normal_form_means_the_same() {
         "a b {\n    d {\n        o p\n    }\n}\n"
     );
 }
+
+#[test]
+fn what_is_refused_and_what_is_only_warned_of() {
+    let loader = Memory::new().file("f", "log");
+    let table: &[(&str, &[&str])] = &[
+        ("a, {\n}", &["CF0108"]),
+        ("a\n d {\n  x", &["CF0101"]),
+        ("a\n d {\n } }", &["CF0105"]),
+        ("import f f", &["CF0106"]),
+        ("import f {\n log\n}", &["CF0106"]),
+        (". {\n import f }\n", &["CF0106"]),
+        (". {\n import f {\n x\n }\n}", &["CF0106"]),
+        ("import", &["CF0106"]),
+        ("import missing", &["CF0503"]),
+        ("import }{$\"", &["CF0503"]),
+        ("import /*/*.txt", &["CF0506"]),
+        ("import /???/?*?o", &["CF0506"]),
+        ("import /??", &["CF0506"]),
+        ("import /[a-z]", &["CF0506"]),
+        ("import {$$}", &["CF0501", "CF0106"]),
+        ("import Corefile", &["CF0116"]),
+        ("import ./x/../Corefile", &["CF0116"]),
+        ("import *.none", &["CF0504"]),
+        ("(a)\nb\n", &["CF0117"]),
+        ("(a) {\n b {\n }\n", &["CF0101"]),
+        ("(a) {\n}\n(a) {\n}\n", &["CF0115"]),
+        (". {\n {\n x\n }\n log\n}", &["CF0103"]),
+        (". {\n d {\n  {\n  }\n }\n}", &["CF0103"]),
+        (". {\n d {\n } e\n}", &["CF0104"]),
+        (". {\n log\n}\n}", &["CF0105"]),
+        (".\nlog\n}", &["CF0105"]),
+        ("{\n log\n}", &["CF0110"]),
+        ("a,b {\n}", &["CF0111"]),
+        (". {\n}\nx \"y", &["CF0112"]),
+        ("a#b {\n}", &["CF0113"]),
+        ("\u{feff}\u{feff}a {\n}", &[]),
+    ];
+    for (text, wanted) in table {
+        let (corefile, report) = parse("./Corefile", (*text).into(), &loader);
+        assert_eq!(
+            codes(&report),
+            *wanted,
+            "{text:?}\n{}",
+            report.render(&corefile.sources, false)
+        );
+    }
+}
+
+#[test]
+fn the_disk() {
+    let root = std::env::temp_dir().join(format!("nameplate-corefile-{}", std::process::id()));
+    std::fs::create_dir_all(root.join("conf.d/sub")).unwrap();
+    for (name, text) in [
+        ("b.conf", "b {\n}\n"),
+        ("a.conf", "a {\n}\n"),
+        ("note.txt", "}"),
+    ] {
+        std::fs::write(root.join("conf.d").join(name), text).unwrap();
+    }
+    let name = root.join("Corefile").display().to_string();
+    let found = |text: &str| {
+        let (corefile, report) = parse(&name, text.into(), &crate::Disk);
+        (outline(&corefile), codes(&report))
+    };
+    assert_eq!(
+        found("import conf.d/*.conf"),
+        ("a [] | b []".into(), vec![])
+    );
+    assert_eq!(found("import */a.conf"), ("a []".into(), vec![]));
+    assert_eq!(
+        found("import conf.d/?.conf\n"),
+        ("a [] | b []".into(), vec![])
+    );
+    assert_eq!(
+        found("import conf.d/a.conf\nc {\n}"),
+        ("a [] | c []".into(), vec![])
+    );
+    assert_eq!(found("import conf.d/sub").1, ["CF0505"]);
+    assert_eq!(found("import conf.d/*").1.contains(&"CF0505"), true);
+    assert_eq!(found("import none/*.conf").1, ["CF0504"]);
+    assert_eq!(found("import none").1, ["CF0503"]);
+    assert_eq!(found("import /dev/zero").1, ["CF0119"]);
+    std::fs::remove_dir_all(root).unwrap();
+}
