@@ -272,7 +272,7 @@ fn the_disk() {
         ("a [] | c []".into(), vec![])
     );
     assert_eq!(found("import conf.d/sub").1, ["CF0505"]);
-    assert_eq!(found("import conf.d/*").1.contains(&"CF0505"), true);
+    assert!(found("import conf.d/*").1.contains(&"CF0505"));
     assert_eq!(found("import none/*.conf").1, ["CF0504"]);
     assert_eq!(found("import none").1, ["CF0503"]);
     assert_eq!(found("import /dev/zero").1, ["CF0119"]);
