@@ -1,1 +1,33 @@
-//! Under construction.
+//! What a plugin is, how a chain of them is set up, and how one query walks it.
+//!
+//! ```text
+//! Corefile ──► setup::parse ──► Setup::validate ──► Setup::build ──► Block { Chain }         (at load; three steps that never mix)
+//!
+//! Exchange ──► Block::walk ──► Plugin::query ↓ … answered ──► Plugin::response ↑ ──► finish  (inline, no await)
+//!                  │
+//!                  └ Suspend ──► Plugin::resolve(exchange).await ──► the walk goes on         (one local task)
+//! ```
+//!
+//! The walk is flat: a slice of steps, each with the hooks that it wants, compiled when the Corefile is loaded. A query that is
+//! answered at once meets no future, no box and no lock. The walker, not the plugins, knows who answered and who failed.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod block;
+pub mod clock;
+mod exchange;
+mod fall;
+pub mod lint;
+pub mod metrics;
+mod plugin;
+mod query;
+pub mod setup;
+mod walk;
+
+pub use block::{Block, BlockInfo, Router};
+pub use exchange::{Exchange, MAX_DEPTH};
+pub use fall::Fallthrough;
+pub use plugin::{Cause, ExtendedError, Failure, Flow, Hooks, Plugin, Resolved, Resolving, Turn};
+pub use query::{Context, Query, Question, Transport};
+pub use walk::{Chain, Ending, Outcome, Step, ask_below, look_up, resume};

@@ -1,0 +1,7 @@
+//! `cache`: under construction.
+
+mod setup;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use setup::REGISTRATION;

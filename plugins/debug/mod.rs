@@ -1,0 +1,7 @@
+//! `debug`: under construction.
+
+mod setup;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use setup::REGISTRATION;

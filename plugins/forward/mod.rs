@@ -1,0 +1,7 @@
+//! `forward`: under construction.
+
+mod setup;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use setup::REGISTRATION;

@@ -1,0 +1,7 @@
+//! `loop`: under construction.
+
+mod setup;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use setup::REGISTRATION;

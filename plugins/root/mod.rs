@@ -1,0 +1,7 @@
+//! `root`: under construction.
+
+mod setup;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use setup::REGISTRATION;

@@ -1,0 +1,280 @@
+//! The walk: down until a plugin answers, up through the plugins that were passed.
+
+use std::sync::Arc;
+
+use wire::{Flags, Name, Rcode, Type};
+
+use crate::block::Block;
+use crate::exchange::{Exchange, MAX_DEPTH};
+use crate::plugin::{Cause, Failure, Flow, Hooks, Plugin, Turn};
+use crate::query::MEMOS;
+
+/// How often the plugins below may be asked once more for one query.
+const MAX_TURNS: usize = 16;
+
+/// A plugin in a chain and the hooks it wants.
+pub struct Step {
+    /// The plugin.
+    pub plugin: Arc<dyn Plugin>,
+    hooks: Hooks,
+}
+
+impl Step {
+    /// Asks the plugin once which hooks it wants.
+    pub fn new(plugin: Arc<dyn Plugin>) -> Self {
+        let hooks = plugin.hooks();
+        Self { plugin, hooks }
+    }
+}
+
+/// The plugins of a server block in the order in which they are asked.
+pub struct Chain {
+    steps: Box<[Step]>,
+}
+
+impl Chain {
+    /// A chain of these steps; `Err` gives back how many are too many.
+    pub fn new(steps: Vec<Step>) -> Result<Self, usize> {
+        if steps.len() > MEMOS {
+            Err(steps.len())
+        } else {
+            Ok(Self {
+                steps: steps.into(),
+            })
+        }
+    }
+
+    /// The steps.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+}
+
+/// Where a walk came to rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The response is to be finished and sent.
+    Respond,
+    /// Nobody answers.
+    Silent,
+    /// The plugin at this step waits: [`resume`] goes on.
+    Suspended(usize),
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The response is to be finished and sent.
+    Respond,
+    /// Nobody answers.
+    Silent,
+}
+
+impl Exchange {
+    /// Walks the chain of `block` from its first plugin.
+    #[inline]
+    pub fn walk(&mut self, block: &Arc<Block>) -> Outcome {
+        self.walk_between(block, 0, 0)
+    }
+
+    /// Walks down from step `from`, and up to step `floor`.
+    fn walk_between(&mut self, block: &Arc<Block>, from: usize, floor: usize) -> Outcome {
+        let steps = block.chain.steps();
+        let mut at = from;
+        let mut turns = 0;
+        loop {
+            let Some(step) = steps.get(at) else {
+                self.fail(no_next(steps));
+                match self.rise(block, steps.len(), floor) {
+                    Some(below) if turns < MAX_TURNS => at = below,
+                    _ => return Outcome::Respond,
+                }
+                turns += 1;
+                continue;
+            };
+            let flow = if step.hooks.has(Hooks::QUERY) {
+                let (mut query, mut response) = self.views(block);
+                query.context.step = at as u16;
+                step.plugin.query(&mut query, &mut response)
+            } else {
+                Ok(Flow::Next)
+            };
+            match flow {
+                Ok(Flow::Next) => at += 1,
+                Ok(Flow::Suspend) => return Outcome::Suspended(at),
+                Ok(Flow::Silent) => return Outcome::Silent,
+                answered => {
+                    self.settle(answered, step.plugin.name());
+                    match self.rise(block, at, floor) {
+                        Some(below) if turns < MAX_TURNS => at = below,
+                        _ => return Outcome::Respond,
+                    }
+                    turns += 1;
+                }
+            }
+        }
+    }
+
+    /// Calls the response hooks from the step above `from` up to `floor`; gives the step to ask from when a plugin wants that.
+    #[inline]
+    fn rise(&mut self, block: &Arc<Block>, from: usize, floor: usize) -> Option<usize> {
+        let steps = block.chain.steps();
+        for at in (floor..from.min(steps.len())).rev() {
+            let step = &steps[at];
+            if step.hooks.has(Hooks::RESPONSE) {
+                let (mut query, mut response) = self.views(block);
+                query.context.step = at as u16;
+                if step.plugin.response(&mut query, &mut response) == Turn::Again {
+                    self.context.failure = None;
+                    self.context.answered_by = None;
+                    self.begin();
+                    return Some(at + 1);
+                }
+            }
+        }
+        None
+    }
+
+    /// Notes who answered, or turns a failure into a response.
+    #[inline]
+    fn settle(&mut self, flow: Result<Flow, Failure>, name: &'static str) {
+        match flow {
+            Ok(_) => self.context.answered_by = Some(name),
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Makes the response that the server gives for a plugin's failure.
+    pub fn fail(&mut self, failure: Failure) {
+        let mut response = self.response();
+        response.clear_records();
+        response.set_flag(Flags::AA | Flags::TC, false);
+        response.set_rcode(failure.rcode);
+        if failure.extended.is_some() {
+            self.context.extended.clone_from(&failure.extended);
+        }
+        self.context.answered_by = None;
+        self.context.failure = Some(failure);
+    }
+}
+
+/// The failure of a chain in which everybody passed.
+fn no_next(steps: &[Step]) -> Failure {
+    let cause = match steps.last() {
+        Some(last) => {
+            Cause::Text(format!("plugin/{}: no next plugin found", last.plugin.name()).into())
+        }
+        None => Cause::None,
+    };
+    let rcode = if steps.is_empty() {
+        Rcode::REFUSED
+    } else {
+        Rcode::SERVFAIL
+    };
+    Failure {
+        rcode,
+        extended: None,
+        cause,
+    }
+}
+
+/// Goes on with an exchange whose plugin at `step` waits, to the end.
+pub async fn resume(
+    exchange: Box<Exchange>,
+    block: Arc<Block>,
+    step: usize,
+) -> (Box<Exchange>, Ending) {
+    resume_between(exchange, block, step, 0).await
+}
+
+async fn resume_between(
+    mut exchange: Box<Exchange>,
+    block: Arc<Block>,
+    step: usize,
+    floor: usize,
+) -> (Box<Exchange>, Ending) {
+    let mut step = step;
+    for _ in 0..MAX_TURNS {
+        let Some(plugin) = block
+            .chain
+            .steps()
+            .get(step)
+            .map(|step| step.plugin.clone())
+        else {
+            break;
+        };
+        let name = plugin.name();
+        exchange.suspended = Some((block.clone(), step));
+        let (back, flow) = plugin.resolve(exchange).await;
+        exchange = back;
+        exchange.suspended = None;
+        let outcome = match flow {
+            Ok(Flow::Silent) => Outcome::Silent,
+            Ok(Flow::Next) => exchange.walk_between(&block, step + 1, floor),
+            Ok(Flow::Suspend) => {
+                exchange.fail(Failure::servfail("a plugin waited twice for one answer"));
+                Outcome::Respond
+            }
+            answered => {
+                exchange.settle(answered, name);
+                match exchange.rise(&block, step, floor) {
+                    Some(below) => exchange.walk_between(&block, below, floor),
+                    None => Outcome::Respond,
+                }
+            }
+        };
+        match outcome {
+            Outcome::Respond => return (exchange, Ending::Respond),
+            Outcome::Silent => return (exchange, Ending::Silent),
+            Outcome::Suspended(next) => step = next,
+        }
+    }
+    exchange.fail(Failure::servfail("the plugins kept asking each other"));
+    (exchange, Ending::Respond)
+}
+
+/// Asks the plugins below `step` of `block`: what a cache does to refresh an entry. Hooks of `step` and above are not called.
+pub async fn ask_below(
+    exchange: Box<Exchange>,
+    block: Arc<Block>,
+    step: usize,
+) -> (Box<Exchange>, Ending) {
+    let mut exchange = exchange;
+    match exchange.walk_between(&block, step + 1, step + 1) {
+        Outcome::Respond => (exchange, Ending::Respond),
+        Outcome::Silent => (exchange, Ending::Silent),
+        Outcome::Suspended(at) => Box::pin(resume_between(exchange, block, at, step + 1)).await,
+    }
+}
+
+/// Asks the server itself for `name` and `qtype`, as the asker of `exchange` would: all blocks of the listener, one level deeper.
+///
+/// # Errors
+/// SERVFAIL when look-ups nest deeper than [`MAX_DEPTH`], REFUSED when no block serves the name, or nobody answers.
+pub async fn look_up(
+    exchange: &Exchange,
+    name: Name<'_>,
+    qtype: Type,
+) -> Result<Box<Exchange>, Failure> {
+    if exchange.context.depth >= MAX_DEPTH {
+        return Err(Failure::servfail(
+            "look-ups of the server to itself nest too deep",
+        ));
+    }
+    let router = exchange
+        .suspended
+        .as_ref()
+        .and_then(|(block, _)| block.router());
+    let mut inner = exchange.derive(name, qtype);
+    let Some(block) = router.and_then(|router| router.route(&inner.parsed.qname, qtype)) else {
+        return Err(Failure::policy(Rcode::REFUSED));
+    };
+    match inner.walk(&block) {
+        Outcome::Respond => Ok(inner),
+        Outcome::Silent => Err(Failure::servfail("the server did not answer itself")),
+        Outcome::Suspended(at) => match Box::pin(resume(inner, block, at)).await {
+            (inner, Ending::Respond) => Ok(inner),
+            (_, Ending::Silent) => Err(Failure::servfail("the server did not answer itself")),
+        },
+    }
+}
