@@ -197,11 +197,7 @@ impl Parser<'_> {
             .iter()
             .map(|word| i64::from(word.is("{")) - i64::from(word.is("}")))
             .sum();
-<<<<<<< HEAD
-        self.by_path.insert(path.clone(), file);
-=======
         self.by_path.insert(import::clean(&path), file);
->>>>>>> corefile
         self.corefile.files.push(path.clone());
         self.files.push(File {
             path,
@@ -223,10 +219,7 @@ impl Parser<'_> {
             lexemes,
             start: 0,
             at: 0,
-<<<<<<< HEAD
-=======
             fresh: true,
->>>>>>> corefile
             end,
         });
     }
@@ -256,11 +249,7 @@ impl Parser<'_> {
         };
         Some(Next {
             kind,
-<<<<<<< HEAD
-            first: lexeme.first || frame.at == frame.start,
-=======
             first: lexeme.first || frame.fresh,
->>>>>>> corefile
             span: lexeme.span,
         })
     }

@@ -221,12 +221,7 @@ impl Parser<'_> {
                     next.span,
                     format!("on the line of `{}`, which opens no block", name.text),
                 )
-<<<<<<< HEAD
-                .help("write `}` on a line of its own")
-                .replace(next.span, "\n}"),
-=======
                 .help("write `}` on a line of its own"),
->>>>>>> corefile
         );
     }
 
@@ -326,11 +321,7 @@ impl Parser<'_> {
     /// Points at the brace that is most likely the one that is not closed.
     fn blame(&self, diagnostic: Diagnostic, open: Span) -> Diagnostic {
         let diagnostic = match self.suspect {
-<<<<<<< HEAD
-            Some((inner, close)) if inner.file == open.file && inner.start > open.start => {
-=======
             Some((inner, close)) if inner.file != open.file || inner.start > open.start => {
->>>>>>> corefile
                 diagnostic
                     .at(inner, "this `{` seems not to be closed")
                     .beside(

@@ -47,12 +47,9 @@ impl Parser<'_> {
                 } else {
                     diagnostic.help("write one `import` a line; quote a file name that has spaces")
                 });
-<<<<<<< HEAD
-=======
             if !self.snippets.contains_key(&pattern.text) {
                 return;
             }
->>>>>>> corefile
         }
         if pattern.text.is_empty() {
             self.report.push(
@@ -90,13 +87,9 @@ impl Parser<'_> {
     fn rest_of_line(&mut self) -> Option<Span> {
         let mut start = None;
         loop {
-<<<<<<< HEAD
-            let frame = self.frames.last()?;
-=======
             let Some(frame) = self.frames.last() else {
                 return start;
             };
->>>>>>> corefile
             let Some(lexeme) = frame.lexemes[..frame.end]
                 .get(frame.at)
                 .filter(|lexeme| !lexeme.first)
@@ -128,10 +121,7 @@ impl Parser<'_> {
                 origin,
                 lexemes: Rc::clone(&snippet.lexemes),
                 start,
-<<<<<<< HEAD
-=======
                 fresh: true,
->>>>>>> corefile
                 at: start,
                 end,
             });
