@@ -1,3 +1,4 @@
 //! One test binary.
 
 mod server;
+mod tidy;
