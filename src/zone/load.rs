@@ -296,7 +296,7 @@ impl Load<'_> {
             .get(entry.file as usize)
             .cloned()
             .unwrap_or_default();
-        let path = folder(&above).join(named);
+        let path = above.with_file_name(named);
         let found = self.reader.canonical(&path);
         let inside = |found: &PathBuf| self.roots.iter().any(|root| found.starts_with(root));
         let text = match found {

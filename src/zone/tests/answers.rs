@@ -311,7 +311,7 @@ fn every_buffer_size_is_survived() {
 
 #[test]
 fn names_above_the_reach_of_a_pointer_are_written_in_full() {
-    let mut text = String::from("$TTL 60\n@ SOA ns h 1 2 3 4 5\n @ NS ns\nns A 192.0.2.1\n");
+    let mut text = String::from("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n");
     for n in 0..1_200 {
         text += &format!("many MX {n} host{n}\nhost{n} A 192.0.2.2\n");
     }
