@@ -170,6 +170,13 @@ fn responses() -> Seeds {
                 .0,
         ),
         (
+            "response-capitals",
+            answer([1, 2, 0, 0])
+                .record(b"\x03WWW\xC0\x10", 1, 1, &[1; 4])
+                .record(b"\x03www\x07EXAMPLE\x03org\0", 1, 1, &[2; 4])
+                .0,
+        ),
+        (
             "response-counts-lie",
             message(RESPONSE, [1, 65_535, 65_535, 65_535])
                 .question(WWW, 1)
