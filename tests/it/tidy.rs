@@ -449,7 +449,12 @@ fn tests_are_neither_ignored_nor_left_for_later() {
             let comment = line.trim_start().starts_with("//");
             let later = comment && ["TODO", "FIXME"].iter().any(|word| has_word(line, word));
             if later || code(line).trim_start().starts_with("#[ignore") {
-                complaints.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+                complaints.push(format!(
+                    "{}:{}: {}",
+                    path.display(),
+                    number + 1,
+                    line.trim()
+                ));
             }
         }
     }
