@@ -22,6 +22,10 @@ use crate::write::{Owner, Writer};
 const MOST_ALIASES: usize = 10;
 
 /// What was written.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a boxed name would allocate on the query path"
+)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// An answer.
