@@ -191,6 +191,24 @@ impl<'a> Query<'a> {
         self.parsed.edns.as_ref()
     }
 
+    /// Says whether the plugins below are to ask for AD (RFC 6840, 5.7), whatever the asker did: a cache keeps what it gets, and tells
+    /// each asker as much as that one wants. [`Query::flags`] shows it; the octets as received do not.
+    pub fn ask_authenticated(&mut self, on: bool) {
+        self.parsed.flags = self.parsed.flags.with(Flags::AD, on);
+    }
+
+    /// Whether the asker itself set AD, whatever [`Query::ask_authenticated`] said.
+    #[inline]
+    pub fn asked_authenticated(&self) -> bool {
+        wire::Header::read(self.message).is_some_and(|header| header.flags.has(Flags::AD))
+    }
+
+    /// How many look-ups of the server to itself stand above this one.
+    #[inline]
+    pub fn depth(&self) -> u8 {
+        self.context.depth
+    }
+
     /// Lowers the UDP size that the asker is said to take (never below 512, never up).
     pub fn lower_udp_size(&mut self, size: u16) {
         if let Some(edns) = &mut self.parsed.edns {

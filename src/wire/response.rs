@@ -244,6 +244,23 @@ impl<'a> Response<'a> {
         }
     }
 
+    /// Overwrites the TTLs of all records but OPT, whose TTL is none (RFC 6891, 6.1.3); stops at a record that cannot be read.
+    pub fn set_ttls(&mut self, ttl: u32) {
+        let [_, an, ns, ar] = self.state.counts;
+        let mut at = self.question_end();
+        for _ in 0..u32::from(an) + u32::from(ns) + u32::from(ar) {
+            let record = Records::new(self.octets(), at, [1, 0, 0]).next();
+            let Some(Ok(record)) = record else {
+                return;
+            };
+            at = record.end();
+            let (rtype, ttl_at) = (record.rtype, record.ttl_at);
+            if rtype != Type::OPT {
+                self.set_ttl(ttl_at, ttl);
+            }
+        }
+    }
+
     /// Appends a record. The owner is compressed, the RDATA stands as it is.
     pub fn push(
         &mut self,
