@@ -303,16 +303,20 @@ impl NameBuf {
 
     /// Reads presentation format, completing a relative name with `origin`. `@` and `.` mean what they mean in a master file.
     pub fn parse(text: &str, origin: Name<'_>) -> Result<Self, NameError> {
-        if text == "@" {
+        Self::parse_octets(text.as_bytes(), origin)
+    }
+
+    /// [`NameBuf::parse`] for a text of any octets, as a master file may hold.
+    pub fn parse_octets(octets: &[u8], origin: Name<'_>) -> Result<Self, NameError> {
+        if octets == b"@" {
             return Ok(Self::from_name(origin));
         }
-        if text == "." {
+        if octets == b"." {
             return Ok(Self::root());
         }
         let mut out = Self::root();
         let mut label = 0; // where the label's length octet stands
         let mut at = 1;
-        let octets = text.as_bytes();
         let mut i = 0;
         let mut absolute = false;
         if octets.is_empty() {

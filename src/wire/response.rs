@@ -191,6 +191,25 @@ impl<'a> Response<'a> {
         Ok(at)
     }
 
+    /// Appends octets that stand in several pieces, `count` records in all; gives the place of the first.
+    #[inline]
+    pub fn push_pieces(
+        &mut self,
+        section: Section,
+        pieces: &[&[u8]],
+        count: u16,
+    ) -> Result<usize, Full> {
+        let start = self.state.len;
+        for piece in pieces {
+            if let Err(full) = self.append(piece) {
+                self.state.len = start;
+                return Err(full);
+            }
+        }
+        self.count_up(section, count);
+        Ok(start)
+    }
+
     /// Writes a compression pointer to `target` at `at`: the way in which octets made ready at load are fitted to this message.
     #[inline]
     pub fn point(&mut self, at: usize, target: usize) {

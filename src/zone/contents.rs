@@ -1,0 +1,491 @@
+//! A zone's contents, flat and immutable, ready to answer.
+//!
+//! ```text
+//! table   [ tag │ place ]…            open addressing by the owner's hash (`wire::name_hash`), at most 3/4 full, 8 octets a slot
+//!              │
+//!              ▼
+//! octets  node: flags, sets, link, owner │ set: type, count, length │ records as they go on the wire │ set: …
+//! ```
+//!
+//! One buffer holds all: behind a node's header stand its RRsets, each with its records in wire form, owner `C0 0C` (QNAME), RRSIGs
+//! right behind. So a hit touches the table's slot and then octets that lie in a row. Every empty non-terminal has a node, so the
+//! closest encloser of a name is its longest suffix in the table. A node's `link` is the node that hides it (a zone cut or DNAME
+//! above), else its wildcard child.
+//!
+//! In RDATA of NS, CNAME, PTR, MX and SOA (RFC 3597, section 4) a name that ends in the apex carries a pointer, whose places the set
+//! keeps: it is fitted to each message. The set also keeps which nodes have the addresses that belong to it.
+//!
+//! Cost: a plain A record with an owner of its own takes 8 octets of node header and 1 + its owner, 8 of set header, 16 of record, and
+//! 11 to 21 of table.
+
+use wire::{Class, Name, NameBuf, Qname, Type};
+
+/// What a node is.
+pub(crate) mod flag {
+    /// A zone cut: NS records below the apex.
+    pub(crate) const CUT: u16 = 1;
+    /// It has a DNAME record.
+    pub(crate) const DNAME: u16 = 2;
+    /// A zone cut or a DNAME above hides it; `link` says which.
+    pub(crate) const OCCLUDED: u16 = 4;
+    /// Its owner has capitals.
+    pub(crate) const MIXED: u16 = 8;
+    /// It holds NSEC3 records and no name of the zone; it is not in the table.
+    pub(crate) const HASHED: u16 = 16;
+}
+
+/// The length of a node's header before its owner.
+pub(crate) const NODE_HEADER: usize = 8;
+/// The length of a set's header, and of what follows it when `EXTENDED` is set in its length.
+pub(crate) const SET_HEADER: usize = 8;
+pub(crate) const SET_EXTENSION: usize = 12;
+pub(crate) const EXTENDED: u32 = 1 << 31;
+/// The length of one entry of a set's additional addresses.
+pub(crate) const EXTRA: usize = 6;
+/// The unit in which nodes are placed, so that 32 bits reach 16 GiB.
+pub(crate) const UNIT: usize = 4;
+
+/// One place of the table; `place` 0 is free.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Slot {
+    pub(crate) tag: u32,
+    pub(crate) place: u32,
+}
+
+/// How the zone proves that something does not exist.
+#[derive(Debug)]
+pub(crate) enum Denial {
+    /// It is not signed.
+    None,
+    /// The nodes with an NSEC record, in canonical order.
+    Nsec(Box<[u32]>),
+    /// The nodes with an NSEC3 record, by hash.
+    Nsec3 {
+        salt: Box<[u8]>,
+        iterations: u16,
+        chain: Box<[([u8; 20], u32)]>,
+    },
+}
+
+/// How much a zone holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Statistics {
+    /// Owners that have records.
+    pub owners: usize,
+    /// RRsets, RRSIGs apart.
+    pub rrsets: usize,
+    /// Records.
+    pub records: usize,
+    /// Octets of memory.
+    pub octets: usize,
+}
+
+/// A zone, ready to answer. It never changes: a new version replaces it whole.
+pub struct Zone {
+    pub(crate) apex: NameBuf,
+    pub(crate) apex_labels: usize,
+    pub(crate) table: Box<[Slot]>,
+    pub(crate) octets: Box<[u8]>,
+    pub(crate) apex_place: u32,
+    /// Where the SOA set of negative answers stands, its TTL already the lesser of TTL and MINIMUM (RFC 2308, section 5).
+    pub(crate) negative_soa: usize,
+    /// Where the nodes end.
+    pub(crate) nodes_end: usize,
+    pub(crate) denial: Denial,
+    pub(crate) minimal: bool,
+    pub(crate) statistics: Statistics,
+}
+
+impl std::fmt::Debug for Zone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Zone")
+            .field("apex", &self.apex)
+            .field("serial", &self.serial())
+            .field("statistics", &self.statistics)
+            .finish()
+    }
+}
+
+#[inline]
+fn le16(octets: &[u8], at: usize) -> u16 {
+    octets
+        .get(at..at + 2)
+        .map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
+}
+
+#[inline]
+fn le32(octets: &[u8], at: usize) -> u32 {
+    octets
+        .get(at..at + 4)
+        .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+impl Zone {
+    /// The zone's name, in lower case.
+    #[inline]
+    pub fn apex(&self) -> Name<'_> {
+        self.apex.as_name()
+    }
+
+    /// The SOA record's serial (RFC 1982).
+    pub fn serial(&self) -> u32 {
+        let soa = self.soa();
+        soa.records
+            .len()
+            .checked_sub(20)
+            .and_then(|at| wire::read_u32(soa.records, at))
+            .unwrap_or_default()
+    }
+
+    /// How much the zone holds.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// Whether denial of existence can be proved.
+    pub fn is_signed(&self) -> bool {
+        !matches!(self.denial, Denial::None)
+    }
+
+    /// Every record, nodes in the order of the file, the apex first; the records of a set together, then its RRSIGs.
+    pub fn records(&self) -> impl Iterator<Item = ZoneRecord<'_>> {
+        self.nodes().flat_map(move |node| {
+            node.sets().flat_map(move |set| {
+                set.each_record().map(move |record| ZoneRecord {
+                    zone: self,
+                    owner: node.name(),
+                    record,
+                })
+            })
+        })
+    }
+
+    /// The SOA set as the zone has it.
+    pub(crate) fn soa(&self) -> Set<'_> {
+        self.apex_node()
+            .set(Type::SOA)
+            .unwrap_or_else(|| self.set_at(self.negative_soa).0)
+    }
+
+    pub(crate) fn negative_soa(&self) -> Set<'_> {
+        self.set_at(self.negative_soa).0
+    }
+
+    #[inline]
+    pub(crate) fn apex_node(&self) -> Node<'_> {
+        self.node(self.apex_place)
+    }
+
+    #[inline]
+    pub(crate) fn node(&self, place: u32) -> Node<'_> {
+        Node {
+            zone: self,
+            at: place as usize * UNIT,
+        }
+    }
+
+    /// All nodes, in the order in which they stand.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        let mut at = UNIT;
+        std::iter::from_fn(move || {
+            let node = Node { zone: self, at };
+            if at >= self.nodes_end {
+                return None;
+            }
+            let end = node.sets().end();
+            at = end.next_multiple_of(UNIT);
+            Some(node)
+        })
+    }
+
+    /// The node whose owner is the suffix of `qname` without its `skip` leftmost labels.
+    #[inline]
+    pub(crate) fn find(&self, qname: &Qname, skip: usize) -> Option<Node<'_>> {
+        self.find_name(qname.hash(skip), qname.suffix(skip).octets())
+    }
+
+    /// The node of a name in lower case and its hash.
+    #[inline]
+    pub(crate) fn find_name(&self, hash: u64, lower: &[u8]) -> Option<Node<'_>> {
+        let mask = self.table.len().wrapping_sub(1);
+        let mut index = hash as usize & mask;
+        let tag = (hash >> 32) as u32;
+        loop {
+            let slot = *self.table.get(index)?;
+            if slot.place == 0 {
+                return None;
+            }
+            if slot.tag == tag {
+                let node = self.node(slot.place);
+                if node.is_named(lower) {
+                    return Some(node);
+                }
+            }
+            index = (index + 1) & mask;
+        }
+    }
+
+    /// The set that stands at `at`, and the place behind it.
+    #[inline]
+    pub(crate) fn set_at(&self, at: usize) -> (Set<'_>, usize) {
+        let octets = &*self.octets;
+        let rtype = Type(le16(octets, at));
+        let count = le16(octets, at + 2);
+        let word = le32(octets, at + 4);
+        let len = (word & !EXTENDED) as usize;
+        let mut here = at + SET_HEADER;
+        let (mut sig_count, mut patches, mut extras, mut sig_len) = (0, &[][..], &[][..], 0);
+        if word & EXTENDED != 0 {
+            sig_count = le16(octets, here);
+            let patched = 2 * le16(octets, here + 2) as usize;
+            let extra = EXTRA * le16(octets, here + 4) as usize;
+            sig_len = le32(octets, here + 8) as usize;
+            here += SET_EXTENSION;
+            patches = octets.get(here..here + patched).unwrap_or_default();
+            here += patched;
+            extras = octets.get(here..here + extra).unwrap_or_default();
+            here += extra;
+        }
+        let end = here + len + sig_len;
+        let set = Set {
+            rtype,
+            count,
+            sig_count,
+            records: octets.get(here..here + len).unwrap_or_default(),
+            signed: octets.get(here..end).unwrap_or_default(),
+            patches,
+            extras,
+        };
+        (set, end)
+    }
+}
+
+/// An owner and its RRsets.
+#[derive(Clone, Copy)]
+pub struct Node<'z> {
+    pub(crate) zone: &'z Zone,
+    pub(crate) at: usize,
+}
+
+impl std::fmt::Debug for Node<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.name().fmt(f)
+    }
+}
+
+impl PartialEq for Node<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl<'z> Node<'z> {
+    /// The owner, in the case that it has in the data.
+    #[inline]
+    pub fn name(self) -> Name<'z> {
+        Name::new(self.name_octets()).unwrap_or(Name::ROOT)
+    }
+
+    #[inline]
+    pub(crate) fn name_octets(self) -> &'z [u8] {
+        let at = self.at + NODE_HEADER;
+        let octets = &*self.zone.octets;
+        let len = octets.get(at).map_or(0, |&len| len as usize);
+        octets.get(at + 1..at + 1 + len).unwrap_or_default()
+    }
+
+    #[inline]
+    fn is_named(self, lower: &[u8]) -> bool {
+        let octets = self.name_octets();
+        if self.has(flag::MIXED) {
+            octets.eq_ignore_ascii_case(lower)
+        } else {
+            octets == lower
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has(self, flags: u16) -> bool {
+        le16(&self.zone.octets, self.at) & flags != 0
+    }
+
+    /// The node that hides this one, or else its wildcard child.
+    #[inline]
+    pub(crate) fn link(self) -> Option<Node<'z>> {
+        let place = le32(&self.zone.octets, self.at + 4);
+        (place != 0).then(|| self.zone.node(place))
+    }
+
+    /// Its RRsets, by type.
+    #[inline]
+    pub fn sets(self) -> Sets<'z> {
+        let left = le16(&self.zone.octets, self.at + 2);
+        Sets {
+            zone: self.zone,
+            at: self.at + NODE_HEADER + 1 + self.name_octets().len(),
+            left,
+        }
+    }
+
+    /// Its RRset of `rtype`.
+    #[inline]
+    pub fn set(self, rtype: Type) -> Option<Set<'z>> {
+        self.sets().find(|set| set.rtype == rtype && set.count > 0)
+    }
+}
+
+/// The RRsets of a node, by type.
+#[derive(Clone)]
+pub struct Sets<'z> {
+    zone: &'z Zone,
+    at: usize,
+    left: u16,
+}
+
+impl Sets<'_> {
+    /// The place behind the last set.
+    fn end(mut self) -> usize {
+        while self.next().is_some() {}
+        self.at
+    }
+}
+
+impl<'z> Iterator for Sets<'z> {
+    type Item = Set<'z>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Set<'z>> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let (set, end) = self.zone.set_at(self.at);
+        self.at = end;
+        Some(set)
+    }
+}
+
+/// An RRset and the RRSIGs that cover it.
+#[derive(Clone, Copy, Debug)]
+pub struct Set<'z> {
+    /// Its type.
+    pub rtype: Type,
+    /// The number of its records; 0 when only RRSIGs of the type are there.
+    pub count: u16,
+    /// The number of RRSIG records that cover it.
+    pub sig_count: u16,
+    pub(crate) records: &'z [u8],
+    /// The records and the RRSIGs behind them.
+    pub(crate) signed: &'z [u8],
+    pub(crate) patches: &'z [u8],
+    pub(crate) extras: &'z [u8],
+}
+
+impl<'z> Set<'z> {
+    /// The TTL, in seconds.
+    pub fn ttl(&self) -> u32 {
+        wire::read_u32(self.signed, 6).unwrap_or_default()
+    }
+
+    /// The places in the records where a pointer to the apex stands.
+    #[inline]
+    pub(crate) fn patches(&self) -> impl Iterator<Item = usize> + use<'z> {
+        self.patches
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]) as usize)
+    }
+
+    /// Where in the records a target is named, and which node has its addresses.
+    #[inline]
+    pub(crate) fn extras(&self) -> impl Iterator<Item = (usize, u32)> + use<'z> {
+        self.extras.chunks_exact(EXTRA).map(|entry| {
+            (
+                u16::from_le_bytes([entry[0], entry[1]]) as usize,
+                u32::from_le_bytes([entry[2], entry[3], entry[4], entry[5]]),
+            )
+        })
+    }
+
+    /// The records, then the RRSIGs, one by one.
+    pub(crate) fn each_record(self) -> impl Iterator<Item = RawRecord<'z>> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let len = wire::read_u16(self.signed, at + 10)? as usize;
+            let octets = self.signed.get(at..at + 12 + len)?;
+            let record = RawRecord {
+                set: self,
+                start: at,
+                octets,
+            };
+            at += 12 + len;
+            Some(record)
+        })
+    }
+}
+
+/// A record as it stands in a set: owner pointer, fixed part, RDATA with pointers to the apex.
+#[derive(Clone, Copy)]
+pub(crate) struct RawRecord<'z> {
+    pub(crate) set: Set<'z>,
+    /// Where it begins within the set.
+    pub(crate) start: usize,
+    pub(crate) octets: &'z [u8],
+}
+
+impl<'z> RawRecord<'z> {
+    /// Calls `each` with the pieces of the RDATA, the apex in full where a pointer to it stands; the flag says that it is the apex.
+    pub(crate) fn expand(self, apex: &[u8], mut each: impl FnMut(&[u8], bool)) {
+        let (start, end) = (self.start + 12, self.start + self.octets.len());
+        let mut here = start;
+        for patch in self.set.patches().filter(|&p| p >= start && p < end) {
+            each(self.set.signed.get(here..patch).unwrap_or_default(), false);
+            each(apex, true);
+            here = patch + 2;
+        }
+        each(self.set.signed.get(here..end).unwrap_or_default(), false);
+    }
+}
+
+/// A record of a zone.
+#[derive(Clone, Copy)]
+pub struct ZoneRecord<'z> {
+    zone: &'z Zone,
+    owner: Name<'z>,
+    record: RawRecord<'z>,
+}
+
+impl<'z> ZoneRecord<'z> {
+    /// The owner.
+    pub fn owner(&self) -> Name<'z> {
+        self.owner
+    }
+
+    /// The type.
+    pub fn rtype(&self) -> Type {
+        Type(wire::read_u16(self.record.octets, 2).unwrap_or_default())
+    }
+
+    /// The class; always IN.
+    pub fn class(&self) -> Class {
+        Class::IN
+    }
+
+    /// The TTL, in seconds.
+    pub fn ttl(&self) -> u32 {
+        wire::read_u32(self.record.octets, 6).unwrap_or_default()
+    }
+
+    /// Appends the RDATA, names in full.
+    pub fn write_rdata(&self, out: &mut Vec<u8>) {
+        let apex = self.zone.apex().octets();
+        self.record
+            .expand(apex, |piece, _| out.extend_from_slice(piece));
+    }
+
+    /// The RDATA, names in full.
+    pub fn rdata(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_rdata(&mut out);
+        out
+    }
+}

@@ -1,0 +1,119 @@
+//! Rules of single types that go over several fields: lengths of digests, fixed values, what must stand beside what.
+//!
+//! They are those that BIND holds a zone to, so that a zone which `named-checkzone` refuses is refused here.
+
+use wire::Type;
+
+use crate::rdata::name_len;
+use crate::svcb;
+
+/// Holds RDATA that follows its type's grammar to the type's rules.
+pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
+    let octet = |at: usize| rdata.get(at).copied().unwrap_or_default();
+    let rest = |at: usize| rdata.len().saturating_sub(at);
+    let expect = |ok: bool, why: &'static str| if ok { Ok(()) } else { Err(why) };
+    match rtype {
+        Type::DS | Type::CDS | Type::DLV | Type::TA => {
+            if matches!(rtype, Type::CDS) && rdata == [0; 5] {
+                return Ok(()); // RFC 8078, section 4: delete
+            }
+            let len = match octet(3) {
+                1 => 20,
+                2 | 3 => 32,
+                4 => 48,
+                _ => return Ok(()),
+            };
+            expect(
+                rest(4) == len,
+                "the digest has not the length of its digest type",
+            )
+        }
+        Type::SSHFP => {
+            let len = match octet(1) {
+                1 => 20,
+                2 => 32,
+                _ => return Ok(()),
+            };
+            expect(
+                rest(2) == len,
+                "the fingerprint has not the length of its type",
+            )
+        }
+        Type::TLSA | Type::SMIMEA => {
+            let len = match octet(2) {
+                1 => 32,
+                2 => 64,
+                _ => return Ok(()),
+            };
+            expect(
+                rest(3) == len,
+                "the association data have not the length of their matching type",
+            )
+        }
+        Type::ZONEMD => {
+            let len = match (octet(4), octet(5)) {
+                (0, _) => return Err("the scheme 0 is reserved (RFC 8976, section 5.2)"),
+                (_, 0) => return Err("the hash algorithm 0 is reserved (RFC 8976, section 5.3)"),
+                (_, 1) => 48,
+                (_, 2) => 64,
+                _ => return expect(rest(6) >= 12, "the digest is shorter than 12 octets"),
+            };
+            expect(
+                rest(6) == len,
+                "the digest has not the length of its hash algorithm",
+            )
+        }
+        Type::DNSKEY | Type::CDNSKEY => expect(
+            octet(2) == 3 || (rtype == Type::CDNSKEY && octet(3) == 0),
+            "the protocol of a key is 3 (RFC 4034, section 2.1.2)",
+        ),
+        Type::CAA => {
+            let len = octet(1) as usize;
+            let tag = rdata.get(2..2 + len).unwrap_or_default();
+            expect(
+                !tag.is_empty() && tag.iter().all(u8::is_ascii_alphanumeric),
+                "a tag is letters and digits (RFC 8659, section 4.1)",
+            )
+        }
+        Type::URI => expect(rest(4) > 0, "the target of a URI record is empty"),
+        Type::GPOS => gpos(rdata),
+        Type::NSEC => {
+            let bits = name_len(rdata).map_or(0, rest);
+            expect(bits > 0, "the type bitmap is empty")
+        }
+        Type::NSEC3 => {
+            let salt = octet(4) as usize;
+            expect(
+                octet(5 + salt) > 0,
+                "the next hashed owner is empty (RFC 5155, section 3.2)",
+            )
+        }
+        Type::RRSIG => {
+            let name = name_len(rdata.get(18..).unwrap_or_default());
+            expect(
+                name.is_some_and(|len| rest(18 + len) > 0),
+                "the signature is empty",
+            )
+        }
+        Type::SVCB | Type::HTTPS => {
+            let params = 2 + name_len(rdata.get(2..).unwrap_or_default()).unwrap_or_default();
+            svcb::check_rules(rdata.get(params..).unwrap_or_default())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Longitude and latitude as decimal numbers within their range (RFC 1712).
+fn gpos(rdata: &[u8]) -> Result<(), &'static str> {
+    let mut rest = rdata;
+    for limit in [90.0, 180.0, f64::MAX] {
+        let len = rest.first().map_or(0, |&len| len as usize);
+        let text = rest.get(1..1 + len).unwrap_or_default();
+        let value: Option<f64> = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
+        if !value.is_some_and(|value| value.abs() <= limit.max(180.0)) && limit < f64::MAX {
+            return Err("a coordinate is no number within its range");
+        }
+        rest = rest.get(1 + len..).unwrap_or_default();
+    }
+    Ok(())
+}
