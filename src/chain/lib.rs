@@ -24,6 +24,7 @@ mod plugin;
 mod query;
 pub mod setup;
 mod walk;
+pub mod watch;
 
 pub use block::{Block, BlockInfo, Router};
 pub use exchange::{Exchange, MAX_DEPTH};
