@@ -591,3 +591,9 @@ impl Wheel {
         self.at = self.at.max(tick);
     }
 }
+
+/// How many `forward`s this worker keeps sockets for.
+#[cfg(test)]
+pub(super) fn known() -> usize {
+    LOCALS.with_borrow(Vec::len)
+}

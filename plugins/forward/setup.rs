@@ -425,7 +425,7 @@ fn server_name(token: &Token) -> Result<String, Diagnostic> {
     }
 }
 
-fn policy(token: &Token) -> Result<Policy, Diagnostic> {
+pub(super) fn policy(token: &Token) -> Result<Policy, Diagnostic> {
     match token.text.as_str() {
         "random" => Ok(Policy::Random),
         "round_robin" => Ok(Policy::RoundRobin),

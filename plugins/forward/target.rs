@@ -91,7 +91,7 @@ pub(super) fn parse(token: &Token) -> Result<Target, Box<Diagnostic>> {
                 Some((host, port)) if !host.contains(':') => (host, port.parse::<u16>().ok()),
                 _ => (bare.as_str(), Some(scheme.port())),
             };
-            let host = port.is_some() && host.parse::<NameBuf>().is_ok();
+            let host = port.is_some() && !host.contains('/') && host.parse::<NameBuf>().is_ok();
             let host = host.then(|| bare.rsplit_once(':').map_or(&*bare, |(h, _)| h).to_owned());
             if host.is_none() && !rest.contains('/') && !rest.contains('.') {
                 return Err(Box::new(

@@ -22,7 +22,8 @@ const CATALOGUE: Catalogue = &[Entry::Here(super::REGISTRATION)];
 
 /// Reads and validates a Corefile.
 fn plan(text: &str) -> (Vec<chain::setup::PlannedBlock>, Report) {
-    let (corefile, mut report) = corefile::parse("Corefile", text.as_bytes().to_vec(), &Memory::new());
+    let (corefile, mut report) =
+        corefile::parse("Corefile", text.as_bytes().to_vec(), &Memory::new());
     let planned = chain::setup::plan(&corefile, CATALOGUE, &mut report);
     (planned, report)
 }
@@ -30,7 +31,10 @@ fn plan(text: &str) -> (Vec<chain::setup::PlannedBlock>, Report) {
 /// Builds the first block of a Corefile.
 fn build(text: &str) -> Result<Arc<Block>, String> {
     let (planned, report) = plan(text);
-    if let Some(first) = report.iter().find(|d| d.severity == corefile::Severity::Error) {
+    if let Some(first) = report
+        .iter()
+        .find(|d| d.severity == corefile::Severity::Error)
+    {
         return Err(first.message.clone());
     }
     let mut process = Process::default();
@@ -105,9 +109,17 @@ async fn ask_by(block: &Arc<Block>, message: &[u8], transport: Transport) -> Got
         Outcome::Silent => panic!("nobody answered"),
     };
     let mut exchange = exchange;
-    assert_eq!(exchange.message(), message, "the query's octets are as they came");
+    assert_eq!(
+        exchange.message(),
+        message,
+        "the query's octets are as they came"
+    );
     let extended = exchange.context.extended.as_ref().map(|e| e.code);
-    let failure = exchange.views(block).0.failure().map(|f| f.cause.to_string());
+    let failure = exchange
+        .views(block)
+        .0
+        .failure()
+        .map(|f| f.cause.to_string());
     let mut response = exchange.response();
     response.seal();
     Got {
@@ -173,7 +185,10 @@ fn serve(
         let mut buffer = [0; 4096];
         while let Ok((len, from)) = socket.recv_from(&mut buffer) {
             let number = log.queries.fetch_add(1, Ordering::SeqCst);
-            log.log.lock().expect("a log").push((from, buffer[..len].to_vec()));
+            log.log
+                .lock()
+                .expect("a log")
+                .push((from, buffer[..len].to_vec()));
             for datagram in script(number, &buffer[..len]) {
                 let _ = socket.send_to(&datagram, from);
             }

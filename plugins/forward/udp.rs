@@ -11,6 +11,7 @@ use std::rc::Rc;
 use chain::clock;
 use rand::RngExt;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
@@ -153,7 +154,20 @@ impl Pool {
 
 /// Reads a lane until it is retired and nothing is outstanding.
 async fn read(local: Rc<Local>, lane: Rc<UdpLane>) {
-    while lane.socket.readable().await.is_ok() {
+    // An ICMP error alone makes a socket neither readable nor writable.
+    let interest = Interest::READABLE.add(Interest::ERROR);
+    while let Ok(ready) = lane.socket.ready(interest).await {
+        if ready.is_error() {
+            let taken = || match SockRef::from(&lane.socket).take_error() {
+                Ok(Some(error)) => {
+                    local.fail(&lane.ids, &Trouble::io("read", &error));
+                    Err::<(), _>(io::ErrorKind::WouldBlock.into())
+                }
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            };
+            // That it would block says to the runtime that the error is taken.
+            let _ = lane.socket.try_io(Interest::ERROR, taken);
+        }
         loop {
             let mut scratch = local.scratch.borrow_mut();
             match lane.socket.try_recv(&mut scratch) {

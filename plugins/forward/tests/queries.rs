@@ -12,12 +12,19 @@ fn a_reply_becomes_the_response() {
         let header = got.header();
         assert_eq!(header.id, 0x4242, "the client's ID");
         assert!(header.flags.has(wire::Flags::RA) && header.flags.has(wire::Flags::RD));
-        assert_eq!(got.octets[12..].split_at(17).0, b"\x03Www\x07Example\x03org\0");
+        assert_eq!(
+            got.octets[12..].split_at(17).0,
+            b"\x03Www\x07Example\x03org\0"
+        );
     });
     let log = seen.log.lock().expect("a log");
     let sent = &log[0].1;
     let asked = query("Www.Example.org.", Type::A);
-    assert_eq!(sent[2..], asked[2..], "the client's octets, apart from the ID");
+    assert_eq!(
+        sent[2..],
+        asked[2..],
+        "the client's octets, apart from the ID"
+    );
 }
 
 /// What is wrong with the first datagrams is told by their names; the right one comes after them all (CVE-2023-28452).
@@ -126,9 +133,15 @@ fn ports_and_ids_are_many_and_never_shared() {
     }
     assert!(pairs.len() >= 16_000, "{} pairs", pairs.len());
     assert!(ports.len() >= 40, "{} ports", ports.len());
-    assert!(ports.values().all(|&uses| uses <= 512), "a port stays in use for long");
+    assert!(
+        ports.values().all(|&uses| uses <= 512),
+        "a port stays in use for long"
+    );
     let mean = QUERIES as f64 / 64.0;
-    let chi: f64 = buckets.iter().map(|&n| (n as f64 - mean).powi(2) / mean).sum();
+    let chi: f64 = buckets
+        .iter()
+        .map(|&n| (n as f64 - mean).powi(2) / mean)
+        .sum();
     // 63 degrees of freedom: above 140 by chance once in 10,000,000 runs.
     assert!(chi < 140.0, "IDs are not spread evenly: {chi}");
 }
@@ -163,7 +176,8 @@ fn an_outstanding_id_is_not_taken_again() {
         socket.set_nonblocking(true).expect("a socket");
         let mut buffer = [0; 512];
         while let Ok((_, from)) = socket.recv_from(&mut buffer) {
-            let fresh = PAIRS.with_borrow_mut(|pairs| pairs.insert((from.port(), [buffer[0], buffer[1]])));
+            let fresh =
+                PAIRS.with_borrow_mut(|pairs| pairs.insert((from.port(), [buffer[0], buffer[1]])));
             assert!(fresh, "an ID is outstanding twice on one port");
         }
     }
@@ -239,7 +253,11 @@ fn large_and_truncated_replies() {
         }
         let got = on_worker(ask_by(&block, &message, Transport::Udp));
         let header = got.header();
-        assert_eq!(header.flags.has(wire::Flags::TC), truncated, "{more} {tc} {takes:?}");
+        assert_eq!(
+            header.flags.has(wire::Flags::TC),
+            truncated,
+            "{more} {tc} {takes:?}"
+        );
         assert_eq!(header.counts[1], answers, "{more} {tc} {takes:?}");
     }
 }
@@ -315,6 +333,12 @@ fn a_question_rewritten_above_is_asked_and_the_asked_one_answered() {
     let (asked, ..) = response.question().expect("a question");
     assert_eq!(asked.to_string(), "short.example.");
     let records: Vec<_> = response.records().map(|r| r.expect("a record")).collect();
-    assert_eq!(records[0].owner().expect("a name").to_string(), "a.longer.name.example.org.");
-    assert_eq!(records[1].rdata_name(0).expect("a name").to_string(), "w.a.longer.name.example.org.");
+    assert_eq!(
+        records[0].owner().expect("a name").to_string(),
+        "a.longer.name.example.org."
+    );
+    assert_eq!(
+        records[1].rdata_name(0).expect("a name").to_string(),
+        "w.a.longer.name.example.org."
+    );
 }
