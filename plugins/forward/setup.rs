@@ -23,7 +23,7 @@ pub(crate) const REGISTRATION: Registration = Registration {
 /// The most words behind FROM.
 const MOST: usize = 15;
 
-const OPTIONS: &[&str] = &[
+pub(super) const OPTIONS: &[&str] = &[
     "except",
     "force_tcp",
     "prefer_udp",
