@@ -23,6 +23,8 @@ mod ready;
 mod reload;
 mod root;
 mod timeouts;
+#[cfg(test)]
+mod trial;
 mod whoami;
 
 /// The name of the order, for `order` and for messages.
