@@ -1,8 +1,15 @@
 //! A Corefile tried without a server: read, checked and built as at start, and its chains walked.
 
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+
 use chain::admin::Process;
 use chain::setup::{self, BuiltBlock, PlannedBlock};
+use chain::{Block, BlockInfo, Chain, Exchange, Failure, Flow, Plugin, Query, Step};
 use corefile::{Memory, Report};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span, subscriber};
+use wire::{Header, NameBuf, Response, Type};
 
 /// What became of a Corefile.
 pub(crate) struct Trial {
@@ -80,4 +87,135 @@ pub(crate) fn readme(text: &str) {
         blocks += 1;
     }
     assert!(blocks > 0, "no example");
+}
+
+/// A plugin that answers as it is told.
+pub(crate) struct Answer<F>(F);
+
+/// A plugin that answers so.
+pub(crate) fn answer<F>(answer: F) -> Arc<Answer<F>>
+where
+    F: Fn(&mut Query<'_>, &mut Response<'_>) -> Result<Flow, Failure> + Send + Sync + 'static,
+{
+    Arc::new(Answer(answer))
+}
+
+impl<F> Plugin for Answer<F>
+where
+    F: Fn(&mut Query<'_>, &mut Response<'_>) -> Result<Flow, Failure> + Send + Sync + 'static,
+{
+    fn name(&self) -> &'static str {
+        "answer"
+    }
+
+    fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
+        self.0(query, response)
+    }
+}
+
+/// The first block of a trial as it would serve `zone`, with `last` below its plugins.
+pub(crate) fn serve(trial: &Trial, zone: &str, last: Arc<dyn Plugin>) -> Arc<Block> {
+    let built = &trial.blocks[0];
+    let mut steps: Vec<Step> = built
+        .chain
+        .steps()
+        .iter()
+        .map(|step| Step::new(step.plugin.clone()))
+        .collect();
+    steps.push(Step::new(last));
+    let info = BlockInfo {
+        index: 0,
+        server: "dns://:53".into(),
+        zone: zone.into(),
+        origin: zone.parse().unwrap_or(NameBuf::root()),
+        view: "".into(),
+        plugins: steps.iter().map(|step| step.plugin.name()).collect(),
+        debug: built.config.debug,
+    };
+    for step in &steps {
+        step.plugin.attach(&info);
+    }
+    let chain = Chain::new(steps).unwrap_or_else(|count| panic!("{count} steps"));
+    Arc::new(Block::new(info, Arc::new(chain)))
+}
+
+/// A query over UDP from 192.0.2.1:4711, RD set, with OPT when a size is given; DO when that size is odd.
+pub(crate) fn exchange(name: &str, qtype: Type, udp_size: Option<u16>) -> Box<Exchange> {
+    let name: NameBuf = name.parse().expect("a name");
+    let header = Header {
+        id: 58_075,
+        flags: wire::Flags(wire::Flags::RD),
+        counts: [1, 0, 0, u16::from(udp_size.is_some())],
+    };
+    let mut message = header.to_octets().to_vec();
+    message.extend_from_slice(name.as_name().octets());
+    message.extend_from_slice(&qtype.0.to_be_bytes());
+    message.extend_from_slice(&[0, 1]);
+    if let Some(size) = udp_size {
+        let [high, low] = (size & !1).to_be_bytes();
+        let dnssec_ok = if size % 2 == 1 { 0x80 } else { 0 };
+        message.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec_ok, 0, 0, 0]);
+    }
+    let mut exchange = Exchange::datagram();
+    exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+    exchange.set_received(message.len());
+    exchange.parse().expect("a query");
+    exchange.context.peer = "192.0.2.1:4711".parse().expect("an address");
+    exchange.context.local = "192.0.2.53:53".parse().expect("an address");
+    exchange.context.received = chain::clock::now();
+    exchange
+}
+
+/// What `work` writes to the log: `LEVEL target: message`, one a line.
+pub(crate) fn logged(work: impl FnOnce()) -> String {
+    let log = Log::default();
+    let lines = log.0.clone();
+    subscriber::with_default(log, work);
+    let lines = lines.lock().expect("no panic");
+    lines.clone()
+}
+
+/// Keeps events.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Subscriber for Log {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> subscriber::Interest {
+        subscriber::Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut lines = self.0.lock().expect("no panic");
+        let metadata = event.metadata();
+        let _ = write!(lines, "{} {}: ", metadata.level(), metadata.target());
+        event.record(&mut Message(&mut lines));
+        lines.push('\n');
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Writes an event's message.
+struct Message<'a>(&'a mut String);
+
+impl Visit for Message<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
 }

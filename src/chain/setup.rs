@@ -309,6 +309,8 @@ pub struct BlockConfig {
     pub bind: Vec<Vec<BindWord>>,
     /// Whether `debug` stands in the block.
     pub debug: bool,
+    /// Whether `errors` wants the stack of a panic in the log.
+    pub stacktrace: bool,
     /// Timeouts and bounds of stream connections.
     pub streams: StreamLimits,
     /// Sockets per listen address; `None` is one per worker.
@@ -321,6 +323,7 @@ impl Default for BlockConfig {
             root: PathBuf::from("."),
             bind: Vec::new(),
             debug: false,
+            stacktrace: false,
             streams: StreamLimits::default(),
             sockets: None,
         }
