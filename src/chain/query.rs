@@ -255,6 +255,12 @@ impl<'a> Query<'a> {
         self.context.received
     }
 
+    /// What is known of the exchange beside its octets.
+    #[inline]
+    pub fn context(&self) -> &Context {
+        self.context
+    }
+
     /// The index of the worker, from 0.
     #[inline]
     pub fn worker(&self) -> usize {

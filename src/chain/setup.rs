@@ -113,6 +113,25 @@ impl<'a> Parse<'a> {
         }
     }
 
+    /// Reports that `directive` has fewer than `least` arguments; `true` when it has enough.
+    pub fn at_least(&mut self, directive: &Directive, least: usize, shape: &str) -> bool {
+        if directive.args.len() >= least {
+            return true;
+        }
+        let last = directive.args.last().unwrap_or(&directive.name);
+        self.report.push(
+            Diagnostic::error(
+                "CF0104",
+                format!(
+                    "Wrong argument count or unexpected line ending after '{}'",
+                    last.text
+                ),
+            )
+            .at(last.span, format!("expected `{shape}`")),
+        );
+        false
+    }
+
     /// Reports a block behind a directive that takes none.
     pub fn no_block(&mut self, directive: &Directive) {
         if let Some(block) = &directive.block {
@@ -290,6 +309,8 @@ pub struct BlockConfig {
     pub bind: Vec<Vec<BindWord>>,
     /// Whether `debug` stands in the block.
     pub debug: bool,
+    /// Whether `errors` wants the stack of a panic in the log.
+    pub stacktrace: bool,
     /// Timeouts and bounds of stream connections.
     pub streams: StreamLimits,
     /// Sockets per listen address; `None` is one per worker.
@@ -302,6 +323,7 @@ impl Default for BlockConfig {
             root: PathBuf::from("."),
             bind: Vec::new(),
             debug: false,
+            stacktrace: false,
             streams: StreamLimits::default(),
             sockets: None,
         }
