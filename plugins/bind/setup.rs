@@ -76,9 +76,10 @@ impl Setup for Bind {
                 && text.len() <= INTERFACE_NAME
                 && !matches!(text, "." | "..")
                 && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-            // Four numbers with dots were meant as an address: `192.0.2.256`.
-            let number = text.split('.').count() == 4
-                && text.bytes().all(|c| c == b'.' || c.is_ascii_digit());
+            // Four parts of which the first is a number were meant as an address: `192.0.2.256`.
+            let mut parts = text.split('.');
+            let number =
+                parts.next().is_some_and(|part| part.parse::<u32>().is_ok()) && parts.count() == 3;
             if text.parse::<IpAddr>().is_err() && (!interface || number) {
                 report.push(
                     Diagnostic::error(

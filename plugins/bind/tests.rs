@@ -24,6 +24,8 @@ fn lines() {
             "bind 192.0.2.256",
             "not a valid IP address or interface name: \"192.0.2.256\"",
         ),
+        ("bind 192.0.2.x", "not a valid IP address"),
+        ("bind eth0.100", ""),
         ("bind 192.0.2.0/24", "not a valid IP address"),
         ("bind [2001:db8::1]:53", "not a valid IP address"),
         (

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -374,12 +376,12 @@ impl Sums {
     }
 
     /// Counts with their upper bounds; `scale` turns the sum's unit into the metric's.
-    fn encode<L: prometheus_client::encoding::EncodeLabelSet>(
+    fn encode<L: EncodeLabelSet>(
         &self,
         bounds: impl Iterator<Item = f64>,
         scale: f64,
         labels: &L,
-        encoder: &mut prometheus_client::encoding::MetricEncoder<'_>,
+        encoder: &mut MetricEncoder<'_>,
     ) -> fmt::Result {
         if self.total() == 0 {
             return Ok(());
@@ -390,12 +392,7 @@ impl Sums {
             .collect();
         encoder
             .encode_family(labels)?
-            .encode_histogram::<prometheus_client::encoding::NoLabelSet>(
-                self.sum as f64 / scale,
-                self.total(),
-                &buckets,
-                None,
-            )
+            .encode_histogram::<NoLabelSet>(self.sum as f64 / scale, self.total(), &buckets, None)
     }
 }
 
@@ -464,7 +461,7 @@ fn base(labels: &Labels) -> [(&'static str, &str); 3] {
 
 /// One counter with its labels.
 fn encode_count(
-    encoder: &mut prometheus_client::encoding::MetricEncoder<'_>,
+    encoder: &mut MetricEncoder<'_>,
     labels: &[(&str, &str)],
     count: u64,
 ) -> fmt::Result {
@@ -539,28 +536,38 @@ fn encode_histograms(
             .durations
             .encode(bounds, 1e9, &labels, &mut durations)?;
     }
-    let sizes: [(&str, &str, fn(&Block) -> &[Sums; 2]); 2] = [
-        (
-            "coredns_dns_request_size_bytes",
-            "Size of the request in bytes per zone and protocol.",
-            |block| &block.request_sizes,
-        ),
-        (
-            "coredns_dns_response_size_bytes",
-            "Size of the returned response in bytes.",
-            |block| &block.response_sizes,
-        ),
-    ];
-    for (name, help, of) in sizes {
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (labels, block) in blocks {
-            let [server, zone, view] = base(labels);
-            for (proto, sums) in PROTOS.iter().zip(of(block)) {
-                let labels = [server, zone, view, ("proto", *proto)];
-                let bounds = SIZES.iter().map(|&bound| f64::from(bound));
-                sums.encode(bounds, 1.0, &labels, &mut metric)?;
-            }
-        }
+    let mut requests = encoder.encode_descriptor(
+        "coredns_dns_request_size_bytes",
+        "Size of the request in bytes per zone and protocol.",
+        None,
+        MetricType::Histogram,
+    )?;
+    for (labels, block) in blocks {
+        encode_sizes(labels, &block.request_sizes, &mut requests)?;
+    }
+    let mut responses = encoder.encode_descriptor(
+        "coredns_dns_response_size_bytes",
+        "Size of the returned response in bytes.",
+        None,
+        MetricType::Histogram,
+    )?;
+    for (labels, block) in blocks {
+        encode_sizes(labels, &block.response_sizes, &mut responses)?;
+    }
+    Ok(())
+}
+
+/// The sizes over UDP and over TCP.
+fn encode_sizes(
+    labels: &Labels,
+    sizes: &[Sums; 2],
+    encoder: &mut MetricEncoder<'_>,
+) -> fmt::Result {
+    let [server, zone, view] = base(labels);
+    for (proto, sums) in PROTOS.iter().zip(sizes) {
+        let labels = [server, zone, view, ("proto", *proto)];
+        let bounds = SIZES.iter().map(|&bound| f64::from(bound));
+        sums.encode(bounds, 1.0, &labels, encoder)?;
     }
     Ok(())
 }
