@@ -280,6 +280,7 @@ fn complaints_name_file_line_and_column() {
 #[test]
 fn oddities_are_warned_of() {
     let cases = [
+        ("*.x NS ns\n", "a wildcard delegates nothing"),
         (
             "x.example.net. A 192.0.2.1\n",
             "x.example.net. is not within example.org.; the record is passed over",
