@@ -64,7 +64,8 @@ struct Step<'s> {
 impl Zone {
     /// Answers `qname` and `qtype` into `response`, which has been begun with the same question.
     ///
-    /// `qname` is the name in the response's question, in lower case. A response without room is marked truncated and ends there.
+    /// `qname` need not be the name in the question: where it is, as it is unless the query was rewritten, owners point to it.
+    /// A response without room is marked truncated and ends there.
     pub fn answer(
         &self,
         qname: &Qname,
@@ -80,7 +81,7 @@ impl Zone {
             before: None,
             count: 0,
         };
-        let owner = Owner::qname(qname);
+        let owner = writer.qname(qname);
         self.step(&mut writer, qtype, first, owner)
     }
 
