@@ -58,7 +58,7 @@ impl MasterFile {
     }
 
     /// Loads the zones again if one of their files has changed. A broken file leaves the zones as they were.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         if self.seen.is_some() && self.seen == self.stamps() {
             return;
         }

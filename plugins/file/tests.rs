@@ -1,1 +1,473 @@
+use std::fmt::Write as _;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
+use chain::{Block, BlockInfo, Exchange, Failure, Outcome, Router, resume};
+use wire::{Flags, NameBuf, Qname, Rcode, Section, Type};
+
+use crate::trial;
+
+const ZONE: &str = "\
+$ORIGIN example.org.
+@ 3600 IN SOA ns hostmaster 1 7200 3600 1209600 60
+@ 3600 IN NS ns
+ns 3600 IN A 192.0.2.53
+www 300 IN A 192.0.2.1
+alias 300 IN CNAME www
+out 300 IN CNAME target.example.net.
+chain 300 IN CNAME out
+gone 300 IN CNAME gone.example.net.
+empty 300 IN CNAME empty.example.net.
+nowhere 300 IN CNAME www.example.com.
+broken 300 IN CNAME broken.example.net.
+there 300 IN CNAME back.example.net.
+loop1 300 IN CNAME loop2
+loop2 300 IN CNAME loop1
+mail 300 IN CNAME mail.example.net.
+";
+const OTHER: &str = "\
+$ORIGIN example.net.
+@ 3600 IN SOA ns hostmaster 7 7200 3600 1209600 60
+@ 3600 IN NS ns
+target 30 IN A 192.0.2.7
+empty 30 IN TXT x
+back 30 IN CNAME www.example.org.
+mail 30 IN MX 10 mx.mail
+mail 30 IN MX 20 www.example.org.
+";
+
+/// A directory that is removed with its content.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("nameplate-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The blocks of a Corefile as one listener would have them.
+struct Listener(Vec<Arc<Block>>);
+
+impl Router for Listener {
+    fn route(&self, qname: &Qname, _: Type) -> Option<Arc<Block>> {
+        let origin = |block: &&Arc<Block>| block.info.origin.as_name().octets().len();
+        self.0
+            .iter()
+            .filter(|block| qname.name().is_within(block.info.origin.as_name()))
+            .max_by_key(origin)
+            .cloned()
+    }
+}
+
+impl Listener {
+    fn new(trial: &trial::Trial) -> Arc<Self> {
+        assert!(trial.accepted, "{}", trial.messages);
+        let blocks = trial.blocks.iter().enumerate().flat_map(|(index, built)| {
+            built.keys.iter().flat_map(move |key| {
+                key.zones.iter().map(move |zone| {
+                    let info = BlockInfo {
+                        index,
+                        server: "dns://:53".into(),
+                        zone: zone.as_str().into(),
+                        origin: zone.parse().expect("a zone"),
+                        view: "".into(),
+                        plugins: Vec::new().into(),
+                        debug: false,
+                    };
+                    Arc::new(Block::new(info, built.chain.clone()))
+                })
+            })
+        });
+        let listener = Arc::new(Self(blocks.collect()));
+        let router: Weak<dyn Router> = Arc::downgrade(&(listener.clone() as Arc<dyn Router>));
+        for block in &listener.0 {
+            block.set_router(router.clone());
+        }
+        listener
+    }
+
+    async fn exchange(&self, mut exchange: Box<Exchange>) -> Box<Exchange> {
+        let block = self
+            .route(&exchange.parsed.qname, exchange.parsed.qtype)
+            .expect("a block");
+        match exchange.walk(&block) {
+            Outcome::Respond => exchange,
+            Outcome::Silent => panic!("silence"),
+            Outcome::Suspended(at) => resume(exchange, block, at).await.0,
+        }
+    }
+
+    /// RCODE and AA, then the records of the answer section, then the types in the authority section.
+    async fn ask(&self, name: &str, qtype: Type) -> String {
+        show(self.exchange(trial::exchange(name, qtype, None)).await)
+    }
+}
+
+fn show(mut exchange: Box<Exchange>) -> String {
+    let response = exchange.response();
+    let mut out = response.rcode().to_string();
+    if response.flags().has(Flags::AA) {
+        out.push_str(" aa");
+    }
+    for record in response.records() {
+        let record = record.expect("a record");
+        if record.section == Section::Answer {
+            let owner = record.owner().expect("an owner");
+            let _ = write!(out, " | {owner} {} {}", record.ttl, record.rtype);
+            let rdata = record.rdata();
+            let _ = match record.rtype {
+                Type::A => write!(out, " {}.{}.{}.{}", rdata[0], rdata[1], rdata[2], rdata[3]),
+                Type::MX => write!(out, " {}", record.rdata_name(2).expect("a name")),
+                Type::CNAME => write!(out, " {}", record.rdata_name(0).expect("a name")),
+                _ => Ok(()),
+            };
+        } else if record.section == Section::Authority {
+            let _ = write!(out, " + {}", record.rtype);
+        }
+    }
+    out
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
+}
+
+#[test]
+fn lines_of_a_corefile() {
+    let folder = Folder::new("file-lines");
+    let db = folder.write("db", ZONE).display().to_string();
+    let rows = [
+        ("file DB example.org", ""),
+        (
+            "file DB example.org {\n reload 10s\n reload_by_mtime\n fallthrough\n upstream\n}",
+            "",
+        ),
+        (
+            "file DB example.org {\n upstream 192.0.2.53\n reload 0\n}",
+            "",
+        ),
+        ("file /nowhere/db example.org", ""),
+        (
+            "file /nowhere/db example.org {\n reload 0\n}",
+            "open /nowhere/db",
+        ),
+        ("file", "unexpected line ending after 'file'"),
+        ("file DB example.org {\n reload\n}", "Wrong argument count"),
+        ("file DB example.org {\n reload 10\n}", "missing unit"),
+        (
+            "file DB example.org {\n relaod 10s\n}",
+            "unknown property 'relaod'",
+        ),
+        ("file DB a..b", "not a valid domain name"),
+        ("file DB example.com", "SOA"),
+    ];
+    for (lines, refusal) in rows {
+        trial::table(&[(lines.replace("DB", &db).as_str(), refusal)]);
+    }
+}
+
+#[test]
+fn every_mistake_of_a_zone_is_told_at_start() {
+    let folder = Folder::new("file-mistakes");
+    let text = format!("{ZONE}a 300 IN A 192.0.2.300\nb 300 IN MX ten mx\n");
+    let db = folder.write("db", &text).display().to_string();
+    let said = trial::block(&format!("file {db} example.org")).messages;
+    for place in [format!("{db}:18:"), format!("{db}:19:")] {
+        assert!(said.contains(&place), "{said}");
+    }
+}
+
+#[test]
+fn readme() {
+    trial::readme(include_str!("README.md"));
+}
+
+#[test]
+fn answers() {
+    let folder = Folder::new("file-answers");
+    folder.write("org", ZONE);
+    folder.write("net", OTHER);
+    let corefile = format!(
+        "example.org {{\n root {0}\n file org\n}}
+         example.net {{\n root {0}\n file net\n}}
+         broken.example.net {{\n root {0}\n file missing\n}}
+         example.edu {{\n root {0}\n file org example.org\n}}",
+        folder.0.display()
+    );
+    let listener = Listener::new(&trial::build(&corefile));
+    let rows = [
+        (
+            "www.example.org",
+            Type::A,
+            "NOERROR aa | www.example.org. 300 A 192.0.2.1 + NS",
+        ),
+        (
+            "WWW.example.org",
+            Type::A,
+            "NOERROR aa | www.example.org. 300 A 192.0.2.1 + NS",
+        ),
+        ("www.example.org", Type::AAAA, "NOERROR aa + SOA"),
+        ("x.example.org", Type::A, "NXDOMAIN aa + SOA"),
+        (
+            "alias.example.org",
+            Type::A,
+            "NOERROR aa | alias.example.org. 300 CNAME www.example.org. | www.example.org. 300 A 192.0.2.1 + NS",
+        ),
+        (
+            "out.example.org",
+            Type::CNAME,
+            "NOERROR aa | out.example.org. 300 CNAME target.example.net. + NS",
+        ),
+        (
+            "out.example.org",
+            Type::A,
+            "NOERROR aa | out.example.org. 300 CNAME target.example.net. | target.example.net. 30 A 192.0.2.7 + NS",
+        ),
+        (
+            "chain.example.org",
+            Type::A,
+            "NOERROR aa | chain.example.org. 300 CNAME out.example.org. | out.example.org. 300 CNAME target.example.net. \
+          | target.example.net. 30 A 192.0.2.7 + NS",
+        ),
+        (
+            "gone.example.org",
+            Type::A,
+            "NXDOMAIN aa | gone.example.org. 300 CNAME gone.example.net. + SOA",
+        ),
+        (
+            "empty.example.org",
+            Type::A,
+            "NOERROR aa | empty.example.org. 300 CNAME empty.example.net. + SOA",
+        ),
+        (
+            "broken.example.org",
+            Type::A,
+            "SERVFAIL aa | broken.example.org. 300 CNAME broken.example.net.",
+        ),
+        (
+            "there.example.org",
+            Type::A,
+            "NOERROR aa | there.example.org. 300 CNAME back.example.net. | back.example.net. 30 CNAME www.example.org. \
+          | www.example.org. 300 A 192.0.2.1 + NS",
+        ),
+        (
+            "mail.example.org",
+            Type::MX,
+            "NOERROR aa | mail.example.org. 300 CNAME mail.example.net. | mail.example.net. 30 MX mx.mail.example.net. \
+          | mail.example.net. 30 MX www.example.org. + NS",
+        ),
+        ("loop1.example.org", Type::A, "SERVFAIL"),
+        ("www.broken.example.net", Type::A, "SERVFAIL"),
+        ("www.example.org", Type::AXFR, "REFUSED"),
+        ("example.org", Type::IXFR, "REFUSED"),
+        ("www.example.edu", Type::A, "REFUSED"),
+    ];
+    runtime().block_on(async {
+        for (name, qtype, expected) in rows {
+            assert_eq!(listener.ask(name, qtype).await, expected, "{name} {qtype}");
+        }
+        let nowhere = listener.ask("nowhere.example.org", Type::A).await;
+        assert!(
+            nowhere.starts_with("NOERROR aa | nowhere.example.org. 300 CNAME"),
+            "{nowhere}"
+        );
+    });
+}
+
+#[test]
+fn the_longest_zone_answers_and_unknown_names_fall_through() {
+    let folder = Folder::new("file-longest");
+    folder.write("org", ZONE);
+    folder.write(
+        "sub",
+        "@ 60 IN SOA ns h 1 1 1 1 1\n@ 60 IN NS ns\nwww 60 IN A 192.0.2.99\n",
+    );
+    let lines = format!(
+        "root {}\nfile org example.org {{\n fallthrough x.example.org\n}}\nfile sub sub.example.org",
+        folder.0.display()
+    );
+    let trial = trial::block(&lines);
+    assert!(trial.accepted, "{}", trial.messages);
+    let below = trial::answer(|_, _| Err(Failure::policy(Rcode::YXDOMAIN)));
+    let block = trial::serve(&trial, ".", below);
+    for (name, expected) in [
+        (
+            "www.sub.example.org",
+            "NOERROR aa | www.sub.example.org. 60 A 192.0.2.99 + NS",
+        ),
+        (
+            "www.example.org",
+            "NOERROR aa | www.example.org. 300 A 192.0.2.1 + NS",
+        ),
+        ("x.example.org", "YXDOMAIN"),
+        ("a.x.example.org", "YXDOMAIN"),
+        ("y.example.org", "NXDOMAIN aa + SOA"),
+        ("www.example.com", "YXDOMAIN"),
+    ] {
+        let mut exchange = trial::exchange(name, Type::A, None);
+        assert_eq!(exchange.walk(&block), Outcome::Respond, "{name}");
+        assert_eq!(show(exchange), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_reverse_zone_by_prefix() {
+    let folder = Folder::new("file-reverse");
+    folder.write(
+        "db",
+        "@ 60 IN SOA ns h 1 1 1 1 1\n@ 60 IN NS ns.example.org.\n1 60 IN PTR www.example.org.\n",
+    );
+    let corefile = format!(
+        "192.0.2.0/24 {{\n root {}\n file db\n}}",
+        folder.0.display()
+    );
+    let listener = Listener::new(&trial::build(&corefile));
+    let answer = runtime().block_on(listener.ask("1.2.0.192.in-addr.arpa", Type::PTR));
+    assert_eq!(answer, "NOERROR aa | 1.2.0.192.in-addr.arpa. 60 PTR + NS");
+}
+
+/// Waits until the answer is as expected; gives how long that took.
+async fn until(listener: &Listener, expected: &str) -> Duration {
+    let began = Instant::now();
+    loop {
+        let answer = listener.ask("www.example.org", Type::A).await;
+        if answer.contains(expected) {
+            return began.elapsed();
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "{answer}, not {expected}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn followed<F: Future<Output = ()>>(lines: &str, test: impl FnOnce(Arc<Listener>) -> F) {
+    let mut trial = trial::block(lines);
+    let listener = Listener::new(&trial);
+    runtime().block_on(async {
+        for task in trial.process.tasks.drain(..) {
+            tokio::spawn(task.work);
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        test(listener).await;
+    });
+}
+
+fn version(serial: u32, address: &str) -> String {
+    ZONE.replace("hostmaster 1 ", &format!("hostmaster {serial} "))
+        .replace("192.0.2.1\n", &format!("{address}\n"))
+}
+
+fn replace(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).expect("a file");
+    std::fs::rename(draft, path).expect("a rename");
+}
+
+#[test]
+fn a_new_serial_is_served_at_once_and_a_broken_edit_is_not() {
+    let folder = Folder::new("file-serial");
+    let path = folder.write("db", ZONE);
+    let said = trial::logged(|| {
+        followed(
+            &format!("file {} example.org", path.display()),
+            async |listener| {
+                until(&listener, "192.0.2.1 ").await;
+                replace(&path, &version(2, "192.0.2.2"));
+                // The interval is a minute: only a notice is so quick.
+                assert!(until(&listener, "192.0.2.2").await < Duration::from_secs(2));
+                replace(&path, &version(2, "192.0.2.3"));
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                until(&listener, "192.0.2.2").await;
+                replace(&path, &version(3, "192.0.2.300"));
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                until(&listener, "192.0.2.2").await;
+                std::fs::remove_file(&path).expect("removed");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                until(&listener, "192.0.2.2").await;
+                replace(&path, &version(4, "192.0.2.4"));
+                until(&listener, "192.0.2.4").await;
+            },
+        );
+    });
+    // Loading runs on a thread of its own, where this test's log does not reach; what the log says is seen in the other tests.
+    drop(said);
+}
+
+#[test]
+fn time_alone_counts_where_it_is_said_so() {
+    let folder = Folder::new("file-time");
+    let path = folder.write("db", ZONE);
+    let lines = format!(
+        "file {} example.org {{\n reload_by_mtime\n}}",
+        path.display()
+    );
+    followed(&lines, async |listener| {
+        replace(&path, &version(1, "192.0.2.2"));
+        until(&listener, "192.0.2.2").await;
+    });
+}
+
+#[test]
+fn a_missing_file_is_tried_again() {
+    let folder = Folder::new("file-missing");
+    let path = folder.0.join("db");
+    let lines = format!("file {} example.org {{\n reload 100ms\n}}", path.display());
+    let said = trial::logged(|| drop(trial::block(&lines)));
+    assert!(said.contains("WARN plugin/file: Failed to open "), "{said}");
+    assert!(said.contains("trying again in 100ms"), "{said}");
+    followed(&lines, async |listener| {
+        let answer = listener.ask("www.example.org", Type::A).await;
+        assert_eq!(answer, "SERVFAIL");
+        std::fs::write(&path, ZONE).expect("a file");
+        until(&listener, "192.0.2.1").await;
+    });
+}
+
+#[test]
+fn what_a_reload_says() {
+    use super::reload::MasterFile;
+    let folder = Folder::new("file-says");
+    let path = folder.write("db", ZONE);
+    let apex: NameBuf = "example.org".parse().expect("a name");
+    let slot = Arc::new(arc_swap::ArcSwapOption::empty());
+    let mut file = MasterFile::new(path.clone(), vec![(apex, slot)], false);
+    file.load().expect("a zone");
+    std::thread::sleep(Duration::from_millis(60));
+    file.refresh();
+    for (text, expected) in [
+        (
+            version(2, "192.0.2.2"),
+            "INFO plugin/file: Successfully reloaded zone \"example.org.\" in ",
+        ),
+        (version(2, "192.0.2.30"), "its SOA serial is still 2"),
+        (version(3, "192.0.2.300"), ":5:14: "),
+    ] {
+        replace(&path, &text);
+        std::thread::sleep(Duration::from_millis(60));
+        let said = trial::logged(|| file.refresh());
+        assert!(said.contains(expected), "{expected}: {said}");
+        assert_eq!(trial::logged(|| file.refresh()), "", "said once");
+    }
+}

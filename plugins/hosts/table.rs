@@ -22,8 +22,10 @@ pub(super) const A_LEN: usize = 16;
 pub(super) const AAAA_LEN: usize = 28;
 /// How many octets of records of one type a name may have: what a message holds, with room for the question.
 const RUN: usize = 60_000;
-/// The kind of a block that stands for an address.
-const REVERSE: u8 = 3;
+/// The kind of a block that stands for an IPv4 address.
+const REVERSE4: u8 = 3;
+/// The kind of a block that stands for an IPv6 address.
+const REVERSE6: u8 = 4;
 
 /// The entries of one directive. Never changed: a reload makes another.
 #[derive(Debug, Default)]
@@ -125,14 +127,16 @@ impl Table {
     /// The PTR records of an address.
     #[inline]
     pub(super) fn pointers(&self, address: IpAddr) -> Option<Run<'_>> {
-        let wanted = address_octets(address);
+        let bits = address_octets(address);
+        let (kind, wanted) = reverse_key(address, &bits);
+        let behind = 1 + wanted.len();
         let block = self.probe(address_hash(address), |block| {
-            block.first() == Some(&REVERSE) && block.get(1..17) == Some(wanted.as_slice())
+            block.first() == Some(&kind) && block.get(1..behind) == Some(wanted)
         })?;
-        let count = wire::read_u16(block, 17)?;
-        let len = wire::read_u16(block, 19)? as usize;
+        let count = wire::read_u16(block, behind)?;
+        let len = wire::read_u16(block, behind + 2)? as usize;
         Some(Run {
-            octets: block.get(21..21 + len)?,
+            octets: block.get(behind + 4..behind + 4 + len)?,
             count,
         })
     }
@@ -200,6 +204,15 @@ fn address_octets(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// What a block for an address begins with; `bits` are its sixteen octets.
+#[inline]
+fn reverse_key(address: IpAddr, bits: &[u8; 16]) -> (u8, &[u8]) {
+    match address {
+        IpAddr::V4(_) => (REVERSE4, &bits[12..]),
+        IpAddr::V6(_) => (REVERSE6, bits),
     }
 }
 
@@ -307,9 +320,10 @@ impl Builder<'_> {
     /// The block of an address.
     fn backward(&mut self, group: &[&Entry]) {
         let Some(&first) = group.first() else { return };
-        self.octets.push(REVERSE);
-        self.octets
-            .extend_from_slice(&address_octets(first.address));
+        let bits = address_octets(first.address);
+        let (kind, key) = reverse_key(first.address, &bits);
+        self.octets.push(kind);
+        self.octets.extend_from_slice(key);
         let counts = self.octets.len();
         self.octets.extend_from_slice(&[0; 4]);
         let mut seen = Seen::default();

@@ -77,10 +77,22 @@ fn shadowed(planned: &[Planned], scene: &Scene<'_>, report: &mut Report) {
             ),
         )
         .at(lower.span, "never asked")
-        .beside(upper.span, "answers or refuses every query of this block");
-        if upper.name == "hosts" {
+        .beside(upper.span, "answers or refuses every name of this block");
+        if let ("hosts", Some(hosts)) = (upper.name, scene.directive("hosts")) {
+            let (place, edit) = match &hosts.block {
+                Some(block) => (
+                    Span {
+                        end: block.close.start,
+                        ..block.close
+                    },
+                    "    fallthrough\n    ",
+                ),
+                None => (hosts.span().after(), " {\n        fallthrough\n    }"),
+            };
             diagnostic = diagnostic
-                .help("let unknown names go on: add `fallthrough` to the block of `hosts`");
+                .note("`hosts` answers a name that it does not know with SERVFAIL")
+                .help("let unknown names go on")
+                .replace(place, edit);
         }
         report.push(diagnostic);
         return;

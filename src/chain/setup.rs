@@ -377,7 +377,7 @@ impl Build<'_> {
     /// `path`, taken from `root` when it is relative.
     pub fn path(&self, path: &str) -> PathBuf {
         let path = Path::new(path);
-        if path.is_absolute() {
+        if path.is_absolute() || self.config.root == Path::new(".") {
             path.to_path_buf()
         } else {
             self.config.root.join(path)
