@@ -311,6 +311,15 @@ impl<'a> Run<'a> {
             rewritten = true;
             composed = Some(reply::compose(&query));
         }
+        if let Some(edns) = &exchange.parsed.edns
+            && let Some(octets) = reply::lower_size(
+                composed.as_deref().unwrap_or(exchange.message()),
+                edns,
+                rewritten,
+            )
+        {
+            composed = Some(octets);
+        }
         if forward.mixed_case {
             composed = Some(reply::mix_case(
                 composed.as_deref().unwrap_or(exchange.message()),
