@@ -159,7 +159,7 @@ impl Setup for Forwards {
 
 impl Options {
     /// The defaults of CoreDNS.
-    fn new(from: String, span: Span) -> Self {
+    pub(super) fn new(from: String, span: Span) -> Self {
         Self {
             from,
             to: Vec::new(),

@@ -405,3 +405,55 @@ fn replies_and_sockets_are_counted() {
     assert_eq!(hits + misses, 40);
     assert!((2..=16).contains(&misses), "{misses} sockets");
 }
+
+#[test]
+fn no_reply_makes_it_panic() {
+    use rand::RngExt;
+    use rand::SeedableRng;
+    let mut random = rand::rngs::StdRng::seed_from_u64(20_2611);
+    let mut message = query("www.example.org.", Type::A);
+    message[11] = 1;
+    message.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 0]);
+    let mut right = reply(&message, 1);
+    right[7] = 2;
+    right[9] = 1;
+    right[11] = 2;
+    right.extend_from_slice(&[0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, b'w', 0xC0, 16]);
+    right.extend_from_slice(&[0xC0, 16, 0, 2, 0, 1, 0, 0, 0, 60, 0, 2, 0xC0, 16]);
+    right.extend_from_slice(&[0, 0, 41, 0x10, 0, 1, 0, 0x80, 0, 0, 0]);
+    right.extend_from_slice(&[0xC0, 46, 0, 28, 0, 1, 0, 0, 0, 60, 0, 16]);
+    right.extend_from_slice(&[0x20; 16]);
+    let mut exchange = Exchange::datagram();
+    exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+    exchange.set_received(message.len());
+    exchange.parse().expect("a query");
+    let mut adopted = 0;
+    for round in 0..40_000 {
+        let mut octets = right.clone();
+        for _ in 0..random.random_range(0..4) {
+            let at = random.random_range(0..octets.len());
+            octets[at] = match random.random_range(0..3) {
+                0 => 0xC0,
+                1 => random.random(),
+                _ => octets[at].wrapping_add(1),
+            };
+        }
+        if random.random_range(0..4) == 0 {
+            octets.truncate(random.random_range(0..=octets.len()));
+        }
+        super::super::upstream::answers(&message, &octets, round % 2 == 0);
+        super::super::upstream::answers(&octets, &message, round % 2 == 0);
+        exchange.begin();
+        exchange.response().buffer()[..octets.len()].copy_from_slice(&octets);
+        adopted += usize::from(super::super::reply::adopt(
+            &mut exchange,
+            octets.len(),
+            round % 3 == 0,
+        ));
+        let mut response = exchange.response();
+        response.fit(512);
+        response.seal();
+        assert_eq!(exchange.reply()[..2], message[..2]);
+    }
+    assert!(adopted > 1_000, "{adopted}");
+}

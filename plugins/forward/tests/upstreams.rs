@@ -424,3 +424,14 @@ fn while_one_keeps_silent_another_is_asked() {
         }
     }
 }
+
+/// The one allocation of a query is its future.
+#[test]
+fn a_waiting_query_is_small() {
+    let (corefile, _) = corefile::parse("Corefile", b". {\n}\n".to_vec(), &Memory::new());
+    let options = super::super::setup::Options::new(".".to_owned(), corefile.blocks[0].span);
+    let upstream = super::super::upstream::Upstream::new(closed(), None, None);
+    let forward = super::super::Forward::new(options, Box::new([Arc::new(upstream)]), false);
+    let future = Arc::new(forward.expect("a forward")).forward(Exchange::datagram());
+    assert!(size_of_val(&future) <= 1_024, "{}", size_of_val(&future));
+}
