@@ -150,6 +150,7 @@ impl Local {
             return;
         }
         ids.release(id);
+        seat.heard = ids.place();
         seat.wake();
     }
 
@@ -161,6 +162,7 @@ impl Local {
                 && matches!(seat.arrived, Arrived::Nothing)
             {
                 seat.arrived = Arrived::Trouble(trouble.clone());
+                seat.heard = ids.place();
                 seat.wake();
             }
         }
@@ -197,10 +199,9 @@ impl Local {
                 if place
                     .as_ref()
                     .is_some_and(|lane| lane.is_stale(forward, now))
+                    && let Some(lane) = place.take()
                 {
-                    if let Some(lane) = place.take() {
-                        lane.retire();
-                    }
+                    lane.retire();
                 }
                 open |= place.is_some();
             }
@@ -287,6 +288,8 @@ struct Seat {
     waker: Option<Waker>,
     generation: u32,
     next_free: u32,
+    /// The lane that spoke last, by the address of its IDs.
+    heard: usize,
 }
 
 impl Seat {
@@ -356,6 +359,7 @@ impl Seats {
             waker: None,
             generation: 0,
             next_free: u32::MAX,
+            heard: 0,
         });
         (self.all.len() - 1) as u32
     }
@@ -404,10 +408,11 @@ pub(super) struct Order {
     pub(super) wait: u64,
 }
 
-/// A taken seat and a taken ID; both are given back when this is dropped.
+/// A taken seat and a taken ID, or two on two lanes; all are given back when this is dropped.
 pub(super) struct Ticket {
     local: Rc<Local>,
     lane: Lane,
+    second: Option<(Lane, u16)>,
     seat: u32,
     /// The ID to send under.
     pub(super) id: u16,
@@ -421,6 +426,7 @@ impl Ticket {
             Some(id) => Some(Self {
                 local: local.clone(),
                 lane,
+                second: None,
                 seat,
                 id,
             }),
@@ -431,8 +437,23 @@ impl Ticket {
         }
     }
 
+    /// Takes an ID on a second lane for the same seat: whichever lane speaks first is heard.
+    pub(super) fn join(&mut self, lane: Lane) -> Option<u16> {
+        let id = lane.ids().take(self.seat)?;
+        self.second = Some((lane, id));
+        Some(id)
+    }
+
+    /// Whether it was the second lane that spoke.
+    pub(super) fn heard_second(&self) -> bool {
+        let seats = self.local.seats.borrow();
+        let heard = seats.all.get(self.seat as usize).map(|seat| seat.heard);
+        let second = self.second.as_ref().map(|(lane, _)| lane.ids().place());
+        second.is_some() && heard == second
+    }
+
     /// Sits down until a reply comes or the time is up.
-    pub(super) fn wait(self, exchange: Box<Exchange>, order: Order) -> Waiting {
+    pub(super) fn wait(&self, exchange: Box<Exchange>, order: Order) -> Waiting<'_> {
         let deadline = clock::now() + order.wait;
         {
             let mut seats = self.local.seats.borrow_mut();
@@ -454,23 +475,27 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.lane.ids().release_if(self.id, self.seat);
         self.local.seats.borrow_mut().give_back(self.seat);
-        match &self.lane {
-            Lane::Udp(lane) => lane.left(),
-            Lane::Stream(lane) => lane.left(),
+        let first = (&self.lane, self.id);
+        let second = self.second.as_ref().map(|(lane, id)| (lane, *id));
+        for (lane, id) in std::iter::once(first).chain(second) {
+            lane.ids().release_if(id, self.seat);
+            match lane {
+                Lane::Udp(lane) => lane.left(),
+                Lane::Stream(lane) => lane.left(),
+            }
         }
     }
 }
 
 /// A query that sits and waits.
-pub(super) struct Waiting(Ticket);
+pub(super) struct Waiting<'a>(&'a Ticket);
 
-impl Future for Waiting {
+impl Future for Waiting<'_> {
     type Output = (Box<Exchange>, Arrived);
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let ticket = &self.0;
+        let ticket = self.0;
         let mut seats = ticket.local.seats.borrow_mut();
         let Some(seat) = seats.all.get_mut(ticket.seat as usize) else {
             return Poll::Pending;
@@ -552,6 +577,11 @@ impl Ids {
 
     fn clear(&self) -> Vec<u32> {
         self.0.borrow_mut().drain().map(|(_, seat)| seat).collect()
+    }
+
+    /// Something to know these by while they live.
+    fn place(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// How many are outstanding.

@@ -39,15 +39,18 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use wire::{Flags, NameBuf, Opcode, Rcode, Response, Section, Type};
 
-use local::{Arrived, Local, Order, Pool};
+use local::{Arrived, Lane, Local, Order, Pool, Ticket};
 use metrics::Proto;
 pub(crate) use setup::REGISTRATION;
 use setup::{HealthCheck, Options, Policy};
 use trouble::{Trouble, What};
+use udp::UdpLane;
 use upstream::Upstream;
 
 /// The longest that a query may take, in nanoseconds.
 const DEADLINE: u64 = 5 * clock::SECOND;
+/// How long one upstream may keep silent before a second one is asked too, in nanoseconds.
+const HEDGE: u64 = 800_000_000;
 /// The most upstreams that an order can hold; files and host names may stand for several.
 const MOST_UPSTREAMS: usize = 255;
 
@@ -142,9 +145,9 @@ impl Forward {
     }
 
     /// A place among the queries that may wait at once.
-    fn admit(self: &Arc<Self>) -> Result<Permit, Failure> {
+    fn admit(&self) -> Result<Permit<'_>, Failure> {
         let before = self.concurrent.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(self.clone());
+        let permit = Permit(self);
         if self.max_concurrent > 0 && before >= self.max_concurrent {
             self.rejects.inc();
             return Err(Failure {
@@ -208,8 +211,7 @@ impl Forward {
                 None => break Err(run.failure()),
             };
             let began = clock::now();
-            let pool = &local.pools[upstream];
-            let (back, arrived) = run.attempt(&local, pool, exchange).await;
+            let (back, upstream, arrived) = run.attempt(&local, upstream, exchange).await;
             exchange = back;
             match run.settle(&mut exchange, upstream, began, arrived) {
                 Settled::Done(flow) => break Ok(flow),
@@ -250,9 +252,9 @@ impl Plugin for Forward {
 }
 
 /// One of the queries that wait.
-struct Permit(Arc<Forward>);
+struct Permit<'a>(&'a Forward);
 
-impl Drop for Permit {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
     }
@@ -265,8 +267,8 @@ struct Upstreams {
 }
 
 /// One query's way through the upstreams.
-struct Run {
-    forward: Arc<Forward>,
+struct Run<'a> {
+    forward: &'a Arc<Forward>,
     order: Upstreams,
     at: usize,
     down: usize,
@@ -282,6 +284,13 @@ struct Run {
     last: Option<(usize, Proto, Trouble, u64)>,
 }
 
+/// An upstream to ask beside one that keeps silent.
+struct Second {
+    upstream: usize,
+    /// Where the order goes on behind it.
+    next: usize,
+}
+
 /// What an attempt led to.
 enum Settled {
     /// The query is done.
@@ -292,8 +301,8 @@ enum Settled {
     Failed(Failure),
 }
 
-impl Run {
-    fn new(forward: &Arc<Forward>, exchange: &mut Exchange) -> Self {
+impl<'a> Run<'a> {
+    fn new(forward: &'a Arc<Forward>, exchange: &mut Exchange) -> Self {
         let mut composed = None;
         let mut rewritten = false;
         if let Some((query, _)) = exchange.suspended_views()
@@ -301,6 +310,15 @@ impl Run {
         {
             rewritten = true;
             composed = Some(reply::compose(&query));
+        }
+        if let Some(edns) = &exchange.parsed.edns
+            && let Some(octets) = reply::lower_size(
+                composed.as_deref().unwrap_or(exchange.message()),
+                edns,
+                rewritten,
+            )
+        {
+            composed = Some(octets);
         }
         if forward.mixed_case {
             composed = Some(reply::mix_case(
@@ -321,7 +339,7 @@ impl Run {
         };
         Self {
             order: forward.order(),
-            forward: forward.clone(),
+            forward,
             at: 0,
             down: 0,
             attempts: 0,
@@ -338,7 +356,7 @@ impl Run {
 
     /// The next upstream to ask; `None` when there is no more to try.
     fn pick(&mut self) -> Option<usize> {
-        let forward = &self.forward;
+        let forward = self.forward;
         let bound = forward.max_attempts;
         while clock::now() < self.deadline && (bound == 0 || self.attempts < bound) {
             if self.at >= self.order.count {
@@ -364,21 +382,23 @@ impl Run {
         None
     }
 
-    /// Sends the query to one upstream and waits.
+    /// Sends the query to one upstream and waits; tells who answered, which may be another one that was asked meanwhile.
     async fn attempt(
         &mut self,
         local: &Rc<Local>,
-        pool: &Pool,
+        upstream: usize,
         mut exchange: Box<Exchange>,
-    ) -> (Box<Exchange>, Arrived) {
+    ) -> (Box<Exchange>, usize, Arrived) {
+        let mut upstream = upstream;
         let mut retried = false;
-        let mut proto = pool.upstream.proto(self.asked);
+        let mut proto = self.forward.upstreams[upstream].proto(self.asked);
         loop {
             let arrived;
             let mut reused = false;
             if proto == Proto::Udp {
-                (exchange, arrived) = self.over_udp(local, pool, exchange).await;
+                (exchange, upstream, arrived) = self.over_udp(local, upstream, exchange).await;
             } else {
+                let pool = &local.pools[upstream];
                 (exchange, reused, arrived) =
                     self.over_stream(local, pool, exchange, retried).await;
             }
@@ -388,61 +408,118 @@ impl Run {
                     retried = true;
                 }
                 Arrived::Reply(len) if proto == Proto::Udp && self.retry_truncated => {
-                    let flags = exchange
-                        .response()
-                        .buffer()
-                        .get(..len)
-                        .and_then(wire::Header::read);
+                    let mut response = exchange.response();
+                    let flags = response.buffer().get(..len).and_then(wire::Header::read);
                     if !flags.is_some_and(|header| header.flags.has(Flags::TC)) {
-                        return (exchange, Arrived::Reply(len));
+                        return (exchange, upstream, Arrived::Reply(len));
                     }
                     proto = Proto::Tcp;
                 }
                 Arrived::TooLarge if proto == Proto::Udp && self.retry_truncated => {
-                    proto = Proto::Tcp
+                    proto = Proto::Tcp;
                 }
-                other => return (exchange, other),
+                other => return (exchange, upstream, other),
             }
         }
     }
 
-    fn ticket_order(&self) -> Order {
-        let left = self.deadline.saturating_sub(clock::now());
+    /// What a query asks of its seat, for a wait of so many nanoseconds.
+    fn seating(&self, wait: u64) -> Order {
         Order {
             composed: self.composed.clone(),
             exact: self.forward.mixed_case,
             limit: self.limit,
-            wait: self.forward.read_timeout.min(left),
+            wait,
         }
     }
 
+    /// How long an attempt may wait.
+    fn patience(&self) -> u64 {
+        let left = self.deadline.saturating_sub(clock::now());
+        self.forward.read_timeout.min(left)
+    }
+
     async fn over_udp(
-        &self,
+        &mut self,
         local: &Rc<Local>,
-        pool: &Pool,
+        first: usize,
         mut exchange: Box<Exchange>,
-    ) -> (Box<Exchange>, Arrived) {
-        let (lane, ticket) = match pool.datagram(local, &self.forward) {
-            Ok(taken) => taken,
-            Err(trouble) => return (exchange, Arrived::Trouble(trouble)),
+    ) -> (Box<Exchange>, usize, Arrived) {
+        let lane = match local.pools[first].datagram(local, self.forward) {
+            Ok(lane) => lane,
+            Err(trouble) => return (exchange, first, Arrived::Trouble(trouble)),
         };
-        let sent = match &self.composed {
+        let Some(mut ticket) = Ticket::take(local, Lane::Udp(lane.clone())) else {
+            return (exchange, first, Arrived::Trouble(Trouble::full()));
+        };
+        if let Err(trouble) = self.send(&lane, ticket.id, &mut exchange).await {
+            return (exchange, first, Arrived::Trouble(trouble));
+        }
+        let patience = self.patience();
+        let second = (patience > HEDGE).then(|| self.second(first)).flatten();
+        let Some(second) = second else {
+            let (exchange, arrived) = ticket.wait(exchange, self.seating(patience)).await;
+            return (exchange, first, arrived);
+        };
+        let (mut exchange, arrived) = ticket.wait(exchange, self.seating(HEDGE)).await;
+        if !matches!(&arrived, Arrived::Trouble(trouble) if trouble.what == What::Timeout) {
+            return (exchange, first, arrived);
+        }
+        // Silence: somebody else is asked too, and whoever answers first is heard.
+        self.at = second.next;
+        self.attempts += 1;
+        self.check(first);
+        if let Ok(lane) = local.pools[second.upstream].datagram(local, self.forward)
+            && let Some(id) = ticket.join(Lane::Udp(lane.clone()))
+        {
+            // A failure to send shows as silence.
+            let _ = self.send(&lane, id, &mut exchange).await;
+        }
+        let (exchange, arrived) = ticket.wait(exchange, self.seating(patience - HEDGE)).await;
+        let heard = if ticket.heard_second() {
+            second.upstream
+        } else {
+            first
+        };
+        (exchange, heard, arrived)
+    }
+
+    /// Another upstream to ask when `first` keeps silent.
+    fn second(&self, first: usize) -> Option<Second> {
+        let forward = self.forward;
+        if forward.max_attempts != 0 && self.attempts + 2 > forward.max_attempts {
+            return None;
+        }
+        let rest = self.order.order[..self.order.count]
+            .iter()
+            .enumerate()
+            .skip(self.at);
+        rest.map(|(at, &upstream)| Second {
+            upstream: upstream as usize,
+            next: at + 1,
+        })
+        .find(|second| {
+            let upstream = &forward.upstreams[second.upstream];
+            second.upstream != first
+                && upstream.tls.is_none()
+                && !upstream.is_down(forward.max_fails)
+        })
+    }
+
+    /// Sends one datagram: the client's octets under our ID, or those that were composed.
+    async fn send(&self, lane: &UdpLane, id: u16, exchange: &mut Exchange) -> Result<(), Trouble> {
+        match &self.composed {
             None => {
-                // The client's octets under our ID, which is taken back at once.
-                let theirs = set_id(exchange.message_mut(), ticket.id);
+                let theirs = set_id(exchange.message_mut(), id);
                 let sent = lane.send(exchange.message()).await;
                 set_id(exchange.message_mut(), theirs);
                 sent
             }
             Some(composed) => {
                 let mut octets = composed.to_vec();
-                set_id(&mut octets, ticket.id);
+                set_id(&mut octets, id);
                 lane.send(&octets).await
             }
-        };
-        match sent {
-            Ok(()) => ticket.wait(exchange, self.ticket_order()).await,
-            Err(trouble) => (exchange, Arrived::Trouble(trouble)),
         }
     }
 
@@ -453,7 +530,7 @@ impl Run {
         exchange: Box<Exchange>,
         fresh: bool,
     ) -> (Box<Exchange>, bool, Arrived) {
-        let (lane, ticket, reused) = match pool.stream(local, &self.forward, fresh) {
+        let (lane, ticket, reused) = match pool.stream(local, self.forward, fresh) {
             Ok(taken) => taken,
             Err(trouble) => return (exchange, false, Arrived::Trouble(trouble)),
         };
@@ -461,14 +538,15 @@ impl Run {
         if let Err(trouble) = lane.send(octets, ticket.id) {
             return (exchange, false, Arrived::Trouble(trouble));
         }
-        let (exchange, mut arrived) = ticket.wait(exchange, self.ticket_order()).await;
-        if let Arrived::Trouble(Trouble {
-            op,
-            what: What::Timeout,
-        }) = &mut arrived
-            && !lane.is_connected()
+        let order = self.seating(self.patience());
+        let (exchange, mut arrived) = ticket.wait(exchange, order).await;
+        if let Arrived::Trouble(Trouble { op, what }) = &mut arrived
+            && *what == What::Timeout
         {
-            *op = "dial";
+            lane.retire();
+            if !lane.is_connected() {
+                *op = "dial";
+            }
         }
         pool.trim(local, self.forward.max_idle);
         (exchange, reused, arrived)
@@ -482,7 +560,7 @@ impl Run {
         began: u64,
         arrived: Arrived,
     ) -> Settled {
-        let forward = self.forward.clone();
+        let forward = self.forward;
         let took = clock::now() - began;
         match arrived {
             Arrived::Reply(len) => {
@@ -533,10 +611,8 @@ impl Run {
 
     /// Starts a health check and counts the attempt.
     fn troubled(&mut self, upstream: usize, trouble: Trouble, took: u64) -> Settled {
-        let forward = &self.forward;
-        if forward.max_fails != 0 {
-            health::start(forward, &forward.upstreams[upstream]);
-        }
+        let forward = self.forward;
+        self.check(upstream);
         let proto = forward.upstreams[upstream].proto(self.asked);
         self.attempts += 1;
         self.last = Some((upstream, proto, trouble, took / 1_000_000));
@@ -544,6 +620,13 @@ impl Run {
             Settled::More
         } else {
             Settled::Failed(self.failure())
+        }
+    }
+
+    /// Has an upstream's health checked.
+    fn check(&self, upstream: usize) {
+        if self.forward.max_fails != 0 {
+            health::start(self.forward, &self.forward.upstreams[upstream]);
         }
     }
 

@@ -7,7 +7,7 @@ use hickory_proto::op::Message as Decoded;
 use hickory_proto::rr::Record;
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 use rand::RngExt;
-use wire::{Class, Flags, HEADER_LEN, Header, Name, NameBuf, Rcode, Section, Type};
+use wire::{Class, Edns, Flags, HEADER_LEN, Header, Name, NameBuf, Rcode, Section, Type};
 
 /// The query as a plugin above rewrote it: its header, that question, its OPT record.
 pub(super) fn compose(query: &Query<'_>) -> Rc<[u8]> {
@@ -27,6 +27,25 @@ pub(super) fn compose(query: &Query<'_>) -> Rc<[u8]> {
     out.extend_from_slice(&query.qclass().0.to_be_bytes());
     out.extend_from_slice(opt.unwrap_or_default());
     out.into()
+}
+
+/// The query with the UDP size that a plugin above has lowered; `None` when it stands as it came.
+pub(super) fn lower_size(message: &[u8], edns: &Edns, rewritten: bool) -> Option<Rc<[u8]>> {
+    // The OPT record's CLASS is its fourth octet and the next, eight before its options; a composed query ends with the record.
+    let options = match rewritten {
+        false => edns.options_start as usize,
+        true => message
+            .len()
+            .checked_sub((edns.options_end - edns.options_start) as usize)?,
+    };
+    let at = options.checked_sub(8)?;
+    if wire::read_u16(message, at)? == edns.udp_size {
+        return None;
+    }
+    let mut out = message.to_vec();
+    out.get_mut(at..at + 2)?
+        .copy_from_slice(&edns.udp_size.to_be_bytes());
+    Some(out.into())
 }
 
 /// The query with the case of its QNAME's letters drawn by lot (draft-vixie-dnsext-dns0x20).

@@ -146,6 +146,9 @@ impl Setup for Forwards {
             let span = options.span;
             options.tls.resolve(|path| build.path(path));
             let upstreams = upstream::open(&options).map_err(|error| error.at(span))?;
+            if build.config.bind.is_empty() {
+                upstream::warn_of_stub(&upstreams);
+            }
             let forward =
                 Forward::new(options, upstreams, at + 1 < count).map_err(|error| error.at(span))?;
             build.push(Arc::new(forward));
@@ -156,7 +159,7 @@ impl Setup for Forwards {
 
 impl Options {
     /// The defaults of CoreDNS.
-    fn new(from: String, span: Span) -> Self {
+    pub(super) fn new(from: String, span: Span) -> Self {
         Self {
             from,
             to: Vec::new(),

@@ -42,6 +42,7 @@ pub(super) struct StreamLane {
     more: Notify,
     connected: Cell<bool>,
     closed: Cell<bool>,
+    retired: Cell<bool>,
     created: u64,
     used: Cell<u64>,
     tasks: RefCell<Vec<AbortHandle>>,
@@ -56,6 +57,7 @@ impl StreamLane {
             more: Notify::new(),
             connected: Cell::new(false),
             closed: Cell::new(false),
+            retired: Cell::new(false),
             created: now,
             used: Cell::new(now),
             tasks: RefCell::default(),
@@ -79,6 +81,7 @@ impl StreamLane {
     /// Whether it takes no more queries.
     fn is_old(&self, forward: &Forward, now: u64) -> bool {
         self.closed.get()
+            || self.retired.get()
             || now - self.used.get() > forward.expire
             || (forward.max_age > 0 && now - self.created > forward.max_age)
     }
@@ -86,6 +89,11 @@ impl StreamLane {
     /// A query has gone, one way or the other.
     pub(super) fn left(&self) {
         self.used.set(clock::now());
+    }
+
+    /// Takes no more queries: one was not answered in time, and the peer may be gone without a word.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
     }
 
     /// Whether it has been closed.
@@ -143,8 +151,8 @@ impl Pool {
         let usable = streams
             .iter()
             .filter(|stream| {
-                !stream.is_old(forward, now)
-                    && !(fresh && stream.created < now && stream.is_connected())
+                let spent = fresh && stream.created < now && stream.is_connected();
+                !spent && !stream.is_old(forward, now)
             })
             .min_by_key(|stream| stream.ids.len())
             .cloned();

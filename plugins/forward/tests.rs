@@ -160,11 +160,14 @@ fn bound() -> UdpSocket {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket")
 }
 
+/// Who sent which query.
+type Log = Vec<(SocketAddr, Vec<u8>)>;
+
 /// What an upstream saw.
 #[derive(Clone, Default)]
 struct Seen {
     queries: Arc<AtomicUsize>,
-    log: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    log: Arc<Mutex<Log>>,
 }
 
 impl Seen {

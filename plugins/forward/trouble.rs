@@ -48,6 +48,14 @@ impl Trouble {
         }
     }
 
+    /// No ID left.
+    pub(super) const fn full() -> Self {
+        Self {
+            op: "write",
+            what: What::Full,
+        }
+    }
+
     /// Whether a connection that had been used before turned out to be dead.
     pub(super) fn is_dead_connection(&self) -> bool {
         self.op != "dial"

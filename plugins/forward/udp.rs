@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
 use super::Forward;
-use super::local::{Ids, Lane, Local, Pool, Ticket};
+use super::local::{Ids, Local, Pool};
 use super::metrics::Proto;
 use super::trouble::{Trouble, What};
 
@@ -112,12 +112,12 @@ impl UdpLane {
 }
 
 impl Pool {
-    /// A socket, a seat and an ID for one query.
+    /// A socket for one query, drawn by lot.
     pub(super) fn datagram(
         &self,
         local: &Rc<Local>,
         forward: &Forward,
-    ) -> Result<(Rc<UdpLane>, Ticket), Trouble> {
+    ) -> Result<Rc<UdpLane>, Trouble> {
         let now = clock::now();
         let mut lanes = self.lanes.borrow_mut();
         if lanes.is_empty() {
@@ -131,7 +131,7 @@ impl Pool {
         {
             stale.retire();
         }
-        let reused = place.is_some();
+        self.upstream.metrics.socket(Proto::Udp, place.is_some());
         let lane = match place {
             Some(lane) => lane.clone(),
             None => {
@@ -139,16 +139,9 @@ impl Pool {
                 place.insert(lane).clone()
             }
         };
-        drop(lanes);
-        self.upstream.metrics.socket(Proto::Udp, reused);
         lane.uses_left.set(lane.uses_left.get().saturating_sub(1));
         lane.used.set(now);
-        let ticket = Ticket::take(local, Lane::Udp(lane.clone()));
-        let ticket = ticket.ok_or(Trouble {
-            op: "write",
-            what: What::Full,
-        })?;
-        Ok((lane, ticket))
+        Ok(lane)
     }
 }
 
@@ -171,7 +164,15 @@ async fn read(local: Rc<Local>, lane: Rc<UdpLane>) {
         loop {
             let mut scratch = local.scratch.borrow_mut();
             match lane.socket.try_recv(&mut scratch) {
-                Ok(len) => local.deliver(&lane.ids, &scratch[..len]),
+                Ok(len) => {
+                    local.deliver(&lane.ids, &scratch[..len]);
+                    if lane.ids.len() == 0 {
+                        // Nothing is expected: spares the system call that would only say so. What comes later is a new event.
+                        let spared = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                        let _ = lane.socket.try_io(Interest::READABLE, spared);
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // ICMP says that nobody listens there: that holds for every query on this socket.
                 Err(error) => local.fail(&lane.ids, &Trouble::io("read", &error)),

@@ -134,6 +134,20 @@ pub(super) fn open(options: &Options) -> Result<Box<[Arc<Upstream>]>, BuildError
     Ok(out.into())
 }
 
+/// Warns of systemd-resolved's stub when we listen on every address: where it forwards to us, queries go round.
+pub(super) fn warn_of_stub(upstreams: &[Arc<Upstream>]) {
+    for upstream in upstreams {
+        let stub = |last| upstream.address.ip() == IpAddr::from([127, 0, 0, last]);
+        if stub(53) || stub(54) {
+            tracing::warn!(
+                target: "plugin/forward",
+                "upstream {} is the stub of systemd-resolved; should it forward to this server, queries loop. Its own upstreams stand in /run/systemd/resolve/resolv.conf",
+                upstream.label
+            );
+        }
+    }
+}
+
 /// The addresses that a target stands for.
 fn addresses(target: &Target, resolvers: &[SocketAddr]) -> Result<Vec<SocketAddr>, BuildError> {
     let (text, host, port) = match &target.place {

@@ -342,3 +342,118 @@ fn a_question_rewritten_above_is_asked_and_the_asked_one_answered() {
         "w.a.longer.name.example.org."
     );
 }
+
+#[test]
+fn a_udp_size_that_was_lowered_above_goes_upstream() {
+    let (address, seen) = honest(1);
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    let mut message = query("example.org.", Type::A);
+    message[11] = 1;
+    message.extend_from_slice(&[
+        0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 8, 0, 3, 0, 4, 1, 2, 3, 4,
+    ]);
+    on_worker(async {
+        for size in [4096, 1232] {
+            let mut exchange = Exchange::datagram();
+            exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+            exchange.set_received(message.len());
+            exchange.parse().expect("a query");
+            exchange.views(&block).0.lower_udp_size(size);
+            let Outcome::Suspended(at) = exchange.walk(&block) else {
+                panic!("the query is forwarded");
+            };
+            chain::resume(exchange, block.clone(), at).await;
+        }
+    });
+    let log = seen.log.lock().expect("a log");
+    assert_eq!(log[0].1[2..], message[2..], "as it came");
+    let mut lowered = message.clone();
+    let at = lowered.len() - 16;
+    lowered[at..at + 2].copy_from_slice(&1232u16.to_be_bytes());
+    assert_eq!(log[1].1[2..], lowered[2..]);
+}
+
+#[test]
+fn replies_and_sockets_are_counted() {
+    let (address, _) = serve(bound(), |number, query| match number % 2 {
+        0 => vec![reply(query, 1)],
+        _ => vec![bare(query, 3)],
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        for _ in 0..40 {
+            ask(&block, "example.org.").await;
+        }
+    });
+    let metrics = chain::metrics::encode();
+    let value = |name: &str, labels: &str| {
+        let line = format!("{name}{{proxy_name=\"forward\",to=\"{address}\"{labels}}} ");
+        let found = metrics
+            .lines()
+            .find_map(|one| one.strip_prefix(line.as_str()));
+        found
+            .unwrap_or_else(|| panic!("{line} is missing"))
+            .parse::<u64>()
+            .expect("a number")
+    };
+    let durations = "coredns_proxy_request_duration_seconds_count";
+    assert_eq!(value(durations, ",rcode=\"NOERROR\""), 20);
+    assert_eq!(value(durations, ",rcode=\"NXDOMAIN\""), 20);
+    assert_eq!(value("coredns_proxy_healthcheck_failures_total", ""), 0);
+    let hits = value("coredns_proxy_conn_cache_hits_total", ",proto=\"udp\"");
+    let misses = value("coredns_proxy_conn_cache_misses_total", ",proto=\"udp\"");
+    assert_eq!(hits + misses, 40);
+    assert!((2..=16).contains(&misses), "{misses} sockets");
+}
+
+#[test]
+fn no_reply_makes_it_panic() {
+    use rand::RngExt;
+    use rand::SeedableRng;
+    let mut random = rand::rngs::StdRng::seed_from_u64(20_2611);
+    let mut message = query("www.example.org.", Type::A);
+    message[11] = 1;
+    message.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 0]);
+    let mut right = reply(&message, 1);
+    right[7] = 2;
+    right[9] = 1;
+    right[11] = 2;
+    right.extend_from_slice(&[0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, b'w', 0xC0, 16]);
+    right.extend_from_slice(&[0xC0, 16, 0, 2, 0, 1, 0, 0, 0, 60, 0, 2, 0xC0, 16]);
+    right.extend_from_slice(&[0, 0, 41, 0x10, 0, 1, 0, 0x80, 0, 0, 0]);
+    right.extend_from_slice(&[0xC0, 46, 0, 28, 0, 1, 0, 0, 0, 60, 0, 16]);
+    right.extend_from_slice(&[0x20; 16]);
+    let mut exchange = Exchange::datagram();
+    exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+    exchange.set_received(message.len());
+    exchange.parse().expect("a query");
+    let mut adopted = 0;
+    for round in 0..40_000 {
+        let mut octets = right.clone();
+        for _ in 0..random.random_range(0..4) {
+            let at = random.random_range(0..octets.len());
+            octets[at] = match random.random_range(0..3) {
+                0 => 0xC0,
+                1 => random.random(),
+                _ => octets[at].wrapping_add(1),
+            };
+        }
+        if random.random_range(0..4) == 0 {
+            octets.truncate(random.random_range(0..=octets.len()));
+        }
+        super::super::upstream::answers(&message, &octets, round % 2 == 0);
+        super::super::upstream::answers(&octets, &message, round % 2 == 0);
+        exchange.begin();
+        exchange.response().buffer()[..octets.len()].copy_from_slice(&octets);
+        adopted += usize::from(super::super::reply::adopt(
+            &mut exchange,
+            octets.len(),
+            round % 3 == 0,
+        ));
+        let mut response = exchange.response();
+        response.fit(512);
+        response.seal();
+        assert_eq!(exchange.reply()[..2], message[..2]);
+    }
+    assert!(adopted > 1_000, "{adopted}");
+}

@@ -288,3 +288,22 @@ fn tls_checks_the_name_and_reuses_the_session() {
         }
     }
 }
+
+#[test]
+fn a_connection_that_fell_silent_is_not_used_again() {
+    let (address, connections) = serve_tcp(tcp(), |number, mut stream| {
+        while let Some(query) = read_frame(&mut stream) {
+            if number > 0 {
+                let _ = stream.write_all(&frame(&reply(&query, number as u8)));
+            }
+        }
+    });
+    let text = format!(
+        ". {{\n forward . {address} {{\n force_tcp\n read_timeout 100ms\n max_fails 0\n }}\n}}"
+    );
+    let block = build(&text).expect("a block");
+    let began = Instant::now();
+    assert_eq!(on_worker(ask(&block, "example.org.")).mark(), Some(1));
+    assert!(began.elapsed() < Duration::from_millis(500));
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}

@@ -384,3 +384,54 @@ fn a_retired_plugin_leaves_no_sockets() {
         assert_eq!(super::super::local::known(), 0);
     });
 }
+
+#[test]
+fn while_one_keeps_silent_another_is_asked() {
+    // (delay of the first in ms, does the second answer) → who answers, after how long at least and at most
+    let cases = [
+        (None, true, Some(2), 780..1_100),
+        (Some(1_200), false, Some(1), 1_150..1_500),
+        (Some(300), true, Some(1), 300..600),
+    ];
+    for (delay, second_answers, mark, took) in cases {
+        let (first, _) = serve(bound(), move |_, query| match delay {
+            Some(delay) => {
+                std::thread::sleep(Duration::from_millis(delay));
+                vec![reply(query, 1)]
+            }
+            None => vec![],
+        });
+        let (second, seen) = serve(bound(), move |_, query| match second_answers {
+            true => vec![reply(query, 2)],
+            false => vec![],
+        });
+        let text = format!(". {{\n forward . {first} {second} {{\n policy sequential\n }}\n}}");
+        let block = build(&text).expect("a block");
+        let began = Instant::now();
+        let got = on_worker(ask(&block, "example.org."));
+        let elapsed = began.elapsed().as_millis();
+        assert_eq!(got.mark(), mark);
+        assert!(took.contains(&elapsed), "{elapsed} ms");
+        assert_eq!(seen.count(), usize::from(delay != Some(300)));
+        let text = text.replace("sequential", "sequential\n max_connect_attempts 1");
+        if delay.is_none() {
+            let block = build(&text).expect("a block");
+            assert_eq!(
+                on_worker(ask(&block, "example.org.")).rcode,
+                Rcode::SERVFAIL
+            );
+            assert_eq!(seen.count(), 1, "one attempt is one attempt");
+        }
+    }
+}
+
+/// The one allocation of a query is its future.
+#[test]
+fn a_waiting_query_is_small() {
+    let (corefile, _) = corefile::parse("Corefile", b". {\n}\n".to_vec(), &Memory::new());
+    let options = super::super::setup::Options::new(".".to_owned(), corefile.blocks[0].span);
+    let upstream = super::super::upstream::Upstream::new(closed(), None, None);
+    let forward = super::super::Forward::new(options, Box::new([Arc::new(upstream)]), false);
+    let future = Arc::new(forward.expect("a forward")).forward(Exchange::datagram());
+    assert!(size_of_val(&future) <= 1_024, "{}", size_of_val(&future));
+}
