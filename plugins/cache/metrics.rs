@@ -48,23 +48,21 @@ impl Metrics {
             labels.push(("view", info.view.to_string()));
             labels
         };
-        let counter = |name, help| {
-            family::<Labels, Counter>(name, help)
-                .get_or_create(&labels(None))
-                .clone()
-        };
+        // Owned: the guard of a borrowed one would live to the end of the statement, and lock out the next.
+        let counter =
+            |name, help| family::<Labels, Counter>(name, help).get_or_create_owned(&labels(None));
         let typed = |name, help| {
             let family = family::<Labels, Counter>(name, help);
             Typed {
-                success: family.get_or_create(&labels(Some("success"))).clone(),
-                denial: family.get_or_create(&labels(Some("denial"))).clone(),
+                success: family.get_or_create_owned(&labels(Some("success"))),
+                denial: family.get_or_create_owned(&labels(Some("denial"))),
             }
         };
         let entries = family::<Labels, Gauge>(
             "coredns_cache_entries",
             "The number of elements in the cache.",
         );
-        let gauge = |name| entries.get_or_create(&labels(Some(name))).clone();
+        let gauge = |name| entries.get_or_create_owned(&labels(Some(name)));
         let metrics = Self {
             entries: Typed {
                 success: gauge("success"),

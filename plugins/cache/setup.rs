@@ -480,3 +480,7 @@ fn response_ttl(token: &Token, report: &mut Report) -> Option<u32> {
     );
     None
 }
+
+#[cfg(test)]
+#[path = "setup_tests.rs"]
+pub(in crate::cache) mod tests;

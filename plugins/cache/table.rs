@@ -168,7 +168,15 @@ impl Table {
         let Some((way, uses)) = bucket.worst(now) else {
             return false;
         };
-        let take = uses == 0 || visits > PATIENCE;
+        // What came just now has had no time to be asked for again.
+        let newest = bucket.entries[way]
+            .load()
+            .as_ref()
+            .is_some_and(|entry| entry.stored() >= now);
+        let take = match newest {
+            true => visits > self.buckets.len(),
+            false => uses == 0 || visits > PATIENCE,
+        };
         if take {
             self.clear(bucket, way);
         }
