@@ -22,7 +22,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
         if directive.args.is_empty() {
             parse.report.push(
                 Diagnostic::error(
-                    "CF0104",
+                    "CF0107",
                     "at least one address or interface name is expected",
                 )
                 .at(directive.name.span, "expected `bind ADDRESS|INTERFACE...`"),
@@ -36,7 +36,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
                     if line.words.len() < 2 {
                         parse.report.push(
                             Diagnostic::error(
-                                "CF0104",
+                                "CF0107",
                                 "at least one address or interface must be given to except subdirective",
                             )
                             .at(option.span, "expected `except ADDRESS|INTERFACE...`"),

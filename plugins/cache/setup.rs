@@ -282,7 +282,7 @@ impl Reader<'_, '_> {
         self.arguments(line, 1..=usize::MAX - 1, &shape)?;
         if let Some(extra) = line.words.get(4) {
             self.parse.report.push(
-                Diagnostic::warning("CF0104", format!("'{}' has no effect", extra.text))
+                Diagnostic::warning("CF0107", format!("'{}' has no effect", extra.text))
                     .at(extra.span, format!("expected `{shape}`")),
             );
         }
@@ -411,7 +411,7 @@ impl Reader<'_, '_> {
         let word = line.words.first()?;
         if let Some(first) = &self.policy {
             self.parse.report.push(
-                Diagnostic::error("CF0106", "serve_stale_policy can only be specified once")
+                Diagnostic::error("CF0120", "serve_stale_policy can only be specified once")
                     .at(word.span, "used again here")
                     .beside(first.span, "first used here"),
             );

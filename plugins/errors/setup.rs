@@ -28,7 +28,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
     parse.at_most(directive, 1);
     if let Some(file) = directive.args.first().filter(|word| word.text != "stdout") {
         parse.report.push(
-            Diagnostic::error("CF0104", format!("invalid log file: {}", file.text))
+            Diagnostic::error("CF0107", format!("invalid log file: {}", file.text))
                 .at(file.span, "errors go to the standard output only")
                 .help("leave the word out"),
         );

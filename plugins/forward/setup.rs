@@ -285,7 +285,7 @@ fn one(p: &mut Parse<'_>, directive: &Directive) -> Option<Options> {
 
 fn missing(behind: &Token, shape: &str) -> Diagnostic {
     Diagnostic::error(
-        "CF0104",
+        "CF0107",
         format!(
             "Wrong argument count or unexpected line ending after '{}'",
             behind.text

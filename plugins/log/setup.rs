@@ -51,13 +51,13 @@ fn format<'t>(args: &'t [Token], report: &mut Report) -> (&'t [Token], Format) {
         Some((last, names)) if is_format(last) => {
             if let Some(other) = names.iter().find(|token| is_format(token)) {
                 report.push(
-                    Diagnostic::error("CF0104", "the format of `log` is one word")
+                    Diagnostic::error("CF0107", "the format of `log` is one word")
                         .at(other.span, "CoreDNS would take this for a name")
                         .help("write the whole format in quotes"),
                 );
             } else if names.is_empty() {
                 report.push(
-                    Diagnostic::error("CF0104", "a format needs a name before it")
+                    Diagnostic::error("CF0107", "a format needs a name before it")
                         .at(
                             last.span,
                             "CoreDNS would take this for a name and log nothing",

@@ -31,9 +31,9 @@ fn setups() {
     // (body, code of the first error)
     let cases = [
         ("loop", None),
-        ("loop\n loop", Some("CF0106")),
-        ("loop argument", Some("CF0104")),
-        ("loop {\n}", Some("CF0105")),
+        ("loop\n loop", Some("CF0120")),
+        ("loop argument", Some("CF0107")),
+        ("loop {\n}", Some("CF0121")),
     ];
     for (body, code) in cases {
         let report = report(&format!("example.org example.net {{\n {body}\n}}"));

@@ -27,7 +27,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
             .map_or(&[][..], |block| &block.lines);
         if lines.is_empty() {
             parse.report.push(
-                Diagnostic::error("CF0104", "timeouts block with no timeouts specified")
+                Diagnostic::error("CF0107", "timeouts block with no timeouts specified")
                     .at(
                         directive.name.span,
                         "expected a block with at least one option",

@@ -75,7 +75,7 @@ impl<'a> Parse<'a> {
         for again in rest {
             self.report.push(
                 Diagnostic::error(
-                    "CF0106",
+                    "CF0120",
                     format!(
                         "plugin/{}: this plugin can only be used once per Server Block",
                         self.name
@@ -95,7 +95,7 @@ impl<'a> Parse<'a> {
                 .map_or(&directive.name, |token| token);
             self.report.push(
                 Diagnostic::error(
-                    "CF0104",
+                    "CF0107",
                     format!(
                         "Wrong argument count or unexpected line ending after '{}'",
                         last.text
@@ -121,7 +121,7 @@ impl<'a> Parse<'a> {
         let last = directive.args.last().unwrap_or(&directive.name);
         self.report.push(
             Diagnostic::error(
-                "CF0104",
+                "CF0107",
                 format!(
                     "Wrong argument count or unexpected line ending after '{}'",
                     last.text
@@ -136,7 +136,7 @@ impl<'a> Parse<'a> {
     pub fn no_block(&mut self, directive: &Directive) {
         if let Some(block) = &directive.block {
             self.report.push(
-                Diagnostic::error("CF0105", format!("`{}` takes no block", self.name))
+                Diagnostic::error("CF0121", format!("`{}` takes no block", self.name))
                     .at(block.open, "this block is not expected"),
             );
         }
@@ -181,7 +181,7 @@ impl<'a> Parse<'a> {
         let last = &last.text;
         self.report.push(
             Diagnostic::error(
-                "CF0104",
+                "CF0107",
                 format!("Wrong argument count or unexpected line ending after '{last}'"),
             )
             .at(place, format!("expected `{shape}`")),
@@ -523,7 +523,7 @@ fn refuse_unknown(directive: &Directive, catalogue: Catalogue, report: &mut Repo
             .note("the table of plugins in the README says what is implemented"),
         ),
         None => {
-            let mut diagnostic = Diagnostic::error("CF0101", format!("Unknown directive '{name}'"))
+            let mut diagnostic = Diagnostic::error("CF0118", format!("Unknown directive '{name}'"))
                 .at(directive.name.span, "no plugin has this name");
             if let Some(near) = nearest(name, catalogue.iter().map(Entry::name)) {
                 diagnostic = diagnostic

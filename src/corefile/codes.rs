@@ -85,6 +85,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "CF0120",
         "This plugin can be used only once in a server block.",
     ),
+    ("CF0121", "The directive takes no block in braces."),
     (
         "CF0201",
         "The word has another type: a number, or `true` or `false`, is expected.",
@@ -123,6 +124,34 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The scheme of a server block is not known. CoreDNS would take it for a part of the zone's name, and no query would ever match.",
     ),
     (
+        "CF0211",
+        "The word is none of those that may stand here; the message names them.",
+    ),
+    (
+        "CF0301",
+        "A plugin answers everything in the server block, so that one that runs after it is never asked. `hosts` without `fallthrough` above `forward` is the usual case: every name that is not in the file fails.",
+    ),
+    (
+        "CF0302",
+        "No plugin of the server block answers queries: all of them get SERVFAIL.",
+    ),
+    (
+        "CF0303",
+        "The last plugin that answers lets unknown names fall through, but no plugin is behind it: they get SERVFAIL, and `errors` logs `no next plugin found`.",
+    ),
+    (
+        "CF0304",
+        "Plugins run in one fixed order, that of CoreDNS, whatever the order in the Corefile. Here two plugins that answer are written in the other order than they run in.",
+    ),
+    (
+        "CF0305",
+        "The log format has a placeholder that does not exist; it is written to the log as it stands.",
+    ),
+    (
+        "CF0306",
+        "A line of `hosts` has an address and no name, and does nothing.",
+    ),
+    (
         "CF0501",
         "An environment variable is not set; the reference to it becomes empty. `{$` is looked for everywhere, also in Go templates: write a space before the `$` there.",
     ),
@@ -142,6 +171,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "CF0506",
         "An import pattern may have one `*` or one `?`, and no `[…]`, as in CoreDNS.",
+    ),
+    (
+        "CF0901",
+        "CoreDNS has this plugin or option, nameplate does not have it yet. It is refused, so that no Corefile means less here than it says. The table in the README says what is implemented.",
     ),
 ];
 

@@ -71,8 +71,8 @@ fn refused() {
     let sixteen = format!("forward . {sixteen}");
     // (body, code, part of the message)
     let cases = [
-        ("forward", "CF0104", "'forward'"),
-        ("forward .", "CF0104", "'.'"),
+        ("forward", "CF0107", "'forward'"),
+        ("forward .", "CF0107", "'.'"),
         (
             sixteen.as_str(),
             "CF0203",
@@ -95,15 +95,15 @@ fn refused() {
             "CF0102",
             "unknown property 'blaatl'",
         ),
-        ("forward . 192.0.2.1 {\n except\n }", "CF0104", ""),
+        ("forward . 192.0.2.1 {\n except\n }", "CF0107", ""),
         (
             "forward . 192.0.2.1 {\n except xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n }",
             "CF0205",
             "",
         ),
-        ("forward . 192.0.2.1 {\n force_tcp yes\n }", "CF0104", ""),
-        ("forward . 192.0.2.1 {\n prefer_udp yes\n }", "CF0104", ""),
-        ("forward . 192.0.2.1 {\n expire\n }", "CF0104", ""),
+        ("forward . 192.0.2.1 {\n force_tcp yes\n }", "CF0107", ""),
+        ("forward . 192.0.2.1 {\n prefer_udp yes\n }", "CF0107", ""),
+        ("forward . 192.0.2.1 {\n expire\n }", "CF0107", ""),
         (
             "forward . 192.0.2.1 {\n expire 10\n }",
             "CF0202",
@@ -167,10 +167,10 @@ fn refused() {
             "",
         ),
         ("forward . 192.0.2.1 {\n doh_method POST\n }", "CF0901", ""),
-        ("forward . 192.0.2.1 {\n tls a b c d\n }", "CF0104", ""),
+        ("forward . 192.0.2.1 {\n tls a b c d\n }", "CF0107", ""),
         (
             "forward . tls://192.0.2.1 {\n tls_servername -bad name\n }",
-            "CF0104",
+            "CF0107",
             "",
         ),
         (
@@ -188,7 +188,7 @@ fn refused() {
             "CF0211",
             "unknown policy 'random2'",
         ),
-        ("forward . 192.0.2.1 {\n health_check\n }", "CF0104", ""),
+        ("forward . 192.0.2.1 {\n health_check\n }", "CF0107", ""),
         (
             "forward . 192.0.2.1 {\n health_check no_rec\n }",
             "CF0202",
@@ -201,7 +201,7 @@ fn refused() {
         ),
         (
             "forward . 192.0.2.1 {\n health_check 0.5s domain\n }",
-            "CF0104",
+            "CF0107",
             "",
         ),
         (
@@ -209,19 +209,19 @@ fn refused() {
             "CF0202",
             "negative",
         ),
-        ("forward . 192.0.2.1 {\n next\n }", "CF0104", ""),
+        ("forward . 192.0.2.1 {\n next\n }", "CF0107", ""),
         ("forward . 192.0.2.1 {\n next NXDOMAINS\n }", "CF0207", ""),
         (
             "forward . 192.0.2.1 {\n next_on_nodata yes\n }",
-            "CF0104",
+            "CF0107",
             "",
         ),
         (
             "forward . 192.0.2.1 {\n failfast_all_unhealthy_upstreams yes\n }",
-            "CF0104",
+            "CF0107",
             "",
         ),
-        ("forward . 192.0.2.1 {\n failover\n }", "CF0104", ""),
+        ("forward . 192.0.2.1 {\n failover\n }", "CF0107", ""),
         (
             "forward . 192.0.2.1 {\n failover NOERROR\n }",
             "CF0211",
@@ -237,7 +237,7 @@ fn refused() {
             "CF0208",
             "",
         ),
-        ("forward . 192.0.2.1 {\n 0x20 on\n }", "CF0104", ""),
+        ("forward . 192.0.2.1 {\n 0x20 on\n }", "CF0107", ""),
     ];
     for (body, code, part) in cases {
         let (found, message) = verdict(body).expect_err(body);
