@@ -96,6 +96,11 @@ impl Context {
         }
     }
 
+    /// The step of the chain that was asked last: who panicked, when somebody did.
+    pub fn step(&self) -> usize {
+        self.step as usize
+    }
+
     /// Forgets the last query; addresses, transport and time are set by the listener. Memos need no clearing: a plugin reads one
     /// only where it wrote it on the way down.
     #[inline]
