@@ -487,7 +487,8 @@ fn malformed_replies_are_named() {
         let got = on_worker(ask(&block, "example.org."));
         assert_eq!((got.rcode, got.extended), (Rcode::SERVFAIL, Some(24)));
         assert!(
-            got.failure.clone()
+            got.failure
+                .clone()
                 .is_some_and(|cause| cause.ends_with("malformed reply"))
         );
         assert!(began.elapsed() < Duration::from_millis(most));
