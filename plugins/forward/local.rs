@@ -28,6 +28,7 @@ use rand::RngExt;
 use tokio::sync::Notify;
 
 use super::Forward;
+use super::reply;
 use super::stream::StreamLane;
 use super::trouble::{Trouble, What};
 use super::udp::UdpLane;
@@ -134,8 +135,8 @@ impl Local {
     }
 
     /// Gives a reply to the seat that waits for it under its ID; a reply that answers something else changes nothing, and the wait
-    /// goes on (RFC 5452, section 9.1).
-    pub(super) fn deliver(&self, ids: &Ids, octets: &[u8]) {
+    /// goes on (RFC 5452, section 9.1). With `patient` so does one that cannot be read (CVE-2023-28452).
+    pub(super) fn deliver(&self, ids: &Ids, octets: &[u8], patient: bool) {
         let Some(id) = wire::read_u16(octets, 0) else {
             return;
         };
@@ -146,7 +147,7 @@ impl Local {
         let Some(seat) = seats.all.get_mut(number as usize) else {
             return;
         };
-        if !matches!(seat.arrived, Arrived::Nothing) || !seat.accept(octets) {
+        if !matches!(seat.arrived, Arrived::Nothing) || !seat.accept(octets, patient) {
             return;
         }
         ids.release(id);
@@ -185,7 +186,10 @@ impl Local {
                 && seat.generation == generation
                 && matches!(seat.arrived, Arrived::Nothing)
             {
-                seat.arrived = Arrived::Trouble(Trouble::timeout("read"));
+                seat.arrived = Arrived::Trouble(match seat.malformed {
+                    true => Trouble::malformed(),
+                    false => Trouble::timeout("read"),
+                });
                 seat.wake();
             }
         });
@@ -267,8 +271,8 @@ async fn run(local: Rc<Local>) {
 pub(super) enum Arrived {
     /// Nothing yet.
     Nothing,
-    /// A reply of so many octets, in the exchange's reply buffer.
-    Reply(usize),
+    /// A reply, which is the exchange's response now.
+    Reply,
     /// A reply that is larger than its asker takes.
     TooLarge,
     /// A reply without the question: FORMERR or NOTIMP.
@@ -283,6 +287,8 @@ struct Seat {
     /// The query as sent, when it is not the client's.
     composed: Option<Rc<[u8]>>,
     exact: bool,
+    rewritten: bool,
+    malformed: bool,
     limit: usize,
     arrived: Arrived,
     waker: Option<Waker>,
@@ -293,9 +299,9 @@ struct Seat {
 }
 
 impl Seat {
-    /// Takes a reply, if it is one to this query.
+    /// Takes a reply, if it is one to this query. One that cannot be read ends the wait only where nobody else can have sent it.
     #[inline]
-    fn accept(&mut self, octets: &[u8]) -> bool {
+    fn accept(&mut self, octets: &[u8], patient: bool) -> bool {
         let Some(exchange) = &mut self.exchange else {
             return false;
         };
@@ -309,15 +315,25 @@ impl Seat {
             );
             return true;
         }
-        let mut response = exchange.response();
-        self.arrived = match response.buffer().get_mut(..octets.len()) {
-            Some(room) if octets.len() <= self.limit => {
-                room.copy_from_slice(octets);
-                Arrived::Reply(octets.len())
+        let len = octets.len();
+        match exchange.response().buffer().get_mut(..len) {
+            Some(room) if len <= self.limit => room.copy_from_slice(octets),
+            _ => {
+                self.arrived = Arrived::TooLarge;
+                return true;
             }
-            _ => Arrived::TooLarge,
-        };
-        true
+        }
+        if reply::adopt(exchange, len, self.rewritten) {
+            exchange.context.extended = reply::extended_error(octets);
+            self.arrived = Arrived::Reply;
+            return true;
+        }
+        exchange.begin();
+        self.malformed = true;
+        if !patient {
+            self.arrived = Arrived::Trouble(Trouble::malformed());
+        }
+        !patient
     }
 
     fn wake(&mut self) {
@@ -354,6 +370,8 @@ impl Seats {
             exchange: None,
             composed: None,
             exact: false,
+            rewritten: false,
+            malformed: false,
             limit: 0,
             arrived: Arrived::Nothing,
             waker: None,
@@ -402,6 +420,8 @@ pub(super) struct Order {
     pub(super) composed: Option<Rc<[u8]>>,
     /// Whether the reply must bear the QNAME's very case.
     pub(super) exact: bool,
+    /// Whether the question is another than the asked one.
+    pub(super) rewritten: bool,
     /// The largest reply.
     pub(super) limit: usize,
     /// How long to wait, in nanoseconds.
@@ -461,6 +481,8 @@ impl Ticket {
                 seat.exchange = Some(exchange);
                 seat.composed = order.composed;
                 seat.exact = order.exact;
+                seat.rewritten = order.rewritten;
+                seat.malformed = false;
                 seat.limit = order.limit;
                 self.local
                     .wheel

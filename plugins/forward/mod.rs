@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! query   ──► FROM encloses QNAME, `except` does not ──► Suspend
-//! resolve ──► permit ──► policy's order ──► attempt: Pool::datagram | Pool::stream ──► Waiting ──► adopt ──► Answered
+//! resolve ──► permit ──► policy's order ──► attempt: Pool::datagram | Pool::stream ──► Waiting ──► Answered
 //!                              ▲                │ trouble: health check, next upstream
 //!                              └────────────────┘ until a reply, the attempts' bound, or 5 s
 //! ```
@@ -407,12 +407,12 @@ impl<'a> Run<'a> {
                 Arrived::Trouble(trouble) if reused && !retried && trouble.is_dead_connection() => {
                     retried = true;
                 }
-                Arrived::Reply(len) if proto == Proto::Udp && self.retry_truncated => {
-                    let mut response = exchange.response();
-                    let flags = response.buffer().get(..len).and_then(wire::Header::read);
-                    if !flags.is_some_and(|header| header.flags.has(Flags::TC)) {
-                        return (exchange, upstream, Arrived::Reply(len));
-                    }
+                Arrived::Reply
+                    if proto == Proto::Udp
+                        && self.retry_truncated
+                        && exchange.response().flags().has(Flags::TC) =>
+                {
+                    exchange.begin();
                     proto = Proto::Tcp;
                 }
                 Arrived::TooLarge if proto == Proto::Udp && self.retry_truncated => {
@@ -428,6 +428,7 @@ impl<'a> Run<'a> {
         Order {
             composed: self.composed.clone(),
             exact: self.forward.mixed_case,
+            rewritten: self.rewritten,
             limit: self.limit,
             wait,
         }
@@ -563,11 +564,7 @@ impl<'a> Run<'a> {
         let forward = self.forward;
         let took = clock::now() - began;
         match arrived {
-            Arrived::Reply(len) => {
-                if !reply::adopt(exchange, len, self.rewritten) {
-                    return self.unreadable(upstream);
-                }
-            }
+            Arrived::Reply => {}
             Arrived::TooLarge => {
                 exchange.begin();
                 exchange.response().set_flag(Flags::TC, true);
@@ -588,25 +585,17 @@ impl<'a> Run<'a> {
             self.failovers += 1;
             if self.failovers < forward.upstreams.len() {
                 exchange.begin();
+                exchange.context.extended = None;
                 return Settled::More;
             }
         }
         let nodata = forward.next_on_nodata && rcode == Rcode::NOERROR && answers == 0;
         if forward.has_next && (nodata || forward.next.contains(&rcode)) {
             exchange.begin();
+            exchange.context.extended = None;
             return Settled::Done(Flow::Next);
         }
         Settled::Done(Flow::Answered)
-    }
-
-    /// A reply to our question that is no message: the client learns it at once, as another upstream may well say the same.
-    fn unreadable(&self, upstream: usize) -> Settled {
-        let label = &self.forward.upstreams[upstream].label;
-        let cause = format!("upstream {label} sent a reply that cannot be read");
-        Settled::Failed(Failure::servfail_because(cause).extended(
-            ExtendedError::INVALID_DATA,
-            format!("{label}: malformed reply"),
-        ))
     }
 
     /// Starts a health check and counts the attempt.

@@ -2,12 +2,18 @@
 
 use std::rc::Rc;
 
-use chain::{Exchange, Query};
+use chain::{Exchange, ExtendedError, Query};
 use hickory_proto::op::Message as Decoded;
 use hickory_proto::rr::Record;
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 use rand::RngExt;
-use wire::{Class, Edns, Flags, HEADER_LEN, Header, Name, NameBuf, Rcode, Section, Type};
+use wire::{
+    Class, Edns, EdnsOption, EdnsOptions, Flags, HEADER_LEN, Header, Message, Name, NameBuf, Rcode,
+    Section, Type,
+};
+
+/// The octets of an upstream's EXTRA-TEXT that are handed on.
+const LONGEST_TEXT: usize = 128;
 
 /// The query as a plugin above rewrote it: its header, that question, its OPT record.
 pub(super) fn compose(query: &Query<'_>) -> Rc<[u8]> {
@@ -70,6 +76,25 @@ pub(super) fn adopt(exchange: &mut Exchange, len: usize, rewritten: bool) -> boo
     exchange.adopt(len)
 }
 
+/// What a reply that is no success says of the reason (RFC 8914); the response's OPT record is ours and would not say it.
+#[inline]
+pub(super) fn extended_error(octets: &[u8]) -> Option<ExtendedError> {
+    let message = Message::new(octets)?;
+    if message.flags().rcode() == Rcode::NOERROR {
+        return None;
+    }
+    let rdata = message.opt()?;
+    let option =
+        EdnsOptions::new(rdata.rdata()).find(|option| option.code == EdnsOption::EXTENDED_ERROR)?;
+    let text = option.data.get(2..)?;
+    Some(ExtendedError {
+        code: wire::read_u16(option.data, 0)?,
+        text: String::from_utf8_lossy(&text[..text.len().min(LONGEST_TEXT)])
+            .into_owned()
+            .into(),
+    })
+}
+
 /// Composes the response to the question that was asked from a reply to the rewritten one: names are written anew, since pointers
 /// into the question would no longer mean what they did. Cold, and by way of hickory.
 fn adopt_rewritten(exchange: &mut Exchange, len: usize) -> Option<()> {
@@ -81,7 +106,7 @@ fn adopt_rewritten(exchange: &mut Exchange, len: usize) -> Option<()> {
     let mut response = exchange.response();
     response.set_flag(0x87F0, false);
     response.set_flag(header.flags.0 & 0x87F0 | Flags::QR, true);
-    let rcode = wire::Message::new(&octets).map_or(Rcode::SERVFAIL, |message| message.rcode());
+    let rcode = Message::new(&octets).map_or(Rcode::SERVFAIL, |message| message.rcode());
     response.set_rcode(rcode);
     let sections = [
         (Section::Answer, &decoded.answers),

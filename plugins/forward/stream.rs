@@ -285,7 +285,7 @@ where
                 }
                 break;
             };
-            local.deliver(&lane.ids, octets);
+            local.deliver(&lane.ids, octets, false);
             at = end;
         }
         buffer.copy_within(at..filled, 0);

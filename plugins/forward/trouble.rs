@@ -16,6 +16,8 @@ pub(super) enum What {
     Io(io::ErrorKind),
     /// The TLS session could not be made.
     Tls(Box<str>),
+    /// A reply came that cannot be read.
+    Malformed,
     /// Every ID of the socket is in use.
     Full,
 }
@@ -48,6 +50,14 @@ impl Trouble {
         }
     }
 
+    /// A reply that cannot be read.
+    pub(super) const fn malformed() -> Self {
+        Self {
+            op: "read",
+            what: What::Malformed,
+        }
+    }
+
     /// No ID left.
     pub(super) const fn full() -> Self {
         Self {
@@ -70,6 +80,7 @@ impl Trouble {
     pub(super) const fn info_code(&self) -> u16 {
         match self.what {
             What::Timeout => ExtendedError::NO_REACHABLE_AUTHORITY,
+            What::Malformed => ExtendedError::INVALID_DATA,
             _ => ExtendedError::NETWORK_ERROR,
         }
     }
@@ -81,6 +92,7 @@ impl fmt::Display for What {
         f.write_str(match self {
             Self::Timeout => "i/o timeout",
             Self::Closed => "EOF",
+            Self::Malformed => "malformed reply",
             Self::Full => "no free query ID",
             Self::Tls(text) => text,
             Self::Io(kind) => match kind {

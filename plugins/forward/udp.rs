@@ -165,7 +165,7 @@ async fn read(local: Rc<Local>, lane: Rc<UdpLane>) {
             let mut scratch = local.scratch.borrow_mut();
             match lane.socket.try_recv(&mut scratch) {
                 Ok(len) => {
-                    local.deliver(&lane.ids, &scratch[..len]);
+                    local.deliver(&lane.ids, &scratch[..len], true);
                     if lane.ids.len() == 0 {
                         // Nothing is expected: spares the system call that would only say so. What comes later is a new event.
                         let spared = || Err::<(), _>(io::ErrorKind::WouldBlock.into());

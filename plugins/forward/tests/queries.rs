@@ -49,6 +49,9 @@ fn wrong_datagrams_do_not_end_the_wait() {
             spoilt(&|m| m[5] = 2),
             spoilt(&|m| m.truncate(11)),
             spoilt(&|m| m.truncate(end)),
+            // Records that cannot be read: cut short, and with a pointer that goes nowhere.
+            spoilt(&|m| m.truncate(m.len() - 3)),
+            spoilt(&|m| m[end + 4] = 0x80),
             vec![],
         ];
         wrong.into_iter().chain([right]).collect()
@@ -456,4 +459,56 @@ fn no_reply_makes_it_panic() {
         assert_eq!(exchange.reply()[..2], message[..2]);
     }
     assert!(adopted > 1_000, "{adopted}");
+}
+
+#[test]
+fn malformed_replies_are_named() {
+    for (option, most) in [("", 700), ("force_tcp\n read_timeout 4s", 300)] {
+        let spoil = |query: &[u8]| {
+            let mut out = reply(query, 1);
+            out.truncate(out.len() - 3);
+            out
+        };
+        let listener = tcp();
+        let address = listener.local_addr().expect("an address");
+        let Ok(socket) = UdpSocket::bind(address) else {
+            continue;
+        };
+        serve(socket, move |_, query| vec![spoil(query)]);
+        serve_tcp(listener, move |_, mut stream| {
+            while let Some(query) = read_frame(&mut stream) {
+                let _ = stream.write_all(&frame(&spoil(&query)));
+            }
+        });
+        let text =
+            format!(". {{\n forward . {address} {{\n read_timeout 200ms\n {option}\n }}\n}}");
+        let block = build(&text).expect("a block");
+        let began = Instant::now();
+        let got = on_worker(ask(&block, "example.org."));
+        assert_eq!((got.rcode, got.extended), (Rcode::SERVFAIL, Some(24)));
+        assert!(
+            got.failure
+                .clone()
+                .is_some_and(|cause| cause.ends_with("malformed reply"))
+        );
+        assert!(began.elapsed() < Duration::from_millis(most));
+        assert_eq!(got.header().counts, [1, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn the_upstreams_reason_is_handed_on() {
+    let (address, _) = serve(bound(), |_, query| {
+        let mut out = bare(query, 2);
+        out[11] = 1;
+        out.extend_from_slice(&[0, 0, 41, 4, 0xD0, 0, 0, 0, 0, 0, 9, 0, 15, 0, 5, 0, 6]);
+        out.extend_from_slice(b"bog");
+        vec![out]
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    let got = on_worker(ask(&block, "example.org."));
+    assert_eq!(
+        (got.rcode, got.failure, got.extended),
+        (Rcode::SERVFAIL, None, Some(6))
+    );
 }

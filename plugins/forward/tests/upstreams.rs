@@ -435,3 +435,29 @@ fn a_waiting_query_is_small() {
     let future = Arc::new(forward.expect("a forward")).forward(Exchange::datagram());
     assert!(size_of_val(&future) <= 1_024, "{}", size_of_val(&future));
 }
+
+#[test]
+fn a_worker_holds_so_many_queries_and_no_more() {
+    const MOST: usize = super::super::local::MOST;
+    let silent = bound();
+    let text = format!(
+        ". {{\n forward . {} {{\n read_timeout 3s\n max_connect_attempts 1\n max_fails 0\n }}\n}}",
+        silent.local_addr().expect("an address")
+    );
+    let block = build(&text).expect("a block");
+    on_worker(async {
+        let asked: Vec<_> = (0..MOST + 10)
+            .map(|_| {
+                let block = block.clone();
+                tokio::task::spawn_local(async move { ask(&block, "example.org.").await.rcode })
+            })
+            .collect();
+        let mut refused = 0;
+        for one in asked {
+            refused += usize::from(one.await.expect("an answer") == Rcode::REFUSED);
+        }
+        assert_eq!(refused, 10);
+        let got = ask(&block, "example.org.").await;
+        assert_eq!(got.rcode, Rcode::SERVFAIL, "places are given back");
+    });
+}
