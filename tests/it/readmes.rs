@@ -8,7 +8,9 @@ fn corefile_blocks(page: &str) -> Vec<(usize, String)> {
     let mut block: Option<(usize, String)> = None;
     for (number, line) in page.lines().enumerate() {
         match (&mut block, line.trim_end()) {
-            (None, "~~~ corefile" | "``` corefile" | "```corefile" | "~~~corefile") => block = Some((number + 2, String::new())),
+            (None, "~~~ corefile" | "``` corefile" | "```corefile" | "~~~corefile") => {
+                block = Some((number + 2, String::new()))
+            }
             (Some(_), "~~~" | "```") => out.extend(block.take()),
             (Some((_, text)), line) => {
                 text.push_str(line);
@@ -23,7 +25,10 @@ fn corefile_blocks(page: &str) -> Vec<(usize, String)> {
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut out = vec![root.join("README.md"), root.join("src/corefile/README.md")];
-    for entry in std::fs::read_dir(root.join("plugins")).expect("plugins").flatten() {
+    for entry in std::fs::read_dir(root.join("plugins"))
+        .expect("plugins")
+        .flatten()
+    {
         let page = entry.path().join("README.md");
         if page.is_file() {
             out.push(page);
@@ -46,7 +51,8 @@ fn check(name: &str, text: &str) -> corefile::Report {
 fn every_corefile_of_a_readme_is_accepted() {
     let mut blocks = 0;
     for page in pages() {
-        let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        let text = std::fs::read_to_string(&page)
+            .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         for (line, block) in corefile_blocks(&text) {
             check(&format!("{}:{line}", page.display()), &block);
             blocks += 1;
