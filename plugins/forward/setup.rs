@@ -215,7 +215,7 @@ fn one(p: &mut Parse<'_>, directive: &Directive) -> Option<Options> {
     if !zones.is_empty() {
         p.report.push(
             Diagnostic::warning(
-                "CF0305",
+                "CF0307",
                 format!(
                     "Unsupported CIDR notation: '{}' expands to multiple zones. Using only '{zone}'.",
                     from.text

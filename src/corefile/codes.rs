@@ -173,6 +173,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "An import pattern may have one `*` or one `?`, and no `[…]`, as in CoreDNS.",
     ),
     (
+        "CF0307",
+        "FROM is a prefix that stands for several reverse zones; only the first is forwarded, as in CoreDNS. Write the zones out, each with a `forward` of its own.",
+    ),
+    (
         "CF0901",
         "CoreDNS has this plugin or option, nameplate does not have it yet. It is refused, so that no Corefile means less here than it says. The table in the README says what is implemented.",
     ),
