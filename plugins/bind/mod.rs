@@ -1,4 +1,4 @@
-//! `bind`: under construction.
+//! `bind`: the addresses that a server block listens on. Words are kept as written; interfaces are looked up when sockets are opened.
 
 mod setup;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `debug`: under construction.
+//! `debug`: more to read in the log, for one server block.
 
 mod setup;
 #[cfg(test)]

@@ -9,14 +9,21 @@ pub(crate) const REGISTRATION: Registration = Registration {
     handler: false,
 };
 
-fn parse(_: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
-    Some(Box::new(Nothing))
+/// Reads `debug`, which takes nothing.
+fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
+    for directive in parse.directives {
+        parse.at_most(directive, 0);
+        parse.no_block(directive);
+    }
+    Some(Box::new(Debug))
 }
 
-struct Nothing;
+/// `debug` stands in the block.
+struct Debug;
 
-impl Setup for Nothing {
-    fn build(self: Box<Self>, _: &mut Build<'_>) -> Result<(), BuildError> {
+impl Setup for Debug {
+    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
+        build.config.debug = true;
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
     let Some((file, zones)) = directive.args.split_first() else {
         parse.report.push(
             Diagnostic::error(
-                "CF0104",
+                "CF0107",
                 "Wrong argument count or unexpected line ending after 'file'",
             )
             .at(directive.name.span, "expected `file DBFILE [ZONES...]`"),

@@ -148,7 +148,7 @@ fn inline(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
     }
     if line.words.len() == 1 {
         parse.report.push(
-            Diagnostic::warning("CF0305", "an address without a name").at(
+            Diagnostic::warning("CF0306", "an address without a name").at(
                 first.span,
                 "expected names behind it: `192.0.2.1 www.example.org`",
             ),

@@ -1,4 +1,4 @@
-//! `multisocket`: under construction.
+//! `multisocket`: how many sockets share a listen address.
 
 mod setup;
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! Reads `prometheus` lines.
 
+use std::sync::Arc;
+
+use chain::admin::{Endpoint, resolve_address};
 use chain::setup::{Build, BuildError, Parse, Registration, Setup};
+use corefile::{Diagnostic, Span, value};
+
+use super::{Prometheus, page};
 
 /// `prometheus` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -9,14 +15,65 @@ pub(crate) const REGISTRATION: Registration = Registration {
     handler: true,
 };
 
-fn parse(_: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
-    Some(Box::new(Nothing))
+/// Reads `prometheus [ADDRESS] { runtime_metrics }`.
+fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
+    parse.once();
+    let directive = *parse.directives.first()?;
+    let mut setup = PrometheusSetup {
+        address: "localhost:9153".to_owned(),
+        span: directive.name.span,
+    };
+    parse.at_most(directive, 1);
+    if let Some(token) = directive.args.first() {
+        match value::host_port(token) {
+            Ok(_) => (setup.address, setup.span) = (token.text.clone(), token.span),
+            Err(diagnostic) => parse.report.push(diagnostic),
+        }
+    }
+    for line in directive.block.iter().flat_map(|block| &block.lines) {
+        match line.words.first() {
+            // Metrics of Go's runtime: there is none here, and nothing to invent.
+            Some(word) if word.text == "runtime_metrics" => {
+                parse.arguments(line, 0..=0, "runtime_metrics");
+            }
+            Some(word) if word.text == "tls" => {
+                parse.arguments(line, 1..=1, "tls FILE");
+                parse.report.push(
+                    Diagnostic::error(
+                        "CF0901",
+                        "`tls` of `prometheus`: CoreDNS has this option, nameplate does not yet",
+                    )
+                    .at(word.span, "not implemented here")
+                    .help(
+                        "serve the metrics on a loopback address, behind a proxy that speaks TLS",
+                    ),
+                );
+            }
+            _ => parse.unknown_option(directive, line, &["runtime_metrics", "tls"]),
+        }
+    }
+    Some(Box::new(setup))
 }
 
-struct Nothing;
+/// What the block says.
+struct PrometheusSetup {
+    address: String,
+    span: Span,
+}
 
-impl Setup for Nothing {
-    fn build(self: Box<Self>, _: &mut Build<'_>) -> Result<(), BuildError> {
+impl Setup for PrometheusSetup {
+    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
+        let address = resolve_address(&self.address)
+            .map_err(|e| BuildError::new(format!("{}: {e}", self.address)).at(self.span))?;
+        build.push(Arc::new(Prometheus::new()));
+        build.serve(Endpoint {
+            plugin: "prometheus",
+            address,
+            path: "/metrics",
+            exclusive: false,
+            closes_first: false,
+            serve: Arc::new(page),
+        });
         Ok(())
     }
 }

@@ -1,6 +1,12 @@
 //! Reads `ready` lines.
 
+use std::sync::Arc;
+
+use chain::admin::{Endpoint, resolve_address};
 use chain::setup::{Build, BuildError, Parse, Registration, Setup};
+use corefile::{Diagnostic, Span, nearest, value};
+
+use super::{Monitor, State};
 
 /// `ready` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -9,14 +15,72 @@ pub(crate) const REGISTRATION: Registration = Registration {
     handler: false,
 };
 
-fn parse(_: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
-    Some(Box::new(Nothing))
+/// Reads `ready [ADDRESS] { monitor until-ready|continuously }`.
+fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
+    parse.once();
+    let directive = *parse.directives.first()?;
+    let mut setup = Ready {
+        address: ":8181".to_owned(),
+        span: directive.name.span,
+        monitor: Monitor::UntilReady,
+    };
+    parse.at_most(directive, 1);
+    if let Some(token) = directive.args.first() {
+        match value::host_port(token) {
+            Ok(_) => (setup.address, setup.span) = (token.text.clone(), token.span),
+            Err(diagnostic) => parse.report.push(diagnostic),
+        }
+    }
+    for line in directive.block.iter().flat_map(|block| &block.lines) {
+        if line.words.first().is_none_or(|word| word.text != "monitor") {
+            parse.unknown_option(directive, line, &["monitor"]);
+            continue;
+        }
+        if !parse.arguments(line, 1..=1, "monitor until-ready|continuously") {
+            continue;
+        }
+        let word = &line.words[1];
+        let known = Monitor::WORDS.iter().find(|(name, _)| *name == word.text);
+        if let Some((_, monitor)) = known {
+            setup.monitor = *monitor;
+            continue;
+        }
+        let mut diagnostic = Diagnostic::error(
+            "CF0102",
+            format!("monitor type '{}' not supported", word.text),
+        )
+        .at(word.span, "expected `until-ready` or `continuously`");
+        if let Some(near) = nearest(&word.text, Monitor::WORDS.map(|(name, _)| name)) {
+            diagnostic = diagnostic
+                .help("a similar word exists")
+                .replace(word.span, near);
+        }
+        parse.report.push(diagnostic);
+    }
+    Some(Box::new(setup))
 }
 
-struct Nothing;
+/// What the block says.
+struct Ready {
+    address: String,
+    span: Span,
+    monitor: Monitor,
+}
 
-impl Setup for Nothing {
-    fn build(self: Box<Self>, _: &mut Build<'_>) -> Result<(), BuildError> {
+impl Setup for Ready {
+    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
+        let address = resolve_address(&self.address)
+            .map_err(|e| BuildError::new(format!("{}: {e}", self.address)).at(self.span))?;
+        let state = build.process.shared::<State>();
+        state.known().blocks.insert(build.block(), self.monitor);
+        build.serve(Endpoint {
+            plugin: "ready",
+            address,
+            path: "/ready",
+            exclusive: false,
+            closes_first: true,
+            serve: Arc::new(move |request| state.page(request)),
+        });
         Ok(())
     }
 }

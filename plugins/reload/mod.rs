@@ -1,4 +1,4 @@
-//! `reload`: under construction.
+//! `reload`: how often the Corefile is looked at for changes.
 
 mod setup;
 #[cfg(test)]

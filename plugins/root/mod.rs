@@ -1,4 +1,4 @@
-//! `root`: under construction.
+//! `root`: the directory that relative file names start from.
 
 mod setup;
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Reads `root` lines.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
 use chain::setup::{Build, BuildError, Parse, Registration, Setup};
+use corefile::Token;
 
 /// `root` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -9,14 +13,41 @@ pub(crate) const REGISTRATION: Registration = Registration {
     handler: false,
 };
 
-fn parse(_: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
-    Some(Box::new(Nothing))
+/// Reads `root PATH`; of several the last one counts, as in CoreDNS.
+fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
+    let mut last = None;
+    for directive in parse.directives {
+        parse.no_block(directive);
+        parse.at_most(directive, 1);
+        parse.at_least(directive, 1, "root PATH");
+        last = directive.args.first().cloned().or(last);
+    }
+    Some(Box::new(Root { path: last? }))
 }
 
-struct Nothing;
+/// The directory, as it is written.
+struct Root {
+    path: Token,
+}
 
-impl Setup for Nothing {
-    fn build(self: Box<Self>, _: &mut Build<'_>) -> Result<(), BuildError> {
+impl Setup for Root {
+    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
+        let path = PathBuf::from(&self.path.text);
+        match path.metadata() {
+            Ok(_) => {}
+            // The directory may appear later: a volume that is not mounted yet.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                tracing::warn!(target: "plugin/root", "Root path does not exist: {}", self.path.text);
+            }
+            Err(error) => {
+                return Err(BuildError::new(format!(
+                    "unable to access root path '{}': {error}",
+                    self.path.text
+                ))
+                .at(self.path.span));
+            }
+        }
+        build.config.root = path;
         Ok(())
     }
 }

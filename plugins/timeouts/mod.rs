@@ -1,4 +1,4 @@
-//! `timeouts`: under construction.
+//! `timeouts`: bounds of stream connections.
 
 mod setup;
 #[cfg(test)]

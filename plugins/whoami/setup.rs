@@ -1,6 +1,10 @@
-//! Reads `whoami` lines.
+//! Reads `whoami` lines: no argument, no block.
 
-use chain::setup::{Build, BuildError, Parse, Registration, Setup};
+use std::sync::Arc;
+
+use chain::setup::{Answers, Build, BuildError, Parse, Registration, Setup};
+
+use super::Whoami;
 
 /// `whoami` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -9,14 +13,24 @@ pub(crate) const REGISTRATION: Registration = Registration {
     handler: true,
 };
 
-fn parse(_: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
-    Some(Box::new(Nothing))
+fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
+    for directive in parse.directives {
+        parse.at_most(directive, 0);
+        parse.no_block(directive);
+    }
+    Some(Box::new(Ready))
 }
 
-struct Nothing;
+/// There is nothing to configure.
+struct Ready;
 
-impl Setup for Nothing {
-    fn build(self: Box<Self>, _: &mut Build<'_>) -> Result<(), BuildError> {
+impl Setup for Ready {
+    fn answers(&self) -> Vec<(Answers, Vec<String>)> {
+        vec![(Answers::Everything, Vec::new())]
+    }
+
+    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
+        build.push(Arc::new(Whoami));
         Ok(())
     }
 }

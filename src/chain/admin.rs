@@ -3,8 +3,11 @@
 //! It runs on a runtime of its own, so that a scrape never costs a query its tail. A page is a function: the server does the HTTP,
 //! keeps listeners over reloads and swaps the pages.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +107,18 @@ pub struct Process {
     pub reload: Option<ReloadEvery>,
     /// How long to go on answering after SIGTERM; the longest counts.
     pub lameduck: Duration,
+    shared: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Process {
+    /// What the blocks of one plugin share while this snapshot serves: one value of each type.
+    pub fn shared<T: Default + Send + Sync + 'static>(&mut self) -> Arc<T> {
+        let shared = self
+            .shared
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Arc::new(T::default()));
+        shared.clone().downcast::<T>().unwrap_or_default()
+    }
 }
 
 /// Reads a listen address: `127.0.0.1:8080`, `[::1]:8080`, `:8080` (all addresses) or `localhost:9153`.
@@ -121,4 +136,18 @@ pub fn parse_address(text: &str) -> Option<SocketAddr> {
         )));
     }
     text.parse().ok()
+}
+
+/// Reads a listen address as [`parse_address`] does, or asks the system for the first address of its host; for the build.
+///
+/// # Errors
+/// When the host has no address.
+pub fn resolve_address(text: &str) -> io::Result<SocketAddr> {
+    match parse_address(text) {
+        Some(address) => Ok(address),
+        None => text
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()),
+    }
 }

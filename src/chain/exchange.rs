@@ -73,6 +73,12 @@ impl Exchange {
         &self.received[..self.received_len]
     }
 
+    /// The query's octets, to patch in place; what was parsed of them does not follow.
+    #[inline]
+    pub fn message_mut(&mut self) -> &mut [u8] {
+        &mut self.received[..self.received_len]
+    }
+
     /// The response's octets; empty before there is one.
     #[inline]
     pub fn reply(&self) -> &[u8] {
@@ -132,6 +138,12 @@ impl Exchange {
     /// The block and step where the exchange was suspended.
     pub fn suspended_at(&self) -> Option<(&Arc<Block>, usize)> {
         self.suspended.as_ref().map(|(block, step)| (block, *step))
+    }
+
+    /// Makes `len` octets that were received into the reply buffer the response ([`Response::adopt`]).
+    pub fn adopt(&mut self, len: usize) -> bool {
+        let message = &self.received[..self.received_len];
+        Response::new(&mut self.reply, &mut self.state).adopt(len, &self.parsed, message)
     }
 
     /// The received octets and the begun response at once, with the query by value: what forwarding needs.

@@ -23,6 +23,7 @@ pub mod metrics;
 mod plugin;
 mod query;
 pub mod setup;
+pub mod traffic;
 mod walk;
 pub mod watch;
 

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::TypedMetric;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::registry::{Metric, Registry};
 
@@ -91,4 +92,118 @@ pub fn encode() -> String {
         let _ = writeln!(out, "# {error}");
     }
     out
+}
+
+/// All metrics in the text format that Prometheus had before OpenMetrics, version 0.0.4.
+pub fn encode_text() -> String {
+    to_text(&encode())
+}
+
+/// How many plugins have panicked; the server counts.
+pub fn panics() -> Counter {
+    metric(
+        "coredns_panics",
+        "A metrics that counts the number of panics.",
+        Counter::default,
+    )
+}
+
+/// Turns OpenMetrics into text 0.0.4: a counter's `_total` belongs to its name, units and the end have no line, whole bounds of
+/// buckets have no fraction, and a family without samples is not told of.
+fn to_text(open_metrics: &str) -> String {
+    let mut out = String::with_capacity(open_metrics.len());
+    let (mut help, mut header) = ("", String::new());
+    for line in open_metrics.lines() {
+        if let Some(text) = line.strip_prefix("# HELP ") {
+            help = text;
+            header.clear();
+        } else if let Some(text) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = text.split_once(' ').unwrap_or((text, ""));
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                "stateset" => ("", "gauge"),
+                "gaugehistogram" => ("", "histogram"),
+                "unknown" => ("", "untyped"),
+                same => ("", same),
+            };
+            let help = help.strip_prefix(name).unwrap_or_default();
+            header = format!("# HELP {name}{suffix}{help}\n# TYPE {name}{suffix} {kind}\n");
+        } else if !line.starts_with('#') {
+            out.push_str(&std::mem::take(&mut header));
+            match whole_bound(line) {
+                Some(at) => {
+                    out.push_str(&line[..at]);
+                    out.push_str(&line[at + 2..]);
+                }
+                None => out.push_str(line),
+            }
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Where the `.0` of a bucket's bound stands: `x_bucket{le="100.0",zone="…"} 1`.
+fn whole_bound(line: &str) -> Option<usize> {
+    let (_, rest) = line.split_once("_bucket{le=\"")?;
+    let start = line.len() - rest.len();
+    let end = start + rest.find('"')?;
+    line[start..end].ends_with(".0").then(|| end - 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_text;
+
+    #[test]
+    fn open_metrics_as_text() {
+        let open_metrics = "\
+# HELP a_hits Hits.
+# TYPE a_hits counter
+a_hits_total{zone=\"# EOF\"} 1
+# HELP nothing None.
+# TYPE nothing counter
+# HELP a_bytes Bytes.
+# TYPE a_bytes gauge
+# UNIT a_bytes bytes
+a_bytes 1.0
+# HELP t_seconds Time.
+# TYPE t_seconds histogram
+t_seconds_sum{z=\"1.0\"} 1.0
+t_seconds_count{z=\"1.0\"} 1
+t_seconds_bucket{le=\"0.0005\",z=\"1.0\"} 1
+t_seconds_bucket{le=\"16000.0\",z=\"1.0\"} 1
+t_seconds_bucket{le=\"+Inf\",z=\"1.0\"} 1
+# HELP v Version.
+# TYPE v info
+v_info{version=\"1\"} 1
+# HELP u U.
+# TYPE u unknown
+u 1
+# EOF
+";
+        let text = "\
+# HELP a_hits_total Hits.
+# TYPE a_hits_total counter
+a_hits_total{zone=\"# EOF\"} 1
+# HELP a_bytes Bytes.
+# TYPE a_bytes gauge
+a_bytes 1.0
+# HELP t_seconds Time.
+# TYPE t_seconds histogram
+t_seconds_sum{z=\"1.0\"} 1.0
+t_seconds_count{z=\"1.0\"} 1
+t_seconds_bucket{le=\"0.0005\",z=\"1.0\"} 1
+t_seconds_bucket{le=\"16000\",z=\"1.0\"} 1
+t_seconds_bucket{le=\"+Inf\",z=\"1.0\"} 1
+# HELP v_info Version.
+# TYPE v_info gauge
+v_info{version=\"1\"} 1
+# HELP u U.
+# TYPE u untyped
+u 1
+";
+        assert_eq!(to_text(open_metrics), text);
+    }
 }

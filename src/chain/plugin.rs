@@ -90,6 +90,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// Learns each block (listener and zone) that it stands in, before the first query: the place to resolve metrics' labels.
     fn attach(&self, _block: &BlockInfo) {}
 
+    /// Whether it wants queries of classes other than IN; where no plugin of a listener does, the server refuses them.
+    fn any_class(&self) -> bool {
+        false
+    }
+
     /// Whether it could answer now, for the plugins that `ready` asks; `None` for those it does not.
     fn ready(&self) -> Option<bool> {
         None

@@ -96,6 +96,11 @@ impl Context {
         }
     }
 
+    /// The step of the chain that was asked last: who panicked, when somebody did.
+    pub fn step(&self) -> usize {
+        self.step as usize
+    }
+
     /// Forgets the last query; addresses, transport and time are set by the listener. Memos need no clearing: a plugin reads one
     /// only where it wrote it on the way down.
     #[inline]
@@ -191,6 +196,24 @@ impl<'a> Query<'a> {
         self.parsed.edns.as_ref()
     }
 
+    /// Says whether the plugins below are to ask for AD (RFC 6840, 5.7), whatever the asker did: a cache keeps what it gets, and tells
+    /// each asker as much as that one wants. [`Query::flags`] shows it; the octets as received do not.
+    pub fn ask_authenticated(&mut self, on: bool) {
+        self.parsed.flags = self.parsed.flags.with(Flags::AD, on);
+    }
+
+    /// Whether the asker itself set AD, whatever [`Query::ask_authenticated`] said.
+    #[inline]
+    pub fn asked_authenticated(&self) -> bool {
+        wire::Header::read(self.message).is_some_and(|header| header.flags.has(Flags::AD))
+    }
+
+    /// How many look-ups of the server to itself stand above this one.
+    #[inline]
+    pub fn depth(&self) -> u8 {
+        self.context.depth
+    }
+
     /// Lowers the UDP size that the asker is said to take (never below 512, never up).
     pub fn lower_udp_size(&mut self, size: u16) {
         if let Some(edns) = &mut self.parsed.edns {
@@ -235,6 +258,12 @@ impl<'a> Query<'a> {
     #[inline]
     pub fn received(&self) -> u64 {
         self.context.received
+    }
+
+    /// What is known of the exchange beside its octets.
+    #[inline]
+    pub fn context(&self) -> &Context {
+        self.context
     }
 
     /// The index of the worker, from 0.

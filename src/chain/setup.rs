@@ -75,7 +75,7 @@ impl<'a> Parse<'a> {
         for again in rest {
             self.report.push(
                 Diagnostic::error(
-                    "CF0106",
+                    "CF0120",
                     format!(
                         "plugin/{}: this plugin can only be used once per Server Block",
                         self.name
@@ -95,7 +95,7 @@ impl<'a> Parse<'a> {
                 .map_or(&directive.name, |token| token);
             self.report.push(
                 Diagnostic::error(
-                    "CF0104",
+                    "CF0107",
                     format!(
                         "Wrong argument count or unexpected line ending after '{}'",
                         last.text
@@ -113,11 +113,30 @@ impl<'a> Parse<'a> {
         }
     }
 
+    /// Reports that `directive` has fewer than `least` arguments; `true` when it has enough.
+    pub fn at_least(&mut self, directive: &Directive, least: usize, shape: &str) -> bool {
+        if directive.args.len() >= least {
+            return true;
+        }
+        let last = directive.args.last().unwrap_or(&directive.name);
+        self.report.push(
+            Diagnostic::error(
+                "CF0107",
+                format!(
+                    "Wrong argument count or unexpected line ending after '{}'",
+                    last.text
+                ),
+            )
+            .at(last.span, format!("expected `{shape}`")),
+        );
+        false
+    }
+
     /// Reports a block behind a directive that takes none.
     pub fn no_block(&mut self, directive: &Directive) {
         if let Some(block) = &directive.block {
             self.report.push(
-                Diagnostic::error("CF0105", format!("`{}` takes no block", self.name))
+                Diagnostic::error("CF0121", format!("`{}` takes no block", self.name))
                     .at(block.open, "this block is not expected"),
             );
         }
@@ -162,7 +181,7 @@ impl<'a> Parse<'a> {
         let last = &last.text;
         self.report.push(
             Diagnostic::error(
-                "CF0104",
+                "CF0107",
                 format!("Wrong argument count or unexpected line ending after '{last}'"),
             )
             .at(place, format!("expected `{shape}`")),
@@ -290,6 +309,8 @@ pub struct BlockConfig {
     pub bind: Vec<Vec<BindWord>>,
     /// Whether `debug` stands in the block.
     pub debug: bool,
+    /// Whether `errors` wants the stack of a panic in the log.
+    pub stacktrace: bool,
     /// Timeouts and bounds of stream connections.
     pub streams: StreamLimits,
     /// Sockets per listen address; `None` is one per worker.
@@ -302,6 +323,7 @@ impl Default for BlockConfig {
             root: PathBuf::from("."),
             bind: Vec::new(),
             debug: false,
+            stacktrace: false,
             streams: StreamLimits::default(),
             sockets: None,
         }
@@ -501,7 +523,7 @@ fn refuse_unknown(directive: &Directive, catalogue: Catalogue, report: &mut Repo
             .note("the table of plugins in the README says what is implemented"),
         ),
         None => {
-            let mut diagnostic = Diagnostic::error("CF0101", format!("Unknown directive '{name}'"))
+            let mut diagnostic = Diagnostic::error("CF0118", format!("Unknown directive '{name}'"))
                 .at(directive.name.span, "no plugin has this name");
             if let Some(near) = nearest(name, catalogue.iter().map(Entry::name)) {
                 diagnostic = diagnostic

@@ -179,6 +179,27 @@ impl Report {
         }
     }
 
+    /// Makes a quote that swallowed the end of a block an error, so that the block's end is not reported as well.
+    pub(crate) fn blame_quote(&mut self, word: Span, open: Span) -> bool {
+        let open_quote = |found: &&mut Diagnostic| {
+            found.code == "CF0112"
+                && found
+                    .span()
+                    .is_some_and(|place| place.file == word.file && place.start == word.start)
+        };
+        let Some(quote) = self.found.iter_mut().find(open_quote) else {
+            return false;
+        };
+        quote.severity = Severity::Error;
+        quote.message = "Unexpected EOF: this quote is never closed".to_owned();
+        quote.labels.push(Label {
+            span: open,
+            text: "so this block is not closed either".to_owned(),
+            primary: false,
+        });
+        true
+    }
+
     /// Whether the Corefile must be refused.
     #[must_use]
     pub fn has_errors(&self) -> bool {

@@ -108,6 +108,8 @@ struct Frame {
     start: usize,
     at: usize,
     end: usize,
+    /// Whether its next word starts a line, whatever stands before it: at its start, and behind an import.
+    fresh: bool,
 }
 
 /// What a frame stands for.
@@ -195,7 +197,7 @@ impl Parser<'_> {
             .iter()
             .map(|word| i64::from(word.is("{")) - i64::from(word.is("}")))
             .sum();
-        self.by_path.insert(path.clone(), file);
+        self.by_path.insert(import::clean(&path), file);
         self.corefile.files.push(path.clone());
         self.files.push(File {
             path,
@@ -217,6 +219,7 @@ impl Parser<'_> {
             lexemes,
             start: 0,
             at: 0,
+            fresh: true,
             end,
         });
     }
@@ -229,6 +232,9 @@ impl Parser<'_> {
             .is_some_and(|frame| frame.at >= frame.end)
         {
             self.frames.pop();
+            if let Some(below) = self.frames.last_mut() {
+                below.fresh = true;
+            }
         }
         let frame = self.frames.last()?;
         let lexeme = &frame.lexemes[frame.at];
@@ -243,7 +249,7 @@ impl Parser<'_> {
         };
         Some(Next {
             kind,
-            first: lexeme.first || frame.at == frame.start,
+            first: lexeme.first || frame.fresh,
             span: lexeme.span,
         })
     }
@@ -255,6 +261,7 @@ impl Parser<'_> {
         let frame = self.frames.last_mut()?;
         let lexeme = frame.lexemes[frame.at].clone();
         frame.at += 1;
+        frame.fresh = false;
         self.last = Some((lexeme.text.chars().take(40).collect(), lexeme.span));
         if imported {
             self.spent.words += 1;
@@ -427,6 +434,9 @@ impl Parser<'_> {
     /// A closing brace where nothing is open.
     fn stray_close(&mut self, span: Span) {
         let message = "Unexpected '}' because no matching opening brace";
+        while self.peek().is_some_and(|next| next.kind == Kind::Close) {
+            self.take();
+        }
         // At the very end CoreDNS takes it for the name of one more zone, and starts.
         let diagnostic = if self.peek().is_none() {
             Diagnostic::warning("CF0105", message)

@@ -83,7 +83,7 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut group =
-            Group::with_title(level.primary_title(printable(&self.message)).id(self.code));
+            Group::with_title(level.primary_title(one_line(&self.message)).id(self.code));
         let main = self.span().map(|span| span.file);
         let mut files: Vec<FileId> = main.into_iter().collect();
         for label in &self.labels {
@@ -100,14 +100,14 @@ impl Diagnostic {
             let window = Window::around(sources, file, labels.iter().map(|label| label.span));
             let snippet = Snippet::source(window.text.clone())
                 .line_start(window.line)
-                .path(sources.name(file))
+                .path(one_line(sources.name(file)))
                 .annotations(labels.iter().map(|label| {
                     let kind = if label.primary {
                         AnnotationKind::Primary
                     } else {
                         AnnotationKind::Context
                     };
-                    let text = (!label.text.is_empty()).then(|| printable(&label.text));
+                    let text = (!label.text.is_empty()).then(|| one_line(&label.text));
                     kind.span(window.range(label.span)).label(text)
                 }));
             group = group.element(snippet);
@@ -133,9 +133,9 @@ impl Diagnostic {
         let patch = Patch::new(window.range(fix.span), printable(&fix.replacement));
         let snippet = Snippet::source(window.text.clone())
             .line_start(window.line)
-            .path(sources.name(fix.span.file));
+            .path(one_line(sources.name(fix.span.file)));
         Level::HELP
-            .secondary_title(printable(title))
+            .secondary_title(one_line(title))
             .element(snippet.patch(patch))
     }
 
@@ -212,8 +212,8 @@ impl<'a> Window<'a> {
             .min(LINE_LIMIT)
             + high;
         let text = &text[start..text.ceil_char_boundary(end)];
-        let text = if text.contains('\r') {
-            Cow::Owned(text.replace('\r', " "))
+        let text = if text.contains(steers) {
+            Cow::Owned(harmless(text))
         } else {
             Cow::Borrowed(text)
         };
@@ -237,13 +237,38 @@ impl<'a> Window<'a> {
     }
 }
 
+/// Whether a character could steer a terminal or reorder what it shows.
+fn steers(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Source text without such characters, every octet at its place.
+fn harmless(text: &str) -> String {
+    let stand_in = |c: char| match c {
+        '\r' => ' ',
+        c if !steers(c) => c,
+        c => match c.len_utf8() {
+            1 => '?',
+            2 => '·',
+            _ => '\u{fffd}',
+        },
+    };
+    text.chars().map(stand_in).collect()
+}
+
+/// The same on one line.
+fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
 /// Text without what could steer a terminal; a long word is cut.
 fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars().take(1_000) {
         match c {
             '\n' => out.push('\n'),
-            c if c.is_control() => out.extend(c.escape_default()),
+            c if steers(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }

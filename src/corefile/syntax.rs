@@ -84,7 +84,7 @@ pub struct Line {
 }
 
 impl Corefile {
-    /// Every file that was read, and patterns' directories apart, in the order of reading; for watching.
+    /// Every file that was read or, named without a wildcard, was missing; in the order of reading, for watching.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         self.files.clone()
@@ -191,7 +191,7 @@ fn write_word(out: &mut String, word: &str) {
     let bare = !word.is_empty()
         && !word.starts_with('"')
         && !word.contains(|c: char| c.is_whitespace() || c == '#')
-        && !matches!(word, "{" | "}");
+        && !matches!(word, "{" | "}" | "import");
     if bare {
         out.push_str(word);
     } else {

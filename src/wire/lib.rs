@@ -22,6 +22,8 @@ mod mnemonic;
 mod name;
 mod query;
 mod response;
+#[cfg(test)]
+mod tests;
 
 pub use edns::{Edns, EdnsOption, EdnsOptions};
 pub use hash::{mix, name_hash, seed};
@@ -36,14 +38,16 @@ pub use response::{Full, Response, ResponseState};
 #[inline]
 pub fn read_u16(octets: &[u8], at: usize) -> Option<u16> {
     octets
-        .get(at..at + 2)
-        .map(|b| u16::from_be_bytes([b[0], b[1]]))
+        .get(at..)?
+        .first_chunk()
+        .map(|b| u16::from_be_bytes(*b))
 }
 
 /// Reads a big-endian 32-bit integer at `at`, if it is there.
 #[inline]
 pub fn read_u32(octets: &[u8], at: usize) -> Option<u32> {
     octets
-        .get(at..at + 4)
-        .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+        .get(at..)?
+        .first_chunk()
+        .map(|b| u32::from_be_bytes(*b))
 }

@@ -74,9 +74,16 @@ impl FromStr for Type {
         if let Some(known) = Self::from_upper(&upper) {
             return Ok(known);
         }
-        let number = upper.strip_prefix("TYPE").ok_or(UnknownMnemonic)?;
-        number.parse().map(Self).map_err(|_| UnknownMnemonic)
+        number_behind("TYPE", &upper).map(Self)
     }
+}
+
+/// The number in `TYPE65280` or `CLASS32` (RFC 3597, section 5): digits only, where `parse` would take a sign too.
+fn number_behind(word: &str, text: &str) -> Result<u16, UnknownMnemonic> {
+    text.strip_prefix(word)
+        .filter(|number| number.bytes().all(|octet| octet.is_ascii_digit()))
+        .and_then(|number| number.parse().ok())
+        .ok_or(UnknownMnemonic)
 }
 
 /// The class of a record, or a QCLASS.
@@ -126,10 +133,7 @@ impl FromStr for Class {
             "HS" => Ok(Self::HS),
             "NONE" => Ok(Self::NONE),
             "ANY" => Ok(Self::ANY),
-            other => {
-                let number = other.strip_prefix("CLASS").ok_or(UnknownMnemonic)?;
-                number.parse().map(Self).map_err(|_| UnknownMnemonic)
-            }
+            other => number_behind("CLASS", other).map(Self),
         }
     }
 }

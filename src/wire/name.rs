@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::hash;
+use crate::header::HEADER_LEN;
 
 /// The longest name, in octets of wire form (RFC 1035, 2.3.4).
 pub const MAX_NAME: usize = 255;
@@ -64,7 +65,8 @@ impl<'a> Name<'a> {
                 None => return Err(NameError::Short),
                 Some(0) if at + 1 == octets.len() => break,
                 Some(0) => return Err(NameError::EmptyLabel),
-                Some(&len) if len > 63 => return Err(NameError::LabelType),
+                Some(0xC0..) => return Err(NameError::Pointer),
+                Some(64..) => return Err(NameError::LabelType),
                 Some(&len) => at += 1 + len as usize,
             }
         }
@@ -261,12 +263,14 @@ impl NameBuf {
 
     /// Reads a name that may be compressed, at `at` of `message`; gives the place behind it.
     ///
-    /// A pointer must point before the first octet of the part that it ends, so the walk is at most as long as the message.
+    /// A pointer must point behind the header and before the first octet of the part that it ends, and there are at most as many
+    /// pointers as a name has labels: more lead to no other name, only to more work (RFC 9267, section 2).
     pub fn read(message: &[u8], at: usize) -> Result<(Self, usize), NameError> {
         let mut out = Self::root();
         let mut len = 0;
         let mut here = at;
         let mut low = at;
+        let mut pointers = 0;
         let mut behind = None;
         loop {
             let head = *message.get(here).ok_or(NameError::Short)? as usize;
@@ -289,7 +293,8 @@ impl NameBuf {
                 0xC0.. => {
                     let next = *message.get(here + 1).ok_or(NameError::Short)? as usize;
                     let target = (head & 0x3F) << 8 | next;
-                    if target >= low {
+                    pointers += 1;
+                    if !(HEADER_LEN..low).contains(&target) || pointers > MAX_LABELS {
                         return Err(NameError::Pointer);
                     }
                     behind.get_or_insert(here + 2);

@@ -3,7 +3,7 @@
 use crate::edns::{Edns, EdnsOptions};
 use crate::header::{Flags, HEADER_LEN, Header, Opcode};
 use crate::mnemonic::{Class, Type};
-use crate::name::{Qname, skip_name};
+use crate::name::{NameBuf, Qname};
 use crate::{read_u16, read_u32};
 
 /// Why a datagram gets no look-up (RFC 1035, 4.1.1; RFC 9619 for QDCOUNT; RFC 6891, 6.1.3).
@@ -100,7 +100,10 @@ impl Parsed {
         let mut at = self.question_end as usize;
         for left in (0..before + additional).rev() {
             let start = at;
-            let fixed = skip_name(message, at).map_err(|_| Refusal::FormErr)?;
+            let fixed = match message.get(at) {
+                Some(0) => at + 1,
+                _ => NameBuf::read(message, at).map_err(|_| Refusal::FormErr)?.1,
+            };
             let rtype = Type(read_u16(message, fixed).ok_or(Refusal::FormErr)?);
             let len = read_u16(message, fixed + 8).ok_or(Refusal::FormErr)? as usize;
             at = fixed + 10 + len;

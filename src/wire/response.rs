@@ -2,22 +2,31 @@
 //!
 //! Records are pushed in section order. A record whose owner is QNAME begins with the pointer `C0 0C`, since the question of a
 //! response stands where the question of the query stood: octets made ready at load are pushed as they are. Names of other records
-//! are compressed against QNAME and a small table of names written before; the table is bounded, so encoding is linear (A2, W3).
+//! are compressed against QNAME and the names written before, through a small hash table of places of suffixes: a name costs at most
+//! a few probes a label however many names went before it, so encoding is linear. A place that another suffix took over costs a
+//! pointer that could have been, never a wrong one: what stands there is read before it is pointed to.
 //!
 //! The response may grow up to its buffer; what its asker can take is settled once, by [`Response::fit`].
 
-use crate::header::{Flags, HEADER_LEN, Header, Rcode};
+use crate::header::{Flags, HEADER_LEN, Header, Opcode, Rcode};
 use crate::message::{Message, Record, Records, Section};
 use crate::mnemonic::{Class, Type};
-use crate::name::{Name, NameBuf};
+use crate::name::{MAX_LABELS, Name};
 use crate::query::Parsed;
 
 /// The buffer has no room for what was pushed; the response is as before and is marked truncated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
-/// How many names written before can be pointed to.
-const REMEMBERED: usize = 16;
+/// How many suffixes written before can be pointed to.
+const PLACES: usize = 64;
+/// How many neighbouring slots a suffix can be in; when all are taken, the first is given to the newcomer.
+const PROBES: usize = 8;
+/// The hash of the root here. Not the process's seed: an answer has the same octets from every process.
+const SEED: u64 = 0;
+
+/// The longest message, in octets: what TCP's length prefix can say (RFC 1035, 4.2.2).
+const MAX_MESSAGE: usize = 65_535;
 
 /// What is known of a response beside its octets.
 #[derive(Clone, Debug)]
@@ -28,8 +37,10 @@ pub struct ResponseState {
     counts: [u16; 4],
     len: usize,
     question_end: u16,
-    remembered: [u16; REMEMBERED],
-    remembered_len: u8,
+    /// Where a suffix with this hash stands; 0 for none.
+    places: [u16; PLACES],
+    /// Whether `places` is of this response; it is begun with the first name that is compressed.
+    question_known: bool,
 }
 
 impl Default for ResponseState {
@@ -41,8 +52,8 @@ impl Default for ResponseState {
             counts: [0; 4],
             len: 0,
             question_end: 0,
-            remembered: [0; REMEMBERED],
-            remembered_len: 0,
+            places: [0; PLACES],
+            question_known: false,
         }
     }
 }
@@ -67,10 +78,14 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Continues the response described by `state` on `octets`.
+    /// Continues the response described by `state` on `octets`, of which no more are used than a message can have.
     #[inline]
     pub fn new(octets: &'a mut [u8], state: &'a mut ResponseState) -> Self {
-        Self { octets, state }
+        let most = octets.len().min(MAX_MESSAGE);
+        Self {
+            octets: &mut octets[..most],
+            state,
+        }
     }
 
     /// The same response, borrowed for less long.
@@ -82,15 +97,18 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// Begins the response to `query`, whose octets are `message`: its ID, opcode, RD and CD (RFC 4035, 3.2.2), its question as it
-    /// came, NOERROR, no records.
+    /// Begins the response to `query`, whose octets are `message`: its ID and opcode, RD and CD of a QUERY (RFC 4035, 3.2.2; they
+    /// mean nothing under another opcode), its question as it came, NOERROR, no records.
     #[inline]
     pub fn begin(&mut self, query: &Parsed, message: &[u8]) {
-        let kept = query.flags.0 & (0x7800 | Flags::RD | Flags::CD);
+        let kept = match query.flags.opcode() {
+            Opcode::QUERY => query.flags.0 & (Flags::RD | Flags::CD),
+            _ => query.flags.0 & 0x7800,
+        };
         self.state.id = query.id;
         self.state.flags = Flags(kept | Flags::QR);
         self.state.rcode = Rcode::NOERROR;
-        self.state.remembered_len = 0;
+        self.state.question_known = false;
         let end = query.question_end as usize;
         match (
             self.octets.get_mut(HEADER_LEN..end),
@@ -115,7 +133,7 @@ impl<'a> Response<'a> {
         let [qd, ..] = self.state.counts;
         self.state.counts = [qd, 0, 0, 0];
         self.state.len = self.state.question_end as usize;
-        self.state.remembered_len = 0;
+        self.state.question_known = false;
     }
 
     /// The flags so far.
@@ -226,6 +244,23 @@ impl<'a> Response<'a> {
         }
     }
 
+    /// Overwrites the TTLs of all records but OPT, whose TTL is none (RFC 6891, 6.1.3); stops at a record that cannot be read.
+    pub fn set_ttls(&mut self, ttl: u32) {
+        let [_, an, ns, ar] = self.state.counts;
+        let mut at = self.question_end();
+        for _ in 0..u32::from(an) + u32::from(ns) + u32::from(ar) {
+            let record = Records::new(self.octets(), at, [1, 0, 0]).next();
+            let Some(Ok(record)) = record else {
+                return;
+            };
+            at = record.end();
+            let (rtype, ttl_at) = (record.rtype, record.ttl_at);
+            if rtype != Type::OPT {
+                self.set_ttl(ttl_at, ttl);
+            }
+        }
+    }
+
     /// Appends a record. The owner is compressed, the RDATA stands as it is.
     pub fn push(
         &mut self,
@@ -255,7 +290,7 @@ impl<'a> Response<'a> {
         (rtype, class, ttl): (Type, Class, u32),
         (head, target): (&[u8], Option<Name<'_>>),
     ) -> Result<(), Full> {
-        let (start, remembered) = (self.state.len, self.state.remembered_len);
+        let start = self.state.len;
         let mut fixed = [0; 10];
         fixed[..2].copy_from_slice(&rtype.0.to_be_bytes());
         fixed[2..4].copy_from_slice(&class.0.to_be_bytes());
@@ -275,7 +310,7 @@ impl<'a> Response<'a> {
             Ok(()) => self.count_up(section, 1),
             Err(Full) => {
                 self.state.len = start;
-                self.state.remembered_len = remembered;
+                self.state.question_known = false;
                 self.state.flags = self.state.flags.with(Flags::TC, true);
                 return Err(Full);
             }
@@ -286,68 +321,85 @@ impl<'a> Response<'a> {
     /// Appends `name`, its longest known suffix as a pointer. Suffixes of a QNAME that came with capitals are not used, so that
     /// owners and targets keep the case they have in the data.
     fn push_name(&mut self, name: Name<'_>) -> Result<(), Full> {
-        let mut here = Some(name);
-        while let Some(suffix) = here {
-            if suffix.is_root() {
-                break;
-            }
-            if let Some(target) = self.known(suffix) {
-                let kept = name.octets().len() - suffix.octets().len();
-                let start = self.append(&name.octets()[..kept])?;
-                self.append(&(0xC000 | target as u16).to_be_bytes())?;
-                if kept > 0 {
-                    self.remember(start);
-                }
-                return Ok(());
-            }
-            here = suffix.parent();
+        if !self.state.question_known {
+            self.learn_question();
         }
-        let start = self.append(name.octets())?;
-        if !name.is_root() {
-            self.remember(start);
+        let octets = name.octets();
+        let suffixes = Suffixes::new(octets);
+        let known = suffixes.iter().enumerate().find_map(|(i, (at, slot))| {
+            let place = self.place_of(slot, &octets[at..])?;
+            Some((i, at, place))
+        });
+        let (new, kept, pointer) = known.map_or((suffixes.len(), octets.len(), None), |k| {
+            (k.0, k.1, Some(k.2))
+        });
+        let start = self.append(&octets[..kept])?;
+        if let Some(place) = pointer {
+            self.append(&(0xC000 | place as u16).to_be_bytes())?;
         }
+        self.remember(start, suffixes.iter().take(new));
         Ok(())
     }
 
-    /// Where `suffix` stands already.
-    fn known(&self, suffix: Name<'_>) -> Option<usize> {
-        let names = &self.state.remembered[..self.state.remembered_len as usize];
-        let qname = (self.state.counts[0] > 0).then_some(HEADER_LEN as u16);
-        qname
-            .iter()
-            .chain(names)
-            .find_map(|&start| self.suffix_at(start as usize, suffix))
+    /// Begins the table of places with the suffixes of the question's name.
+    fn learn_question(&mut self) {
+        self.state.question_known = true;
+        self.state.places = [0; PLACES];
+        if self.state.counts[0] == 0 {
+            return;
+        }
+        let name = self
+            .octets()
+            .get(HEADER_LEN..self.question_end().saturating_sub(4));
+        if let Some(name) = name.and_then(|octets| Name::new(octets).ok()) {
+            let suffixes = Suffixes::new(name.octets());
+            self.remember(HEADER_LEN, suffixes.iter());
+        }
     }
 
-    /// The place of `suffix` within the name that begins at `start`, if it ends so, octet for octet.
-    fn suffix_at(&self, start: usize, suffix: Name<'_>) -> Option<usize> {
-        let octets = self.octets();
-        let (name, _) = NameBuf::read(octets, start).ok()?;
-        let whole = name.as_name().octets();
-        let skip = whole.len().checked_sub(suffix.octets().len())?;
-        if whole[skip..] != *suffix.octets() {
-            return None;
-        }
-        // Walk the labels to the place; behind a pointer the place is another one, and only its own entry may name it.
-        let mut at = start;
-        let mut passed = 0;
-        while passed < skip {
-            let len = *octets.get(at)? as usize;
-            if len == 0 || len > 63 {
-                return None;
+    /// Notes where suffixes of the name that begins at `start` stand, as far as a pointer can reach.
+    fn remember(&mut self, start: usize, suffixes: impl Iterator<Item = (usize, usize)>) {
+        for (at, slot) in suffixes {
+            if start + at < 0x4000 {
+                let free = window(slot).find(|&i| self.state.places[i] == 0);
+                self.state.places[free.unwrap_or(slot)] = (start + at) as u16;
             }
-            at += 1 + len;
-            passed += 1 + len;
         }
-        let pointer = octets.get(at)? & 0xC0 == 0xC0;
-        (passed == skip && !pointer && at < 0x4000).then_some(at)
     }
 
-    fn remember(&mut self, start: usize) {
-        let len = self.state.remembered_len as usize;
-        if let (Some(place), true) = (self.state.remembered.get_mut(len), start < 0x4000) {
-            *place = start as u16;
-            self.state.remembered_len += 1;
+    /// Where `suffix`, whose hash leads to `slot`, stands already.
+    fn place_of(&self, slot: usize, suffix: &[u8]) -> Option<usize> {
+        window(slot)
+            .map(|i| self.state.places[i] as usize)
+            .take_while(|&place| place != 0)
+            .find(|&place| self.spells(place, suffix))
+    }
+
+    /// Whether the name at `place` is `suffix`, octet for octet.
+    fn spells(&self, place: usize, suffix: &[u8]) -> bool {
+        let octets = self.octets();
+        let (mut here, mut rest) = (place, suffix);
+        loop {
+            match octets.get(here) {
+                Some(&len @ 0..=63) => {
+                    let len = 1 + len as usize;
+                    match (octets.get(here..here + len), rest.split_at_checked(len)) {
+                        (Some(label), Some((same, behind))) if label == same => rest = behind,
+                        _ => return false,
+                    }
+                    if rest.is_empty() {
+                        return true;
+                    }
+                    here += len;
+                }
+                Some(0xC0..) => match crate::read_u16(octets, here) {
+                    Some(word) if ((word & 0x3FFF) as usize) < here => {
+                        here = (word & 0x3FFF) as usize
+                    }
+                    _ => return false,
+                },
+                _ => return false,
+            }
         }
     }
 
@@ -398,8 +450,14 @@ impl<'a> Response<'a> {
                 .and_then(Result::ok)
                 .map_or(self.question_end(), |record| record.end()),
         };
-        self.state.counts = [self.state.counts[0], keep[0], keep[1], keep[2]];
+        self.cut(keep, end);
+    }
+
+    /// Ends the response at `end`, with these counts of records; places behind it are forgotten.
+    fn cut(&mut self, [an, ns, ar]: [u16; 3], end: usize) {
+        self.state.counts = [self.state.counts[0], an, ns, ar];
         self.state.len = end;
+        self.state.question_known = false;
     }
 
     /// The whole buffer, for a message received straight into it; [`Response::adopt`] makes it the response.
@@ -410,12 +468,16 @@ impl<'a> Response<'a> {
     /// Makes the first `len` octets of the buffer, a message received from an upstream, the response: flags, RCODE and records as
     /// received, ID and question as in `query`. Its OPT record, whose extended RCODE is kept, is taken out: the finish writes ours.
     ///
-    /// `false`, with an empty response, when the octets are no message whose question has the length of the query's.
+    /// `false`, with an empty response, when the octets are no response that can be read, or its question has not the label and
+    /// name lengths of the query's, so that pointers into it would lead elsewhere. That it *is* the query's is the caller's to check.
     pub fn adopt(&mut self, len: usize, query: &Parsed, message: &[u8]) -> bool {
         let received = self.octets.get(..len).and_then(Message::new);
         let end = query.question_end as usize;
         let usable = received.is_some_and(|m| {
-            m.header().counts[0] == 1 && m.question().is_ok_and(|(.., behind)| behind == end)
+            m.flags().has(Flags::QR)
+                && m.header().counts[0] == 1
+                && m.question().is_ok_and(|(.., behind)| behind == end)
+                && same_shape(m.octets(), message)
         });
         let (Some(received), true) = (received, usable) else {
             self.begin(query, message);
@@ -426,13 +488,18 @@ impl<'a> Response<'a> {
             .opt()
             .map(|record| (record.start, record.end(), record.ttl));
         let whole = received.records().all(|record| record.is_ok());
+        let opts = received
+            .records()
+            .filter(|record| matches!(record, Ok(record) if record.rtype == Type::OPT))
+            .count();
         let end_of_records = received
             .records()
             .filter_map(Result::ok)
             .last()
             .map_or(end, |record| record.end());
         self.begin(query, message);
-        if !whole {
+        // More than one OPT record, or one elsewhere than in the additional section, is malformed (RFC 6891, 6.1.1).
+        if !whole || opts != usize::from(opt.is_some()) {
             return false;
         }
         self.state.flags = Flags(header.flags.0 & !0xF | Flags::QR);
@@ -487,7 +554,8 @@ impl<'a> Response<'a> {
     }
 
     /// Cuts records from the end until the response has at most `limit` octets. TC is set when a record of the answer or authority
-    /// section goes (RFC 2181, 9), or glue of a referral (RFC 9471, 3); other additional data is optional and goes silently.
+    /// section goes (RFC 2181, 9), or glue of a referral (RFC 9471, 3); other additional data is optional and goes silently, by whole
+    /// RRsets.
     pub fn fit(&mut self, limit: usize) {
         if self.state.len <= limit {
             return;
@@ -496,20 +564,29 @@ impl<'a> Response<'a> {
         let referral = an == 0
             && !self.state.flags.has(Flags::AA)
             && self.has_type(Section::Authority, Type::NS);
-        let mut keep = [0u16; 3];
-        let mut end = self.question_end();
+        let mut kept = ([0u16; 3], self.question_end());
+        let mut whole = kept;
+        let mut rrset = None;
         for record in self.records().filter_map(Result::ok) {
+            if record.section == Section::Additional {
+                let this = record.owner().ok().map(|owner| (owner, record.rtype));
+                if rrset != this {
+                    whole = kept;
+                    rrset = this;
+                }
+            }
             if record.end() > limit {
                 break;
             }
-            keep[record.section as usize] += 1;
-            end = record.end();
+            kept.0[record.section as usize] += 1;
+            kept.1 = record.end();
         }
-        let cut = keep[0] < an || keep[1] < ns || referral;
-        self.state.counts = [self.state.counts[0], keep[0], keep[1], keep[2]];
-        self.state.len = end;
-        if cut {
+        let ([kept_an, kept_ns, _], _) = kept;
+        if kept_an < an || kept_ns < ns || referral {
+            self.cut(kept.0, kept.1);
             self.state.flags = self.state.flags.with(Flags::TC, true);
+        } else {
+            self.cut(whole.0, whole.1);
         }
     }
 
@@ -557,5 +634,65 @@ impl<'a> Response<'a> {
             room.copy_from_slice(&header.to_octets());
         }
         self.state.len
+    }
+}
+
+/// Whether the questions of two messages, both uncompressed, have labels of the same lengths.
+fn same_shape(one: &[u8], other: &[u8]) -> bool {
+    let mut at = HEADER_LEN;
+    loop {
+        match (one.get(at), other.get(at)) {
+            (Some(0), Some(0)) => return true,
+            (Some(&a @ 1..=63), Some(&b)) if a == b => at += 1 + a as usize,
+            _ => return false,
+        }
+    }
+}
+
+/// The slots that a suffix can be in.
+fn window(slot: usize) -> impl Iterator<Item = usize> {
+    (slot..slot + PROBES).map(|i| i % PLACES)
+}
+
+/// Where the suffixes of a name begin, the longest first and the root left out, and the slots of their hashes.
+struct Suffixes {
+    len: usize,
+    starts: [u8; MAX_LABELS],
+    slots: [u8; MAX_LABELS],
+}
+
+impl Suffixes {
+    fn new(octets: &[u8]) -> Self {
+        let mut out = Self {
+            len: 0,
+            starts: [0; MAX_LABELS],
+            slots: [0; MAX_LABELS],
+        };
+        let mut at = 0;
+        while let Some(&len @ 1..) = octets.get(at) {
+            out.starts[out.len] = at as u8;
+            out.len += 1;
+            at += 1 + len as usize;
+        }
+        let mut state = SEED;
+        let mut end = at;
+        for i in (0..out.len).rev() {
+            let start = out.starts[i] as usize;
+            state = crate::hash::label(state, &octets[start..end]);
+            out.slots[i] = (state % PLACES as u64) as u8;
+            end = start;
+        }
+        out
+    }
+
+    const fn len(&self) -> usize {
+        self.len
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.starts[..self.len]
+            .iter()
+            .zip(&self.slots)
+            .map(|(&at, &slot)| (at as usize, slot as usize))
     }
 }

@@ -22,6 +22,10 @@ use crate::write::{Owner, Writer};
 const MOST_ALIASES: usize = 10;
 
 /// What was written.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a boxed name would allocate on the query path"
+)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// An answer.
@@ -60,7 +64,8 @@ struct Step<'s> {
 impl Zone {
     /// Answers `qname` and `qtype` into `response`, which has been begun with the same question.
     ///
-    /// `qname` is the name in the response's question, in lower case. A response without room is marked truncated and ends there.
+    /// `qname` need not be the name in the question: where it is, as it is unless the query was rewritten, owners point to it.
+    /// A response without room is marked truncated and ends there.
     pub fn answer(
         &self,
         qname: &Qname,
@@ -76,7 +81,7 @@ impl Zone {
             before: None,
             count: 0,
         };
-        let owner = Owner::qname(qname);
+        let owner = writer.qname(qname);
         self.step(&mut writer, qtype, first, owner)
     }
 
@@ -108,8 +113,18 @@ impl Zone {
         match self.lookup(step.qname, qtype) {
             Lookup::Answer(found, set) => self.positive(w, &step, (found, set), owner),
             Lookup::Signatures(found) => {
-                for set in found.node.sets().filter(|set| set.sig_count > 0) {
+                // Those of one RRset, as to ANY: a whole set of them would only amplify (RFC 8482, section 7).
+                if let Some(set) = found.node.sets().find(|set| set.sig_count > 0) {
                     w.signatures(Section::Answer, set, owner);
+                }
+                if !self.minimal {
+                    w.apex_ns();
+                }
+                if w.proves() {
+                    self.aliases_proof(w, &step);
+                    if let Some(encloser) = found.encloser {
+                        w.proof(self.prove(step.qname, Claim::Wildcard { encloser }));
+                    }
                 }
                 Outcome::Answer
             }
@@ -150,8 +165,7 @@ impl Zone {
         owner: Owner<'_>,
     ) -> Outcome {
         let place = w.set(Section::Answer, set, owner);
-        let at_apex = set.rtype == Type::NS;
-        if !self.minimal && !at_apex {
+        if !self.minimal && set.rtype != Type::NS {
             w.apex_ns();
         }
         if w.proves() {

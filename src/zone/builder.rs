@@ -279,6 +279,12 @@ impl Builder {
         index
     }
 
+    /// The zone, of records that came from no file (a zone transfer); or what is wrong with it.
+    pub fn build(self) -> Result<Zone, Vec<Complaint>> {
+        let mut complaints = Complaints::default();
+        self.finish(&mut complaints, &[]).ok_or(complaints.errors)
+    }
+
     /// Lays the zone out. What is wrong with it is told to `complaints`; when one of that is an error, there is no zone.
     pub(crate) fn finish(
         mut self,

@@ -131,6 +131,12 @@ pub(crate) fn node(
             format!("{name} has NS and DNAME records; the zone cut hides the DNAME (RFC 6672, 2.3)")
         });
     }
+    if owner.has & has::NS != 0 && name.is_wildcard() {
+        let place = of(Type::NS).next().map(Raw::place).unwrap_or_default();
+        report.warn(place, || {
+            format!("{name} has NS records; a wildcard delegates nothing (RFC 4592, 4.2)")
+        });
+    }
     if owner.has & has::NS != 0 && hidden == NONE {
         for raw in of(Type::NS) {
             name_server(builder, (name, index), raw, report);

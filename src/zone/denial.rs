@@ -265,16 +265,21 @@ impl<'z> Nsec3<'z> {
         None
     }
 
+    /// The record of the name itself; one without lies in an opt-out span (RFC 5155, sections 7.2.4 and 7.2.7).
+    fn exact(self, qname: &Qname, skip: usize, proof: &mut Proof<'z>) {
+        match self.matching(qname.suffix(skip).octets()) {
+            Some(node) => proof.add(Some(node)),
+            None => {
+                self.encloser(qname, skip + 1, proof);
+            }
+        }
+    }
+
     fn prove(self, qname: &Qname, claim: Claim, proof: &mut Proof<'z>) {
         let mut room = [0; 257];
         match claim {
-            // A name without a record of its own lies in an opt-out span: 7.2.3, 7.2.4.
-            Claim::NoType => {
-                self.encloser(qname, 0, proof);
-            }
-            Claim::Unsigned { skip } => {
-                self.encloser(qname, skip, proof);
-            }
+            Claim::NoType => self.exact(qname, 0, proof),
+            Claim::Unsigned { skip } => self.exact(qname, skip, proof),
             Claim::NoName { encloser } => {
                 if let Some(skip) = self.encloser(qname, encloser, proof) {
                     proof.add(self.covering(wildcard(qname.suffix(skip), &mut room)));

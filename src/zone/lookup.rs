@@ -122,6 +122,14 @@ fn hidden_by<'z>(cover: Option<Node<'z>>, qname: &Qname) -> Lookup<'z> {
     }
 }
 
+/// Whether a type may stand beside a CNAME, so that an alias does not stand for it (RFC 2181, 10.1; RFC 4034, 2.5; as BIND and Knot).
+fn beside_alias(qtype: Type) -> bool {
+    matches!(
+        qtype,
+        Type::RRSIG | Type::NSEC | Type::KEY | Type::SIG | Type::NXT
+    )
+}
+
 /// What is at the node for this type.
 #[inline]
 fn at(found: Match<'_>, qtype: Type) -> Lookup<'_> {
@@ -141,7 +149,7 @@ fn at(found: Match<'_>, qtype: Type) -> Lookup<'_> {
         },
         Type::RRSIG if found.node.sets().any(|set| set.sig_count > 0) => Lookup::Signatures(found),
         _ => match alias {
-            Some(set) if qtype != Type::RRSIG => Lookup::Cname(found, set),
+            Some(set) if !beside_alias(qtype) => Lookup::Cname(found, set),
             _ => Lookup::NoData(found),
         },
     }

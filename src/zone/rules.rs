@@ -39,17 +39,6 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
                 "the fingerprint has not the length of its type",
             )
         }
-        Type::TLSA | Type::SMIMEA => {
-            let len = match octet(2) {
-                1 => 32,
-                2 => 64,
-                _ => return Ok(()),
-            };
-            expect(
-                rest(3) == len,
-                "the association data have not the length of their matching type",
-            )
-        }
         Type::ZONEMD => {
             let len = match (octet(4), octet(5)) {
                 (0, _) => return Err("the scheme 0 is reserved (RFC 8976, section 5.2)"),
@@ -63,10 +52,6 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
                 "the digest has not the length of its hash algorithm",
             )
         }
-        Type::DNSKEY | Type::CDNSKEY => expect(
-            octet(2) == 3 || (rtype == Type::CDNSKEY && octet(3) == 0),
-            "the protocol of a key is 3 (RFC 4034, section 2.1.2)",
-        ),
         Type::CAA => {
             let len = octet(1) as usize;
             let tag = rdata.get(2..2 + len).unwrap_or_default();
@@ -75,8 +60,6 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
                 "a tag is letters and digits (RFC 8659, section 4.1)",
             )
         }
-        Type::URI => expect(rest(4) > 0, "the target of a URI record is empty"),
-        Type::GPOS => gpos(rdata),
         Type::NSEC => {
             let bits = name_len(rdata).map_or(0, rest);
             expect(bits > 0, "the type bitmap is empty")
@@ -101,19 +84,4 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
         }
         _ => Ok(()),
     }
-}
-
-/// Longitude and latitude as decimal numbers within their range (RFC 1712).
-fn gpos(rdata: &[u8]) -> Result<(), &'static str> {
-    let mut rest = rdata;
-    for limit in [90.0, 180.0, f64::MAX] {
-        let len = rest.first().map_or(0, |&len| len as usize);
-        let text = rest.get(1..1 + len).unwrap_or_default();
-        let value: Option<f64> = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
-        if !value.is_some_and(|value| value.abs() <= limit.max(180.0)) && limit < f64::MAX {
-            return Err("a coordinate is no number within its range");
-        }
-        rest = rest.get(1 + len..).unwrap_or_default();
-    }
-    Ok(())
 }

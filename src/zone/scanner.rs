@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn entries_are_cut_at_line_ends_outside_parentheses() {
-        let cases: [(&str, &[(bool, &[&str])]); 12] = [
+        type Words = &'static [(bool, &'static [&'static str])];
+        let cases: [(&str, Words); 12] = [
             ("a b\nc d\n", &[(false, &["a", "b"]), (false, &["c", "d"])]),
             ("\u{feff}a b", &[(false, &["a", "b"])]),
             ("a\r\n b\r\n", &[(false, &["a"]), (true, &["b"])]),

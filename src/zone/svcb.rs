@@ -37,7 +37,7 @@ fn key(text: &[u8]) -> Option<u16> {
     let (word, digits) = text.split_at_checked(3)?;
     let plain = word.eq_ignore_ascii_case(b"key") && (digits == b"0" || !digits.starts_with(b"0"));
     plain
-        .then(|| encoding::number(digits, 65_534))
+        .then(|| encoding::number(digits, 65_535))
         .flatten()
         .map(|n| n as u16)
 }
@@ -172,7 +172,7 @@ pub(crate) fn check(rdata: &[u8]) -> bool {
         let Some((code, _, behind)) = next(rest) else {
             return false;
         };
-        if last.is_some_and(|last| last >= code) || code == u16::MAX {
+        if last.is_some_and(|last| last >= code) {
             return false;
         }
         last = Some(code);

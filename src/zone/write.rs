@@ -22,14 +22,6 @@ pub(crate) struct Owner<'n> {
 }
 
 impl<'n> Owner<'n> {
-    /// QNAME.
-    pub(crate) fn qname(qname: &'n Qname) -> Self {
-        Self {
-            at: Some(HEADER_LEN),
-            name: qname.name(),
-        }
-    }
-
     /// A name that stands at `at`.
     pub(crate) fn at(at: Option<usize>, name: Name<'n>) -> Self {
         Self {
@@ -49,6 +41,8 @@ pub(crate) struct Writer<'w, 'z, 'r> {
     pub(crate) response: &'w mut Response<'r>,
     zone: &'z Zone,
     dnssec_ok: bool,
+    /// Whether QNAME stands in the question.
+    asked: bool,
     /// Where the apex stands, as the zone spells it.
     apex_at: Option<usize>,
     /// The denial nodes that have been written.
@@ -64,18 +58,31 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
         dnssec_ok: bool,
         response: &'w mut Response<'r>,
     ) -> Self {
+        // A rewritten query is looked up by another name than the one in the question: nothing there can be pointed to.
+        let name = qname.name().octets();
+        let question = response
+            .octets()
+            .get(HEADER_LEN..HEADER_LEN + name.len())
+            .unwrap_or_default();
+        let asked = question.eq_ignore_ascii_case(name);
         let skip = qname.label_count().saturating_sub(zone.apex_labels);
-        let at = HEADER_LEN + qname.suffix_start(skip);
-        let apex = zone.apex().octets();
-        let same = qname.was_lower() || response.octets().get(at..at + apex.len()) == Some(apex);
+        let start = qname.suffix_start(skip);
+        let same = asked && question.get(start..) == Some(zone.apex().octets());
         Self {
             response,
             zone,
             dnssec_ok,
-            apex_at: same.then_some(at),
+            asked,
+            apex_at: same.then_some(HEADER_LEN + start),
             proved: [0; 8],
             proved_len: 0,
         }
+    }
+
+    /// QNAME as an owner.
+    #[inline]
+    pub(crate) fn qname<'n>(&self, qname: &'n Qname) -> Owner<'n> {
+        Owner::at(self.asked.then_some(HEADER_LEN), qname.name())
     }
 
     /// Whether denial of existence is to be proved.

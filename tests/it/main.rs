@@ -1,1 +1,8 @@
-//! One test binary.
+//! The one test binary: black-box tests of the built binary, tests against other servers, and tests of the tree itself.
+
+mod differential;
+mod first_minutes;
+mod live_edits;
+mod readmes;
+mod server;
+mod tidy;

@@ -160,7 +160,8 @@ impl Parser<'_> {
     /// Looks at how a block was closed: on an option's line, or further left than it was opened.
     fn close_of_block(&mut self, open: Span, close: Next, last: Option<&Line>) {
         if close.first {
-            if self.indent(close.span) < self.indent(open) {
+            let elsewhere = close.span.file != open.file;
+            if elsewhere || self.indent(close.span) < self.indent(open) {
                 self.suspect.get_or_insert((open, close.span));
             }
         } else if let Some(word) = last
@@ -171,8 +172,7 @@ impl Parser<'_> {
                 Diagnostic::warning("CF0109", "`}` on the line of an option")
                     .at(close.span, "read as the end of the block")
                     .beside(word.span, "CoreDNS reads the `}` as one more argument here")
-                    .help("write `}` on a line of its own")
-                    .replace(close.span, "\n}"),
+                    .help("write `}` on a line of its own"),
             );
         }
     }
@@ -221,8 +221,7 @@ impl Parser<'_> {
                     next.span,
                     format!("on the line of `{}`, which opens no block", name.text),
                 )
-                .help("write `}` on a line of its own")
-                .replace(next.span, "\n}"),
+                .help("write `}` on a line of its own"),
         );
     }
 
@@ -301,6 +300,11 @@ impl Parser<'_> {
         if std::mem::replace(&mut self.at_end, true) {
             return;
         }
+        if let Some(&(_, place)) = self.last.as_ref()
+            && self.report.blame_quote(place, open)
+        {
+            return;
+        }
         let message = match (&self.last, what) {
             (Some((word, _)), "expecting '}'") => {
                 format!("Syntax error: Unexpected token '{word}', {what}")
@@ -317,7 +321,7 @@ impl Parser<'_> {
     /// Points at the brace that is most likely the one that is not closed.
     fn blame(&self, diagnostic: Diagnostic, open: Span) -> Diagnostic {
         let diagnostic = match self.suspect {
-            Some((inner, close)) if inner.file == open.file && inner.start > open.start => {
+            Some((inner, close)) if inner.file != open.file || inner.start > open.start => {
                 diagnostic
                     .at(inner, "this `{` seems not to be closed")
                     .beside(

@@ -47,6 +47,9 @@ impl Parser<'_> {
                 } else {
                     diagnostic.help("write one `import` a line; quote a file name that has spaces")
                 });
+            if !self.snippets.contains_key(&pattern.text) {
+                return;
+            }
         }
         if pattern.text.is_empty() {
             self.report.push(
@@ -84,7 +87,9 @@ impl Parser<'_> {
     fn rest_of_line(&mut self) -> Option<Span> {
         let mut start = None;
         loop {
-            let frame = self.frames.last()?;
+            let Some(frame) = self.frames.last() else {
+                return start;
+            };
             let Some(lexeme) = frame.lexemes[..frame.end]
                 .get(frame.at)
                 .filter(|lexeme| !lexeme.first)
@@ -116,6 +121,7 @@ impl Parser<'_> {
                 origin,
                 lexemes: Rc::clone(&snippet.lexemes),
                 start,
+                fresh: true,
                 at: start,
                 end,
             });
@@ -286,7 +292,7 @@ impl Parser<'_> {
 }
 
 /// A path without `.` and `x/..`, by its letters alone, as Go's `filepath.Join` makes it.
-fn clean(path: &Path) -> PathBuf {
+pub(super) fn clean(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
         match component {

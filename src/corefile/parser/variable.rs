@@ -68,7 +68,12 @@ impl Parser<'_> {
                 break;
             }
             out.push_str(&tail[..start]);
-            let value = self.variable(&tail[name..end], &tail[start..end + close.len()], span);
+            let value = self.variable(
+                &tail[name..end],
+                &tail[start..end + close.len()],
+                span,
+                out.ends_with('{'),
+            );
             let next = at + end + close.len();
             budget.left = budget.left.saturating_sub(1);
             budget.over |= budget.left == 0 || out.len() + value.len() > GROWN_LIMIT + text.len();
@@ -80,8 +85,8 @@ impl Parser<'_> {
         out
     }
 
-    /// A variable's value.
-    fn variable(&mut self, name: &str, written: &str, span: Span) -> String {
+    /// A variable's value; `template` says that a brace stands before the reference.
+    fn variable(&mut self, name: &str, written: &str, span: Span, template: bool) -> String {
         // A name with `=` or NUL cannot be asked for.
         let value = if name.contains(['=', '\0']) {
             None
@@ -95,10 +100,10 @@ impl Parser<'_> {
             )
             .at(span, format!("`{written}` becomes empty"));
             let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
-            self.report.push(if plain {
-                diagnostic
+            self.report.push(if template || !plain {
+                diagnostic.help("in a Go template, write a space before the `$`: `{{ $name }}`")
             } else {
-                diagnostic.help("in a Go template, write a space before `$`: `{{ $name }}`")
+                diagnostic
             });
             String::new()
         })

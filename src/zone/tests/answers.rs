@@ -345,3 +345,30 @@ fn the_root_zone_answers() {
         "NOERROR aa\nan . 60 NS a.\nar a. 60 A 192.0.2.1\n"
     );
 }
+
+/// A rewritten query: what is looked up does not stand in the question, and every name is that of the data all the same.
+#[test]
+fn another_name_than_the_question_is_answered() {
+    let zone = zone("example.org.", ZONE);
+    for (asked, qname, qtype) in [
+        ("a.b.example.net.", "example.org.", Type::MX),
+        ("a.", "x.d.example.org.", Type::A),
+        ("a.", "host.child.dn.example.org.", Type::A),
+        ("nothing.example.com.", "nothing.example.org.", Type::A),
+        ("x.y.z.a.example.org.", "child.example.org.", Type::A),
+    ] {
+        let message = super::query(asked, qtype, false);
+        let mut parsed = wire::Parsed::default();
+        parsed.read(&message).expect("a query");
+        let name: wire::NameBuf = qname.parse().expect("a name");
+        let rewritten = wire::Qname::from(name.as_name());
+        let mut octets = vec![0; 4_096];
+        let mut state = wire::ResponseState::default();
+        let mut response = wire::Response::new(&mut octets, &mut state);
+        response.begin(&parsed, &message);
+        zone.answer(&rewritten, qtype, false, &mut response);
+        let len = response.seal();
+        let (_, direct) = ask(&zone, qname, qtype, false);
+        assert_eq!(show(&octets[..len]), show(&direct), "{asked} as {qname}");
+    }
+}

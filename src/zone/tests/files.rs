@@ -60,7 +60,7 @@ fn includes_are_confined_and_bounded() {
         ("/zones/db", format!("{HEAD}$INCLUDE ../etc/passwd\n")),
         ("/etc/passwd", String::new()),
     ];
-    let why = load(&outside).err().expect("a refusal");
+    let why = load(&outside).expect_err("a refusal");
     assert_eq!(
         why,
         "/zones/db:5:10: /zones/../etc/passwd is outside of the zone file's directory"
@@ -69,20 +69,14 @@ fn includes_are_confined_and_bounded() {
         ("/zones/db", format!("{HEAD}$INCLUDE /etc/passwd\n")),
         ("/etc/passwd", String::new()),
     ];
-    assert!(
-        load(&absolute)
-            .err()
-            .expect("a refusal")
-            .contains("outside")
-    );
+    assert!(load(&absolute).expect_err("a refusal").contains("outside"));
     let cycle = [
         ("/zones/db", format!("{HEAD}$INCLUDE part\n")),
         ("/zones/part", "$INCLUDE part\n".to_owned()),
     ];
     assert!(
         load(&cycle)
-            .err()
-            .expect("a refusal")
+            .expect_err("a refusal")
             .contains("more than 8 deep")
     );
 }

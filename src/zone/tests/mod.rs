@@ -1,6 +1,7 @@
 //! Zones from text, asked as a resolver asks: one table per kind of answer.
 
 mod answers;
+mod denial;
 mod files;
 mod load;
 mod oracle;

@@ -1,0 +1,307 @@
+//! One response as it lies in the cache: octets that are ready to be copied behind the question of the next asker.
+//!
+//! ```text
+//! octets:  key (QNAME in lower case, …) │ answer │ authority │ additional │ places of the TTLs, two octets each
+//! ```
+//!
+//! Compression pointers in the records stay valid: everything before them, header and question, has the same length in every response to the same
+//! name. All records have one TTL, the response's least, so that a hit writes one number into the places noted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use chain::Query;
+use chain::clock::SECOND;
+use wire::{Flags, Rcode, Response, Section, Type, mix};
+
+use super::classify::Kind;
+
+/// What a response is kept under: question, DO, CD, and what else an answer may hang on.
+pub(super) struct Key<'a> {
+    /// The hash of all of it.
+    pub(super) hash: u64,
+    /// QTYPE, QCLASS, DO, CD, and whether the two below are set.
+    word: u64,
+    /// QNAME, in lower case.
+    name: &'a [u8],
+    /// QNAME as it was asked, when it was rewritten: its length is that of the question.
+    asked: &'a [u8],
+    /// The client subnet option (RFC 7871): the answer may be for that network only.
+    subnet: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    /// The key of a query.
+    #[inline]
+    pub(super) fn of(query: &'a Query<'_>) -> Self {
+        let qname = query.qname();
+        let mut word = u64::from(query.qtype().0)
+            | u64::from(query.qclass().0) << 16
+            | u64::from(query.dnssec_ok()) << 32
+            | u64::from(query.flags().has(Flags::CD)) << 33;
+        let mut hash = qname.hash(0);
+        let mut asked: &[u8] = &[];
+        if query.is_rewritten() {
+            asked = query.asked().qname.name().octets();
+            word |= 1 << 34;
+            hash = mix(hash, query.asked().qname.hash(0));
+        }
+        let mut subnet: &[u8] = &[];
+        if let Some(edns) = query.edns()
+            && edns.options_start != edns.options_end
+        {
+            let mut options = edns.options(query.message());
+            if let Some(option) =
+                options.find(|option| option.code == wire::EdnsOption::CLIENT_SUBNET)
+            {
+                subnet = option.data;
+                word |= 1 << 35;
+                hash = subnet
+                    .iter()
+                    .fold(hash, |hash, &octet| mix(hash, u64::from(octet)));
+            }
+        }
+        Self {
+            hash: mix(hash, word),
+            word,
+            name: qname.name().octets(),
+            asked,
+            subnet,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.name.len() + self.asked.len() + self.subnet.len()
+    }
+}
+
+/// A response in the cache.
+pub(super) struct Entry {
+    /// The hash of its key.
+    pub(super) hash: u64,
+    word: u64,
+    /// Key, records and TTL places.
+    octets: Box<[u8]>,
+    key_len: u16,
+    /// The records of each section.
+    counts: [u16; 3],
+    /// Where each section ends in `octets`.
+    ends: [u32; 3],
+    flags: Flags,
+    rcode: Rcode,
+    /// What it says.
+    pub(super) kind: Kind,
+    /// Whether it answers its question.
+    pub(super) answering: bool,
+    /// The TTL of all its records when it was stored.
+    pub(super) ttl: u32,
+    stored: u64,
+    /// From when on it is of no use to anybody.
+    dead: u64,
+    /// Whether somebody asks upstream for its successor.
+    refreshing: AtomicBool,
+    /// Until when nobody shall.
+    retry_after: AtomicU64,
+    last_hit: AtomicU64,
+    hits: AtomicU32,
+}
+
+/// What is known of a response before it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    /// What it says.
+    pub(super) kind: Kind,
+    /// Whether it answers its question.
+    pub(super) answering: bool,
+    /// The TTL for all its records, in seconds.
+    pub(super) ttl: u32,
+    /// For how long after that it may still be served, in nanoseconds.
+    pub(super) stale_for: u64,
+    /// When it came.
+    pub(super) now: u64,
+}
+
+impl Entry {
+    /// Takes what there is in `response`; `None` when it cannot be read, or holds what no response at this place may.
+    pub(super) fn new(key: &Key<'_>, response: &Response<'_>, facts: Facts) -> Option<Arc<Self>> {
+        let start = response.question_end();
+        let records = response.octets().get(start..)?;
+        let total: usize = [Section::Answer, Section::Authority, Section::Additional]
+            .iter()
+            .map(|&section| usize::from(response.count(section)))
+            .sum();
+        let key_len = key.len();
+        let mut octets = Vec::with_capacity(key_len + records.len() + 2 * total);
+        octets.extend_from_slice(key.name);
+        octets.extend_from_slice(key.asked);
+        octets.extend_from_slice(key.subnet);
+        octets.extend_from_slice(records);
+        let mut ends = [key_len as u32; 3];
+        for record in response.records() {
+            let record = record.ok()?;
+            record.owner().ok()?;
+            if record.rtype == Type::OPT {
+                return None;
+            }
+            let end = (key_len + record.end() - start) as u32;
+            ends[record.section as usize..].fill(end);
+            octets.extend_from_slice(&((record.ttl_at - start) as u16).to_be_bytes());
+        }
+        let life = u64::from(facts.ttl) * SECOND;
+        Some(Arc::new(Self {
+            hash: key.hash,
+            word: key.word,
+            octets: octets.into(),
+            key_len: key_len as u16,
+            counts: [Section::Answer, Section::Authority, Section::Additional]
+                .map(|section| response.count(section)),
+            ends,
+            flags: response.flags(),
+            rcode: response.rcode(),
+            kind: facts.kind,
+            answering: facts.answering,
+            ttl: facts.ttl,
+            stored: facts.now,
+            dead: facts
+                .now
+                .saturating_add(life)
+                .saturating_add(facts.stale_for),
+            refreshing: AtomicBool::new(false),
+            retry_after: AtomicU64::new(0),
+            last_hit: AtomicU64::new(facts.now),
+            hits: AtomicU32::new(0),
+        }))
+    }
+
+    /// Whether it was stored under `key`.
+    #[inline]
+    pub(super) fn is_for(&self, key: &Key<'_>) -> bool {
+        if self.hash != key.hash || self.word != key.word {
+            return false;
+        }
+        let mine = self.key();
+        let name = key.name.len();
+        mine.len() == key.len()
+            && mine[..name] == *key.name
+            && mine[name..name + key.asked.len()] == *key.asked
+            && mine[name + key.asked.len()..] == *key.subnet
+    }
+
+    /// Whether both were stored under one key.
+    pub(super) fn same_key(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.word == other.word && self.key() == other.key()
+    }
+
+    fn key(&self) -> &[u8] {
+        self.octets.get(..self.key_len as usize).unwrap_or_default()
+    }
+
+    /// The octets that it takes, its place in the table included.
+    pub(super) fn cost(&self) -> usize {
+        size_of::<Self>() + 32 + self.octets.len()
+    }
+
+    /// When it was stored.
+    pub(super) fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Whether it can be of no use any more.
+    pub(super) fn is_dead(&self, now: u64) -> bool {
+        now >= self.dead
+    }
+
+    /// The seconds left, at least one; `None` when it has expired.
+    #[inline]
+    pub(super) fn left(&self, now: u64) -> Option<u32> {
+        let age = now.saturating_sub(self.stored) / SECOND;
+        match u64::from(self.ttl).checked_sub(age) {
+            None | Some(0) => None,
+            Some(left) => Some(left as u32),
+        }
+    }
+
+    /// Whether it has expired by less than `stale_for` nanoseconds.
+    pub(super) fn is_stale_within(&self, now: u64, stale_for: u64) -> bool {
+        let age = now.saturating_sub(self.stored) / SECOND;
+        let over = age.saturating_sub(u64::from(self.ttl));
+        over.saturating_mul(SECOND) < stale_for
+    }
+
+    /// Whether it denies the name as a whole.
+    pub(super) fn is_nxdomain(&self) -> bool {
+        self.rcode == Rcode::NXDOMAIN
+    }
+
+    /// Writes it into the response that was begun, with this TTL, and AD if the asker wants to know.
+    #[inline]
+    pub(super) fn write(&self, response: &mut Response<'_>, ttl: u32, authenticated: bool) {
+        response.set_rcode(self.rcode);
+        response.set_flag(Flags::AA, true);
+        response.set_flag(Flags::RA, self.flags.has(Flags::RA));
+        response.set_flag(Flags::AD, authenticated && self.flags.has(Flags::AD));
+        let base = response.len();
+        let mut from = self.key_len as usize;
+        let sections = [Section::Answer, Section::Authority, Section::Additional];
+        for (section, (&end, &count)) in
+            sections.into_iter().zip(self.ends.iter().zip(&self.counts))
+        {
+            let end = end as usize;
+            if count > 0 {
+                let records = self.octets.get(from..end).unwrap_or_default();
+                let room = response.buffer().len() - response.len();
+                // Additional data is optional: it goes silently (RFC 2181, 9).
+                if (section == Section::Additional && records.len() > room)
+                    || response.push_octets(section, records, count).is_err()
+                {
+                    break;
+                }
+            }
+            from = end;
+        }
+        let places = self.octets.get(self.ends[2] as usize..).unwrap_or_default();
+        let len = response.len();
+        for place in places.chunks_exact(2) {
+            let at = base + usize::from(u16::from_be_bytes([place[0], place[1]]));
+            if at + 4 > len {
+                break;
+            }
+            response.set_ttl(at, ttl);
+        }
+    }
+
+    /// Counts a hit; gives how many there were without a pause of `pause` nanoseconds.
+    pub(super) fn count_hit(&self, now: u64, pause: u64) -> u32 {
+        let last = self.last_hit.swap(now, Ordering::Relaxed);
+        if now.saturating_sub(last) > pause {
+            self.hits.store(1, Ordering::Relaxed);
+            1
+        } else {
+            self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+        }
+    }
+
+    /// Takes over the hits of the entry that it replaces.
+    pub(super) fn inherit(&self, older: &Self, now: u64) {
+        let hits = older.hits.load(Ordering::Relaxed);
+        self.hits.store(hits, Ordering::Relaxed);
+        self.last_hit.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether the caller shall ask for a successor: nobody does so yet, and no failure forbids it.
+    pub(super) fn begin_refresh(&self, now: u64) -> bool {
+        now >= self.retry_after.load(Ordering::Acquire)
+            && !self.refreshing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether a failure forbids to ask again.
+    pub(super) fn is_waiting(&self, now: u64) -> bool {
+        now < self.retry_after.load(Ordering::Acquire)
+    }
+
+    /// Ends what [`Entry::begin_refresh`] began; nobody shall try again before `retry_after`.
+    pub(super) fn end_refresh(&self, retry_after: u64) {
+        self.retry_after.store(retry_after, Ordering::Release);
+        self.refreshing.store(false, Ordering::Release);
+    }
+}

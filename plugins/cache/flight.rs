@@ -1,0 +1,116 @@
+//! Queries that are on their way, so that 500 askers of one cold name make one query upstream (RFC 5452, section 5).
+//!
+//! 4,096 places, each a hash and the time of its taking: the first asker takes the place, and gives it back when its response comes up;
+//! who finds the place taken waits for that. A place is never locked, and one that was not given back within [`DEADLINE`] is free. When
+//! all four places of a hash are taken by others, the query just goes down.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chain::clock::SECOND;
+use tokio::sync::Notify;
+
+/// Places for queries on their way.
+const PLACES: usize = 4_096;
+/// How many places one hash may take.
+const CHOICES: usize = 4;
+/// The longest that a query may be on its way and others wait for it.
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+struct Place {
+    hash: AtomicU64,
+    since: AtomicU64,
+    landed: Notify,
+}
+
+/// Queries that are on their way.
+pub(super) struct Flights {
+    places: Box<[Place]>,
+}
+
+/// What became of an attempt to go first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// The caller goes first and gives back this place.
+    First(usize),
+    /// Somebody did; this is the place to wait at.
+    Behind(usize),
+    /// No place is free.
+    Alone,
+}
+
+impl Flights {
+    /// No query is on its way.
+    pub(super) fn new() -> Self {
+        Self {
+            places: (0..PLACES).map(|_| Place::default()).collect(),
+        }
+    }
+
+    /// Takes a place for `hash`, unless somebody has.
+    pub(super) fn take(&self, hash: u64, now: u64) -> Turn {
+        let hash = hash.max(1);
+        let choice = |n: usize| (hash as usize).wrapping_add(n) % PLACES;
+        let alive = |place: &Place| {
+            now < place
+                .since
+                .load(Ordering::Relaxed)
+                .saturating_add(DEADLINE.as_secs() * SECOND)
+        };
+        for at in (0..CHOICES).map(choice) {
+            let place = &self.places[at];
+            if place.hash.load(Ordering::Acquire) == hash && alive(place) {
+                return Turn::Behind(at);
+            }
+        }
+        for at in (0..CHOICES).map(choice) {
+            let place = &self.places[at];
+            let there = place.hash.load(Ordering::Acquire);
+            if there != 0 && alive(place) {
+                continue;
+            }
+            // The time first: a place with a hash must not look abandoned.
+            place.since.store(now, Ordering::Relaxed);
+            match place
+                .hash
+                .compare_exchange(there, hash, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Turn::First(at),
+                Err(other) if other == hash => return Turn::Behind(at),
+                Err(_) => {}
+            }
+        }
+        Turn::Alone
+    }
+
+    /// Gives back the place that [`Flights::take`] gave for `hash`, and wakes who waits there.
+    pub(super) fn land(&self, at: usize, hash: u64) {
+        if let Some(place) = self.places.get(at) {
+            let _ =
+                place
+                    .hash
+                    .compare_exchange(hash.max(1), 0, Ordering::AcqRel, Ordering::Acquire);
+            place.landed.notify_waiters();
+        }
+    }
+
+    /// Waits until the query for `hash` at this place has landed; `false` when that took longer than `patience`.
+    pub(super) async fn landed(&self, at: usize, hash: u64, patience: Duration) -> bool {
+        let Some(place) = self.places.get(at) else {
+            return true;
+        };
+        let wait = async {
+            loop {
+                let landed = place.landed.notified();
+                tokio::pin!(landed);
+                landed.as_mut().enable();
+                if place.hash.load(Ordering::Acquire) != hash.max(1) {
+                    return;
+                }
+                landed.await;
+            }
+        };
+        tokio::time::timeout(patience, wait).await.is_ok()
+    }
+}

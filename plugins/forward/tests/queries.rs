@@ -1,0 +1,459 @@
+//! One upstream over UDP: what is sent, and what is believed.
+
+use super::*;
+
+#[test]
+fn a_reply_becomes_the_response() {
+    let (address, seen) = honest(7);
+    let block = build(&format!(".  {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        let got = ask(&block, "Www.Example.org.").await;
+        assert_eq!((got.rcode, got.mark()), (Rcode::NOERROR, Some(7)));
+        let header = got.header();
+        assert_eq!(header.id, 0x4242, "the client's ID");
+        assert!(header.flags.has(wire::Flags::RA) && header.flags.has(wire::Flags::RD));
+        assert_eq!(
+            got.octets[12..].split_at(17).0,
+            b"\x03Www\x07Example\x03org\0"
+        );
+    });
+    let log = seen.log.lock().expect("a log");
+    let sent = &log[0].1;
+    let asked = query("Www.Example.org.", Type::A);
+    assert_eq!(
+        sent[2..],
+        asked[2..],
+        "the client's octets, apart from the ID"
+    );
+}
+
+/// What is wrong with the first datagrams is told by their names; the right one comes after them all (CVE-2023-28452).
+#[test]
+fn wrong_datagrams_do_not_end_the_wait() {
+    let stranger = bound();
+    let (address, _) = serve(bound(), move |_, query| {
+        let right = reply(query, 1);
+        let spoilt = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut wrong = reply(query, 66);
+            change(&mut wrong);
+            wrong
+        };
+        let end = wire::skip_name(query, 12).expect("a name");
+        let wrong = vec![
+            spoilt(&|m| m[1] ^= 1),
+            spoilt(&|m| m[13] = b'x'),
+            spoilt(&|m| m[end + 1] = 28),
+            spoilt(&|m| m[end + 3] = 3),
+            spoilt(&|m| m[2] &= 0x7F),
+            spoilt(&|m| m[2] |= 0x28),
+            spoilt(&|m| m[5] = 2),
+            spoilt(&|m| m.truncate(11)),
+            spoilt(&|m| m.truncate(end)),
+            vec![],
+        ];
+        wrong.into_iter().chain([right]).collect()
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        let got = ask(&block, "example.org.").await;
+        assert_eq!((got.rcode, got.mark()), (Rcode::NOERROR, Some(1)));
+    });
+    drop(stranger);
+}
+
+#[test]
+fn another_source_is_not_heard() {
+    let stranger = bound();
+    let upstream = bound();
+    let address = upstream.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = upstream.recv_from(&mut buffer) {
+            let _ = stranger.send_to(&reply(&buffer[..len], 66), from);
+            std::thread::sleep(Duration::from_millis(50));
+            let _ = upstream.send_to(&reply(&buffer[..len], 1), from);
+        }
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        assert_eq!(ask(&block, "example.org.").await.mark(), Some(1));
+    });
+}
+
+#[test]
+fn case_is_checked_with_0x20_only() {
+    let lower = |_: usize, query: &[u8]| {
+        let mut wrong = reply(query, 66);
+        wrong[12..25].make_ascii_lowercase();
+        vec![wrong, reply(query, 1)]
+    };
+    let name = "eXaMpLeEXAmple.oRg.";
+    for (option, mark) in [("", 66), ("{\n 0x20\n }", 1)] {
+        let (address, seen) = serve(bound(), lower);
+        let block = build(&format!(". {{\n forward . {address} {option}\n}}")).expect("a block");
+        on_worker(async {
+            let got = ask(&block, name).await;
+            assert_eq!(got.mark(), Some(mark), "{option}");
+            assert_eq!(got.octets[12..20], query(name, Type::A)[12..20]);
+        });
+        let sent = seen.log.lock().expect("a log")[0].1.clone();
+        // Fourteen letters keep their case by chance once in 16,384 runs.
+        assert_eq!(sent[12..] != query(name, Type::A)[12..], !option.is_empty());
+    }
+}
+
+#[test]
+fn ports_and_ids_are_many_and_never_shared() {
+    const QUERIES: usize = 20_000;
+    let (address, seen) = honest(1);
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        let mut waiting = Vec::new();
+        for number in 0..QUERIES {
+            let block = block.clone();
+            waiting.push(tokio::task::spawn_local(async move {
+                ask(&block, &format!("n{number}.example.org.")).await.rcode
+            }));
+            if waiting.len() == 32 {
+                for one in waiting.drain(..) {
+                    assert_eq!(one.await.expect("an answer"), Rcode::NOERROR);
+                }
+            }
+        }
+    });
+    let log = seen.log.lock().expect("a log");
+    let mut pairs = std::collections::HashSet::new();
+    let mut ports = std::collections::HashMap::<u16, usize>::new();
+    let mut buckets = [0usize; 64];
+    for (from, query) in log.iter() {
+        let id = u16::from_be_bytes([query[0], query[1]]);
+        pairs.insert((from.port(), id));
+        *ports.entry(from.port()).or_default() += 1;
+        buckets[usize::from(id >> 10)] += 1;
+    }
+    assert!(pairs.len() >= 16_000, "{} pairs", pairs.len());
+    assert!(ports.len() >= 40, "{} ports", ports.len());
+    assert!(
+        ports.values().all(|&uses| uses <= 512),
+        "a port stays in use for long"
+    );
+    let mean = QUERIES as f64 / 64.0;
+    let chi: f64 = buckets
+        .iter()
+        .map(|&n| (n as f64 - mean).powi(2) / mean)
+        .sum();
+    // 63 degrees of freedom: above 140 by chance once in 10,000,000 runs.
+    assert!(chi < 140.0, "IDs are not spread evenly: {chi}");
+}
+
+#[test]
+fn an_outstanding_id_is_not_taken_again() {
+    let silent = bound();
+    let address = silent.local_addr().expect("an address");
+    let text = format!(". {{\n forward . {address} {{\n read_timeout 4s\n }}\n}}");
+    let block = build(&text).expect("a block");
+    const QUERIES: usize = 3_000;
+    on_worker(async {
+        let mut waiting = Vec::new();
+        for number in 0..QUERIES {
+            let block = block.clone();
+            waiting.push(tokio::task::spawn_local(async move {
+                ask(&block, &format!("n{number}.example.org.")).await
+            }));
+            tokio::task::yield_now().await;
+            if number % 50 == 49 {
+                drain(&silent);
+            }
+        }
+        drain(&silent);
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+
+    thread_local! {
+        static PAIRS: std::cell::RefCell<std::collections::HashSet<(u16, [u8; 2])>> = Default::default();
+    }
+    fn drain(socket: &UdpSocket) {
+        socket.set_nonblocking(true).expect("a socket");
+        let mut buffer = [0; 512];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            let fresh =
+                PAIRS.with_borrow_mut(|pairs| pairs.insert((from.port(), [buffer[0], buffer[1]])));
+            assert!(fresh, "an ID is outstanding twice on one port");
+        }
+    }
+    assert!(PAIRS.with_borrow(|pairs| pairs.len()) > QUERIES * 9 / 10);
+}
+
+#[test]
+fn replies_come_in_any_order() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let socket = bound();
+    let address = socket.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let mut held = held.lock().expect("a list");
+            held.push((buffer[..len].to_vec(), from));
+            if held.len() == 20 {
+                for (query, from) in held.drain(..).rev() {
+                    // `nN.example.org.`: the answer tells which query it was made for.
+                    let mark = query[14];
+                    let _ = socket.send_to(&reply(&query, mark), from);
+                }
+            }
+        }
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        let asked: Vec<_> = (0..20u8)
+            .map(|n| {
+                let (block, letter) = (block.clone(), (b'a' + n) as char);
+                tokio::task::spawn_local(async move {
+                    ask(&block, &format!("n{letter}.example.org.")).await.mark()
+                })
+            })
+            .collect();
+        for (n, one) in asked.into_iter().enumerate() {
+            assert_eq!(one.await.expect("an answer"), Some(b'a' + n as u8));
+        }
+    });
+}
+
+#[test]
+fn large_and_truncated_replies() {
+    // (octets that the upstream appends as additional data, TC in its reply, octets the client takes) → TC, answers
+    let cases = [
+        (0, false, None, false, 1),
+        (0, true, None, true, 1),
+        (600, false, None, true, 0),
+        (600, false, Some(1232), false, 1),
+        (1300, false, Some(1232), true, 0),
+        (5000, false, Some(65_000), true, 0),
+    ];
+    for (more, tc, takes, truncated, answers) in cases {
+        let (address, _) = serve(bound(), move |_, query| {
+            let mut out = reply(query, 1);
+            if tc {
+                out[2] |= 2;
+            }
+            if more > 0 {
+                out[11] = 1;
+                out.extend_from_slice(&[0xC0, 12, 0, 16, 0, 1, 0, 0, 0, 60]);
+                out.extend_from_slice(&(more as u16).to_be_bytes());
+                out.resize(out.len() + more, 0);
+            }
+            vec![out]
+        });
+        let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+        let mut message = query("example.org.", Type::A);
+        if let Some(takes) = takes {
+            message[11] = 1;
+            let [high, low] = u16::to_be_bytes(takes);
+            message.extend_from_slice(&[0, 0, 41, high, low, 0, 0, 0, 0, 0, 0]);
+        }
+        let got = on_worker(ask_by(&block, &message, Transport::Udp));
+        let header = got.header();
+        assert_eq!(
+            header.flags.has(wire::Flags::TC),
+            truncated,
+            "{more} {tc} {takes:?}"
+        );
+        assert_eq!(header.counts[1], answers, "{more} {tc} {takes:?}");
+    }
+}
+
+#[test]
+fn what_is_not_forwarded() {
+    let (address, seen) = honest(1);
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    let mut notify = query("example.org.", Type::SOA);
+    notify[2] |= 0x20;
+    let cases = [
+        (query("example.org.", Type::AXFR), Rcode::REFUSED),
+        (query("example.org.", Type::IXFR), Rcode::REFUSED),
+        (notify, Rcode::NOTIMP),
+    ];
+    for (message, rcode) in cases {
+        let got = on_worker(ask_by(&block, &message, Transport::Tcp));
+        assert_eq!(got.rcode, rcode);
+    }
+    assert_eq!(seen.count(), 0);
+}
+
+#[test]
+fn a_formerr_without_question_is_an_answer() {
+    let (address, _) = serve(bound(), |_, query| {
+        let header = [query[0], query[1], 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        vec![header.to_vec()]
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        let began = Instant::now();
+        let got = ask(&block, "example.org.").await;
+        assert_eq!(got.rcode, Rcode::FORMERR);
+        assert!(began.elapsed() < Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_question_rewritten_above_is_asked_and_the_asked_one_answered() {
+    let (address, seen) = serve(bound(), |_, query| {
+        // A CNAME whose RDATA points into the question, and an A record behind it.
+        let mut out = reply(query, 9);
+        out[7] = 2;
+        out.extend_from_slice(&[0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, b'w', 0xC0, 12]);
+        vec![out]
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    let message = query("short.example.", Type::A);
+    let got = on_worker(async {
+        let mut exchange = Exchange::datagram();
+        exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+        exchange.set_received(message.len());
+        exchange.parse().expect("a query");
+        let mut qname = wire::Qname::root();
+        let name: NameBuf = "a.longer.name.example.org.".parse().expect("a name");
+        qname.set(name.as_name());
+        let question = chain::Question {
+            qname,
+            qtype: Type::A,
+            qclass: wire::Class::IN,
+        };
+        exchange.views(&block).0.rewrite(Some(Box::new(question)));
+        let Outcome::Suspended(at) = exchange.walk(&block) else {
+            panic!("the query is forwarded");
+        };
+        let (mut exchange, _) = chain::resume(exchange, block.clone(), at).await;
+        exchange.response().seal();
+        exchange.reply().to_vec()
+    });
+    let sent = seen.log.lock().expect("a log")[0].1.clone();
+    assert_eq!(sent[12..20], *b"\x01a\x06longe");
+    let response = wire::Message::new(&got).expect("a message");
+    let (asked, ..) = response.question().expect("a question");
+    assert_eq!(asked.to_string(), "short.example.");
+    let records: Vec<_> = response.records().map(|r| r.expect("a record")).collect();
+    assert_eq!(
+        records[0].owner().expect("a name").to_string(),
+        "a.longer.name.example.org."
+    );
+    assert_eq!(
+        records[1].rdata_name(0).expect("a name").to_string(),
+        "w.a.longer.name.example.org."
+    );
+}
+
+#[test]
+fn a_udp_size_that_was_lowered_above_goes_upstream() {
+    let (address, seen) = honest(1);
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    let mut message = query("example.org.", Type::A);
+    message[11] = 1;
+    message.extend_from_slice(&[
+        0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 8, 0, 3, 0, 4, 1, 2, 3, 4,
+    ]);
+    on_worker(async {
+        for size in [4096, 1232] {
+            let mut exchange = Exchange::datagram();
+            exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+            exchange.set_received(message.len());
+            exchange.parse().expect("a query");
+            exchange.views(&block).0.lower_udp_size(size);
+            let Outcome::Suspended(at) = exchange.walk(&block) else {
+                panic!("the query is forwarded");
+            };
+            chain::resume(exchange, block.clone(), at).await;
+        }
+    });
+    let log = seen.log.lock().expect("a log");
+    assert_eq!(log[0].1[2..], message[2..], "as it came");
+    let mut lowered = message.clone();
+    let at = lowered.len() - 16;
+    lowered[at..at + 2].copy_from_slice(&1232u16.to_be_bytes());
+    assert_eq!(log[1].1[2..], lowered[2..]);
+}
+
+#[test]
+fn replies_and_sockets_are_counted() {
+    let (address, _) = serve(bound(), |number, query| match number % 2 {
+        0 => vec![reply(query, 1)],
+        _ => vec![bare(query, 3)],
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        for _ in 0..40 {
+            ask(&block, "example.org.").await;
+        }
+    });
+    let metrics = chain::metrics::encode();
+    let value = |name: &str, labels: &str| {
+        let line = format!("{name}{{proxy_name=\"forward\",to=\"{address}\"{labels}}} ");
+        let found = metrics
+            .lines()
+            .find_map(|one| one.strip_prefix(line.as_str()));
+        found
+            .unwrap_or_else(|| panic!("{line} is missing"))
+            .parse::<u64>()
+            .expect("a number")
+    };
+    let durations = "coredns_proxy_request_duration_seconds_count";
+    assert_eq!(value(durations, ",rcode=\"NOERROR\""), 20);
+    assert_eq!(value(durations, ",rcode=\"NXDOMAIN\""), 20);
+    assert_eq!(value("coredns_proxy_healthcheck_failures_total", ""), 0);
+    let hits = value("coredns_proxy_conn_cache_hits_total", ",proto=\"udp\"");
+    let misses = value("coredns_proxy_conn_cache_misses_total", ",proto=\"udp\"");
+    assert_eq!(hits + misses, 40);
+    assert!((2..=16).contains(&misses), "{misses} sockets");
+}
+
+#[test]
+fn no_reply_makes_it_panic() {
+    use rand::RngExt;
+    use rand::SeedableRng;
+    let mut random = rand::rngs::StdRng::seed_from_u64(20_2611);
+    let mut message = query("www.example.org.", Type::A);
+    message[11] = 1;
+    message.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 0]);
+    let mut right = reply(&message, 1);
+    right[7] = 2;
+    right[9] = 1;
+    right[11] = 2;
+    right.extend_from_slice(&[0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, b'w', 0xC0, 16]);
+    right.extend_from_slice(&[0xC0, 16, 0, 2, 0, 1, 0, 0, 0, 60, 0, 2, 0xC0, 16]);
+    right.extend_from_slice(&[0, 0, 41, 0x10, 0, 1, 0, 0x80, 0, 0, 0]);
+    right.extend_from_slice(&[0xC0, 46, 0, 28, 0, 1, 0, 0, 0, 60, 0, 16]);
+    right.extend_from_slice(&[0x20; 16]);
+    let mut exchange = Exchange::datagram();
+    exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+    exchange.set_received(message.len());
+    exchange.parse().expect("a query");
+    let mut adopted = 0;
+    for round in 0..40_000 {
+        let mut octets = right.clone();
+        for _ in 0..random.random_range(0..4) {
+            let at = random.random_range(0..octets.len());
+            octets[at] = match random.random_range(0..3) {
+                0 => 0xC0,
+                1 => random.random(),
+                _ => octets[at].wrapping_add(1),
+            };
+        }
+        if random.random_range(0..4) == 0 {
+            octets.truncate(random.random_range(0..=octets.len()));
+        }
+        super::super::upstream::answers(&message, &octets, round % 2 == 0);
+        super::super::upstream::answers(&octets, &message, round % 2 == 0);
+        exchange.begin();
+        exchange.response().buffer()[..octets.len()].copy_from_slice(&octets);
+        adopted += usize::from(super::super::reply::adopt(
+            &mut exchange,
+            octets.len(),
+            round % 3 == 0,
+        ));
+        let mut response = exchange.response();
+        response.fit(512);
+        response.seal();
+        assert_eq!(exchange.reply()[..2], message[..2]);
+    }
+    assert!(adopted > 1_000, "{adopted}");
+}

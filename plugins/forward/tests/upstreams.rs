@@ -1,0 +1,437 @@
+//! Several upstreams: policies, failing over, health, bounds; and several `forward`s.
+
+use super::*;
+
+/// An address where nobody listens.
+fn closed() -> SocketAddr {
+    bound().local_addr().expect("an address")
+}
+
+#[test]
+fn a_refusing_upstream_costs_no_time() {
+    let (good, _) = honest(3);
+    let text = format!(
+        ". {{\n forward . {} {good} {{\n policy sequential\n }}\n}}",
+        closed()
+    );
+    let block = build(&text).expect("a block");
+    on_worker(async {
+        let began = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(ask(&block, "example.org.").await.mark(), Some(3));
+        }
+        assert!(began.elapsed() < Duration::from_millis(500));
+    });
+}
+
+#[test]
+fn a_silent_upstream_costs_its_timeout_until_it_is_down() {
+    let silent = bound();
+    let (good, _) = honest(3);
+    let text = format!(
+        ". {{\n forward . {} {good} {{\n policy sequential\n read_timeout 100ms\n max_fails 1\n health_check 50ms\n }}\n}}",
+        silent.local_addr().expect("an address")
+    );
+    let block = build(&text).expect("a block");
+    on_worker(async {
+        let began = Instant::now();
+        assert_eq!(ask(&block, "example.org.").await.mark(), Some(3));
+        let took = began.elapsed();
+        assert!(
+            took >= Duration::from_millis(100) && took < Duration::from_millis(400),
+            "{took:?}"
+        );
+        // Two failed checks of one second each, and it is not asked any more.
+        tokio::time::sleep(Duration::from_millis(2_400)).await;
+        let began = Instant::now();
+        assert_eq!(ask(&block, "example.org.").await.mark(), Some(3));
+        assert!(
+            began.elapsed() < Duration::from_millis(80),
+            "{:?}",
+            began.elapsed()
+        );
+    });
+}
+
+#[test]
+fn an_upstream_that_comes_back_is_asked_again() {
+    let first = bound();
+    let address = first.local_addr().expect("an address");
+    drop(first);
+    let (good, _) = honest(3);
+    let text = format!(
+        ". {{\n forward . {address} {good} {{\n policy sequential\n max_fails 1\n health_check 50ms domain example.net\n }}\n}}"
+    );
+    let block = build(&text).expect("a block");
+    on_worker(async {
+        assert_eq!(ask(&block, "example.org.").await.mark(), Some(3));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (_, seen) = serve(UdpSocket::bind(address).expect("the port"), |_, query| {
+            vec![reply(query, 1)]
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(ask(&block, "example.org.").await.mark(), Some(1));
+        let log = seen.log.lock().expect("a log");
+        let probe = wire::Message::new(&log[0].1).expect("a message");
+        let (name, qtype, ..) = probe.question().expect("a question");
+        assert_eq!(
+            (name.to_string(), qtype),
+            ("example.net.".to_owned(), Type::NS)
+        );
+        assert!(probe.flags().has(wire::Flags::RD));
+        // Healthy means no more probes: the second query is the client's.
+        assert_eq!(log.len(), 2);
+    });
+}
+
+#[test]
+fn nobody_answers() {
+    let silent = bound();
+    let address = silent.local_addr().expect("an address");
+    // (upstream, options, cause begins, cause ends, INFO-CODE, longest time in ms)
+    let cases = [
+        (
+            address,
+            "read_timeout 100ms",
+            "read udp",
+            "i/o timeout",
+            22,
+            900,
+        ),
+        (
+            address,
+            "read_timeout 100ms\n max_connect_attempts 1",
+            "read udp",
+            "i/o timeout",
+            22,
+            190,
+        ),
+        (closed(), "", "read udp", "connection refused", 23, 200),
+        (
+            closed(),
+            "force_tcp",
+            "dial tcp",
+            "connection refused",
+            23,
+            200,
+        ),
+        (
+            address,
+            "read_timeout 10s\n max_connect_attempts 0",
+            "read udp",
+            "i/o timeout",
+            22,
+            5_400,
+        ),
+    ];
+    for (upstream, options, begins, ends, code, most) in cases {
+        let block = build(&format!(
+            ". {{\n forward . {upstream} {{\n {options}\n }}\n}}"
+        ))
+        .expect("a block");
+        let began = Instant::now();
+        let got = on_worker(ask(&block, "example.org."));
+        assert_eq!(
+            (got.rcode, got.extended),
+            (Rcode::SERVFAIL, Some(code)),
+            "{options}"
+        );
+        let cause = got.failure.expect("a cause");
+        assert!(
+            cause.starts_with(&format!("{begins} {upstream} (attempt ")),
+            "{cause}"
+        );
+        assert!(cause.ends_with(ends), "{cause}");
+        assert!(
+            began.elapsed() < Duration::from_millis(most),
+            "{options}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[test]
+fn all_down_is_tried_at_random_or_fails_fast() {
+    for (option, cause) in [
+        ("", "connection refused"),
+        ("failfast_all_unhealthy_upstreams", "no healthy proxies"),
+    ] {
+        let text = format!(
+            ". {{\n forward . {} {} {{\n max_fails 1\n health_check 20ms\n {option}\n }}\n}}",
+            closed(),
+            closed()
+        );
+        let block = build(&text).expect("a block");
+        on_worker(async {
+            let _ = ask(&block, "example.org.").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let before = super::super::metrics::healthcheck_broken().get();
+            let got = ask(&block, "example.org.").await;
+            assert!(
+                got.failure
+                    .as_deref()
+                    .is_some_and(|text| text.ends_with(cause)),
+                "{got:?}"
+            );
+            assert!(super::super::metrics::healthcheck_broken().get() > before);
+        });
+    }
+}
+
+#[test]
+fn policies() {
+    let upstreams: Vec<_> = (1..=3).map(honest).collect();
+    let to: Vec<_> = upstreams
+        .iter()
+        .map(|(address, _)| address.to_string())
+        .collect();
+    let marks = |policy: &str, count: usize| {
+        let text = format!(
+            ". {{\n forward . {} {{\n policy {policy}\n }}\n}}",
+            to.join(" ")
+        );
+        let block = build(&text).expect("a block");
+        on_worker(async {
+            let mut out = Vec::new();
+            for _ in 0..count {
+                out.push(ask(&block, "example.org.").await.mark().expect("an answer"));
+            }
+            out
+        })
+    };
+    assert_eq!(marks("sequential", 4), [1, 1, 1, 1]);
+    assert_eq!(
+        marks("round_robin", 4),
+        [2, 3, 1, 2],
+        "begins at the second, as CoreDNS does"
+    );
+    let random = marks("random", 300);
+    for mark in 1..=3 {
+        let count = random.iter().filter(|&&one| one == mark).count();
+        assert!((50..=150).contains(&count), "{mark}: {count}");
+    }
+}
+
+#[test]
+fn failover_asks_each_upstream_once_and_keeps_the_last_word() {
+    let (bad, seen_bad) = serve(bound(), |_, query| vec![bare(query, 2)]);
+    let (refusing, seen_refusing) = serve(bound(), |_, query| vec![bare(query, 5)]);
+    let (good, _) = honest(3);
+    let cases = [
+        (
+            format!("{bad} {refusing} {good}"),
+            "failover SERVFAIL REFUSED",
+            Rcode::NOERROR,
+        ),
+        (
+            format!("{bad} {refusing} {good}"),
+            "failover SERVFAIL",
+            Rcode::REFUSED,
+        ),
+        (format!("{bad} {refusing} {good}"), "", Rcode::SERVFAIL),
+        (
+            format!("{bad} {refusing}"),
+            "failover SERVFAIL REFUSED",
+            Rcode::REFUSED,
+        ),
+    ];
+    for (to, option, rcode) in cases {
+        let text = format!(". {{\n forward . {to} {{\n policy sequential\n {option}\n }}\n}}");
+        let block = build(&text).expect("a block");
+        let got = on_worker(ask(&block, "example.org."));
+        assert_eq!(got.rcode, rcode, "{to} {option}");
+        assert_eq!(got.failure, None, "the upstream's own answer");
+    }
+    assert_eq!((seen_bad.count(), seen_refusing.count()), (4, 3));
+}
+
+#[test]
+fn next_hands_on_to_another_forward_only() {
+    let (nothing, _) = serve(bound(), |_, query| vec![bare(query, 3)]);
+    let (empty, _) = serve(bound(), |_, query| vec![bare(query, 0)]);
+    let (good, _) = honest(3);
+    let cases = [
+        (
+            format!("forward . {nothing} {{\n next NXDOMAIN\n }}\n forward . {good}"),
+            Rcode::NOERROR,
+            Some(3),
+        ),
+        (
+            format!("forward . {nothing} {{\n next SERVFAIL\n }}\n forward . {good}"),
+            Rcode::NXDOMAIN,
+            None,
+        ),
+        (
+            format!("forward . {nothing} {{\n next NXDOMAIN\n }}"),
+            Rcode::NXDOMAIN,
+            None,
+        ),
+        (
+            format!("forward . {empty} {{\n next_on_nodata\n }}\n forward . {good}"),
+            Rcode::NOERROR,
+            Some(3),
+        ),
+        (
+            format!("forward . {empty}\n forward . {good}"),
+            Rcode::NOERROR,
+            None,
+        ),
+        // The next one does not take the name, and nobody stands behind it.
+        (
+            format!("forward . {nothing} {{\n next NXDOMAIN\n }}\n forward example.net {good}"),
+            Rcode::SERVFAIL,
+            None,
+        ),
+    ];
+    for (body, rcode, mark) in cases {
+        let block = build(&format!(". {{\n {body}\n}}")).expect("a block");
+        let got = on_worker(ask(&block, "example.org."));
+        assert_eq!((got.rcode, got.mark()), (rcode, mark), "{body}");
+    }
+}
+
+#[test]
+fn the_first_forward_that_takes_a_name_has_it() {
+    let marks: Vec<_> = (1..=3).map(honest).collect();
+    let [a, b, c] = [marks[0].0, marks[1].0, marks[2].0];
+    let text = format!(
+        ". {{\n forward lab.example.org {a}\n forward example.org {b} {{\n except no.example.org\n }}\n forward 192.0.2.0/24 {c}\n}}"
+    );
+    let block = build(&text).expect("a block");
+    let cases = [
+        ("lab.example.org.", Some(1)),
+        ("WWW.Lab.Example.ORG.", Some(1)),
+        ("xlab.example.org.", Some(2)),
+        ("no.example.org.", None),
+        ("www.no.example.org.", None),
+        ("example.org.", Some(2)),
+        ("4.2.0.192.in-addr.arpa.", Some(3)),
+        ("example.net.", None),
+    ];
+    on_worker(async {
+        for (name, mark) in cases {
+            assert_eq!(ask(&block, name).await.mark(), mark, "{name}");
+        }
+    });
+}
+
+#[test]
+fn an_exception_that_is_from_itself_does_not_except_it() {
+    let (address, _) = honest(1);
+    let text = format!(". {{\n forward example.org {address} {{\n except example.org\n }}\n}}");
+    let block = build(&text).expect("a block");
+    on_worker(async {
+        assert_eq!(ask(&block, "example.org.").await.mark(), Some(1));
+        assert_eq!(ask(&block, "www.example.org.").await.mark(), None);
+    });
+}
+
+#[test]
+fn too_many_at_once_are_refused() {
+    let silent = bound();
+    let text = format!(
+        ". {{\n forward . {} {{\n max_concurrent 2\n read_timeout 200ms\n max_connect_attempts 1\n }}\n}}",
+        silent.local_addr().expect("an address")
+    );
+    let block = build(&text).expect("a block");
+    let before = super::super::metrics::max_concurrent_rejects().get();
+    on_worker(async {
+        for _ in 0..2 {
+            let asked: Vec<_> = (0..5)
+                .map(|_| {
+                    let block = block.clone();
+                    tokio::task::spawn_local(async move { ask(&block, "example.org.").await })
+                })
+                .collect();
+            let mut rcodes = Vec::new();
+            for one in asked {
+                let got = one.await.expect("an answer");
+                if got.rcode == Rcode::REFUSED {
+                    assert_eq!(
+                        got.failure.as_deref(),
+                        Some("concurrent queries exceeded maximum 2")
+                    );
+                }
+                rcodes.push(got.rcode.0);
+            }
+            assert_eq!(rcodes, [2, 2, 5, 5, 5], "places are given back");
+        }
+    });
+    assert!(super::super::metrics::max_concurrent_rejects().get() >= before + 6);
+}
+
+#[test]
+fn queries_leave_from_the_source_address() {
+    let (address, seen) = honest(1);
+    let text = format!(". {{\n forward . {address} {{\n source_address 127.0.0.42\n }}\n}}");
+    let block = build(&text).expect("a block");
+    assert_eq!(on_worker(ask(&block, "example.org.")).mark(), Some(1));
+    assert_eq!(
+        seen.log.lock().expect("a log")[0].0.ip().to_string(),
+        "127.0.0.42"
+    );
+}
+
+#[test]
+fn a_retired_plugin_leaves_no_sockets() {
+    let (address, _) = honest(1);
+    on_worker(async {
+        let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+        assert_eq!(ask(&block, "example.org.").await.mark(), Some(1));
+        assert_eq!(super::super::local::known(), 1);
+        drop(block);
+        tokio::time::sleep(Duration::from_millis(2_300)).await;
+        assert_eq!(super::super::local::known(), 0);
+    });
+}
+
+#[test]
+fn while_one_keeps_silent_another_is_asked() {
+    // (delay of the first in ms, does the second answer) → who answers, after how long at least and at most
+    let cases = [
+        (None, true, Some(2), 780..1_100),
+        (Some(1_200), false, Some(1), 1_150..1_500),
+        (Some(300), true, Some(1), 300..600),
+    ];
+    for (delay, second_answers, mark, took) in cases {
+        let (first, _) = serve(bound(), move |_, query| match delay {
+            Some(delay) => {
+                std::thread::sleep(Duration::from_millis(delay));
+                vec![reply(query, 1)]
+            }
+            None => vec![],
+        });
+        let (second, seen) = serve(bound(), move |_, query| match second_answers {
+            true => vec![reply(query, 2)],
+            false => vec![],
+        });
+        let text = format!(". {{\n forward . {first} {second} {{\n policy sequential\n }}\n}}");
+        let block = build(&text).expect("a block");
+        let began = Instant::now();
+        let got = on_worker(ask(&block, "example.org."));
+        let elapsed = began.elapsed().as_millis();
+        assert_eq!(got.mark(), mark);
+        assert!(took.contains(&elapsed), "{elapsed} ms");
+        assert_eq!(seen.count(), usize::from(delay != Some(300)));
+        let text = text.replace("sequential", "sequential\n max_connect_attempts 1");
+        if delay.is_none() {
+            let block = build(&text).expect("a block");
+            assert_eq!(
+                on_worker(ask(&block, "example.org.")).rcode,
+                Rcode::SERVFAIL
+            );
+            assert_eq!(seen.count(), 1, "one attempt is one attempt");
+        }
+    }
+}
+
+/// The one allocation of a query is its future.
+#[test]
+fn a_waiting_query_is_small() {
+    let (corefile, _) = corefile::parse("Corefile", b". {\n}\n".to_vec(), &Memory::new());
+    let options = super::super::setup::Options::new(".".to_owned(), corefile.blocks[0].span);
+    let upstream = super::super::upstream::Upstream::new(closed(), None, None);
+    let forward = super::super::Forward::new(options, Box::new([Arc::new(upstream)]), false);
+    let future = Arc::new(forward.expect("a forward")).forward(Exchange::datagram());
+    assert!(size_of_val(&future) <= 1_024, "{}", size_of_val(&future));
+}

@@ -1,0 +1,185 @@
+//! Datagram sockets to an upstream: connected, long-lived, many queries on each.
+//!
+//! A worker has up to [`LANES`] sockets an upstream, and which one a query takes is random; each is replaced after a random number
+//! of queries and at a random age, so that a port does not stay known (RFC 5452, section 9.2). The kernel lets pass only what comes
+//! from the upstream's address and port; the ID and the question are checked in [`super::upstream::answers`].
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use chain::clock;
+use rand::RngExt;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::task::AbortHandle;
+
+use super::Forward;
+use super::local::{Ids, Local, Pool};
+use super::metrics::Proto;
+use super::trouble::{Trouble, What};
+
+/// Sockets of one worker to one upstream.
+const LANES: usize = 16;
+/// Queries after which a socket is replaced, at least; at most twice as many.
+const USES: u32 = 256;
+/// The age at which a socket is replaced, at least; at most twice as much.
+const AGE: u64 = 15 * clock::SECOND;
+
+/// A connected datagram socket and the IDs that are outstanding on it.
+pub(super) struct UdpLane {
+    socket: UdpSocket,
+    /// Outstanding IDs.
+    pub(super) ids: Ids,
+    uses_left: Cell<u32>,
+    used: Cell<u64>,
+    old_at: u64,
+    created: u64,
+    retired: Cell<bool>,
+    reader: RefCell<Option<AbortHandle>>,
+}
+
+impl UdpLane {
+    fn open(local: &Rc<Local>, pool: &Pool) -> io::Result<Rc<Self>> {
+        let socket = pool.upstream.socket(false)?;
+        socket.connect(&pool.upstream.address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let mut random = rand::rng();
+        let now = clock::now();
+        let lane = Rc::new(Self {
+            socket,
+            ids: Ids::default(),
+            uses_left: Cell::new(random.random_range(USES..=2 * USES)),
+            used: Cell::new(now),
+            old_at: now + random.random_range(AGE..=2 * AGE),
+            created: now,
+            retired: Cell::new(false),
+            reader: RefCell::new(None),
+        });
+        let reader = tokio::task::spawn_local(read(local.clone(), lane.clone()));
+        *lane.reader.borrow_mut() = Some(reader.abort_handle());
+        Ok(lane)
+    }
+
+    /// Whether it is to be replaced before its next query.
+    pub(super) fn is_stale(&self, forward: &Forward, now: u64) -> bool {
+        let max_age = forward.max_age;
+        self.uses_left.get() == 0
+            || now >= self.old_at
+            || now - self.used.get() > forward.expire
+            || (max_age > 0 && now - self.created > max_age)
+    }
+
+    /// Takes no more queries; closes when the last reply has come.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.left();
+    }
+
+    /// A query has gone, one way or the other.
+    pub(super) fn left(&self) {
+        if self.retired.get() && self.ids.len() == 0 {
+            self.close();
+        }
+    }
+
+    /// Closes at once.
+    pub(super) fn close(&self) {
+        self.retired.set(true);
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.abort();
+        }
+    }
+
+    /// Sends one datagram.
+    pub(super) async fn send(&self, octets: &[u8]) -> Result<(), Trouble> {
+        for _ in 0..4 {
+            // Not through the runtime's readiness: a socket that was opened just now is writable before the runtime knows.
+            match SockRef::from(&self.socket).send(octets) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => return Err(Trouble::io("write", &error)),
+            }
+        }
+        Err(Trouble {
+            op: "write",
+            what: What::Io(io::ErrorKind::WouldBlock),
+        })
+    }
+}
+
+impl Pool {
+    /// A socket for one query, drawn by lot.
+    pub(super) fn datagram(
+        &self,
+        local: &Rc<Local>,
+        forward: &Forward,
+    ) -> Result<Rc<UdpLane>, Trouble> {
+        let now = clock::now();
+        let mut lanes = self.lanes.borrow_mut();
+        if lanes.is_empty() {
+            lanes.resize(LANES, None);
+        }
+        let place = &mut lanes[rand::rng().random_range(0..LANES)];
+        if place
+            .as_ref()
+            .is_some_and(|lane| lane.is_stale(forward, now))
+            && let Some(stale) = place.take()
+        {
+            stale.retire();
+        }
+        self.upstream.metrics.socket(Proto::Udp, place.is_some());
+        let lane = match place {
+            Some(lane) => lane.clone(),
+            None => {
+                let lane = UdpLane::open(local, self).map_err(|e| Trouble::io("dial", &e))?;
+                place.insert(lane).clone()
+            }
+        };
+        lane.uses_left.set(lane.uses_left.get().saturating_sub(1));
+        lane.used.set(now);
+        Ok(lane)
+    }
+}
+
+/// Reads a lane until it is retired and nothing is outstanding.
+async fn read(local: Rc<Local>, lane: Rc<UdpLane>) {
+    // An ICMP error alone makes a socket neither readable nor writable.
+    let interest = Interest::READABLE.add(Interest::ERROR);
+    while let Ok(ready) = lane.socket.ready(interest).await {
+        if ready.is_error() {
+            let taken = || match SockRef::from(&lane.socket).take_error() {
+                Ok(Some(error)) => {
+                    local.fail(&lane.ids, &Trouble::io("read", &error));
+                    Err::<(), _>(io::ErrorKind::WouldBlock.into())
+                }
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            };
+            // That it would block says to the runtime that the error is taken.
+            let _ = lane.socket.try_io(Interest::ERROR, taken);
+        }
+        loop {
+            let mut scratch = local.scratch.borrow_mut();
+            match lane.socket.try_recv(&mut scratch) {
+                Ok(len) => {
+                    local.deliver(&lane.ids, &scratch[..len]);
+                    if lane.ids.len() == 0 {
+                        // Nothing is expected: spares the system call that would only say so. What comes later is a new event.
+                        let spared = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                        let _ = lane.socket.try_io(Interest::READABLE, spared);
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // ICMP says that nobody listens there: that holds for every query on this socket.
+                Err(error) => local.fail(&lane.ids, &Trouble::io("read", &error)),
+            }
+        }
+        if lane.retired.get() && lane.ids.len() == 0 {
+            break;
+        }
+    }
+}

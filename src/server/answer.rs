@@ -1,0 +1,128 @@
+//! From received octets to a response, without waiting: parse, route, walk.
+//!
+//! This is what all listeners share. It allocates nothing and formats nothing on the way of an answer; a plugin that panics makes a
+//! SERVFAIL, a count and a line in the log.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chain::{Block, Exchange, ExtendedError, Failure, Outcome, metrics};
+use prometheus_client::metrics::counter::Counter;
+use tracing::error;
+use wire::{Class, Flags, Rcode, Refusal};
+
+use crate::route::Table;
+
+/// What is to become of an exchange.
+pub(crate) enum Verdict<'a> {
+    /// The response is written; it wants finishing.
+    Respond,
+    /// Nobody answers.
+    Silent,
+    /// The plugin at this step of the block waits.
+    Suspended(&'a Arc<Block>, usize),
+}
+
+/// Answers what `exchange` received, by the blocks of `table`.
+#[inline]
+pub(crate) fn answer<'a>(exchange: &mut Exchange, table: &'a Table) -> Verdict<'a> {
+    if let Err(refusal) = exchange.parse() {
+        return refuse(exchange, refusal);
+    }
+    if exchange.parsed.qclass != Class::IN && !table.any_class {
+        exchange.response().set_rcode(Rcode::REFUSED);
+        return Verdict::Respond;
+    }
+    let Some(block) = table.find(&exchange.parsed.qname, exchange.parsed.qtype) else {
+        exchange.response().set_rcode(Rcode::REFUSED);
+        exchange.context.extended = Some(ExtendedError::new(
+            ExtendedError::NOT_AUTHORITATIVE,
+            "no server block serves this name",
+        ));
+        return Verdict::Respond;
+    };
+    match catch_unwind(AssertUnwindSafe(|| exchange.walk(block))) {
+        Ok(Outcome::Respond) => Verdict::Respond,
+        Ok(Outcome::Silent) => Verdict::Silent,
+        Ok(Outcome::Suspended(step)) => Verdict::Suspended(block, step),
+        Err(panic) => {
+            panicked(block, exchange.context.step(), &*panic);
+            exchange.begin();
+            exchange.fail(Failure::servfail("a plugin panicked"));
+            Verdict::Respond
+        }
+    }
+}
+
+/// The response to what is no query that can be looked up.
+#[cold]
+fn refuse(exchange: &mut Exchange, refusal: Refusal) -> Verdict<'static> {
+    let mut response = exchange.response();
+    match refusal {
+        Refusal::Silence => return Verdict::Silent,
+        Refusal::FormErr => {
+            response.set_rcode(Rcode::FORMERR);
+            exchange.parsed.edns = None;
+        }
+        Refusal::NotImp => {
+            response.set_rcode(Rcode::NOTIMP);
+            // CD belongs to QUERY (RFC 4035, 3.2.2); other opcodes give these bits no meaning.
+            response.set_flag(Flags::AA | Flags::RA | Flags::AD | Flags::CD, false);
+        }
+        Refusal::BadVers => response.set_rcode(Rcode::BADVERS),
+    }
+    Verdict::Respond
+}
+
+/// Counts and reports a panic of the plugin at `step`. Where `debug` stands in the block, the process ends, as CoreDNS does.
+#[cold]
+pub(crate) fn panicked(block: &Block, step: usize, panic: &(dyn Any + Send)) {
+    let plugin = block
+        .chain
+        .steps()
+        .get(step)
+        .map_or("server", |step| step.plugin.name());
+    panics().inc();
+    let what = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text");
+    error!(
+        "Recovered from panic in server: \"{}\" plugin/{plugin}: {what}",
+        block.info.server
+    );
+    if block.info.debug {
+        error!(
+            "`debug` stands in the server block of zone {}, so the panic ends the process",
+            block.info.zone
+        );
+        crate::logging::flush();
+        std::process::exit(2);
+    }
+}
+
+/// `coredns_panics_total`.
+pub(crate) fn panics() -> Counter {
+    metrics::metric(
+        "coredns_panics",
+        "A metrics that counts the number of panics.",
+        Counter::default,
+    )
+}
+
+/// Queries that were refused because too many waited.
+pub(crate) static SHED: AtomicU64 = AtomicU64::new(0);
+
+/// The response to a query that would wait where too many wait already: the newest is refused.
+#[cold]
+pub(crate) fn shed(exchange: &mut Exchange) {
+    SHED.fetch_add(1, Ordering::Relaxed);
+    exchange.begin();
+    exchange.fail(
+        Failure::servfail("too many queries wait")
+            .extended(ExtendedError::OTHER, "too many queries wait"),
+    );
+}

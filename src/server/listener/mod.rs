@@ -1,0 +1,7 @@
+//! Where queries come from: sockets and what reads them.
+
+pub(crate) mod interfaces;
+pub(crate) mod socket;
+pub(crate) mod tcp;
+pub(crate) mod udp;
+mod udp_plain;

@@ -1,0 +1,477 @@
+//! Datagrams in batches: what is received lies in exchanges, and what is sent leaves from them.
+//!
+//! [`Batch`] is the one interface; behind it are `recvmmsg`/`sendmmsg` ([`Many`]) and, where the kernel has not these,
+//! `recvmsg`/`sendmsg` (`udp_plain.rs`). On a socket of all addresses the address that was asked is learnt and answered from
+//! (IP_PKTINFO, IPV6_RECVPKTINFO).
+//!
+//! The message headers, addresses and control buffers are boxed once a socket and pointed to by the headers; the exchanges' buffers
+//! are pointed to afresh before each call, since others may have swapped them.
+
+// The system calls have no safe binding; every pointer handed over here is into a box that lives as long as the call.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
+
+use chain::Exchange;
+
+use super::udp_plain;
+
+/// Datagrams that are received or sent by one call.
+pub(crate) const BATCH: usize = 64;
+/// Octets of a datagram that are received; a longer one is answered with FORMERR.
+pub(crate) const DATAGRAM: usize = 4_096;
+
+/// Where a datagram came from, and where to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope {
+    /// The sender, as the socket sees it: IPv4 in IPv6 form on a socket of both families.
+    pub(crate) peer: SocketAddr,
+    /// The address that was asked, on a socket of all addresses.
+    pub(crate) local: Option<IpAddr>,
+    /// The interface by which it came, for link-local addresses.
+    pub(crate) interface: u32,
+}
+
+impl Envelope {
+    const NONE: Self = Self {
+        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        local: None,
+        interface: 0,
+    };
+}
+
+/// One datagram and the response to it.
+pub(crate) struct Slot {
+    /// The octets of both.
+    pub(crate) exchange: Box<Exchange>,
+    /// Where it came from.
+    pub(crate) envelope: Envelope,
+    /// Whether it was longer than the buffer.
+    pub(crate) cut: bool,
+    /// Whether there is a response to send.
+    pub(crate) reply: bool,
+}
+
+/// The buffers of one socket.
+pub(crate) struct Batch {
+    slots: Box<[Slot]>,
+    filled: usize,
+    calls: Calls,
+}
+
+/// The system calls in use.
+enum Calls {
+    Many(Box<Many>),
+    One,
+}
+
+impl Batch {
+    /// Buffers for one socket; tries `recvmmsg` first and falls back when the kernel does not know it.
+    pub(crate) fn new() -> Self {
+        let slots = (0..BATCH).map(|_| Slot {
+            exchange: Exchange::datagram(),
+            envelope: Envelope::NONE,
+            cut: false,
+            reply: false,
+        });
+        Self {
+            slots: slots.collect(),
+            filled: 0,
+            calls: Calls::Many(Many::new()),
+        }
+    }
+
+    /// The same on plain calls.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self {
+            calls: Calls::One,
+            ..Self::new()
+        }
+    }
+
+    /// Receives what waits, [`BATCH`] datagrams at most.
+    pub(crate) fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
+        let fd = socket.as_raw_fd();
+        if let Calls::Many(many) = &mut self.calls {
+            match many.receive(fd, &mut self.slots) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => self.calls = Calls::One,
+                received => {
+                    self.filled = match &received {
+                        Ok(count) => *count,
+                        Err(_) => 0,
+                    };
+                    return received;
+                }
+            }
+        }
+        self.filled = 0;
+        let mut count = 0;
+        while let Some(slot) = self.slots.get_mut(count) {
+            match udp_plain::receive(fd, slot) {
+                Ok(()) => count += 1,
+                Err(_) if count > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.filled = count;
+        Ok(count)
+    }
+
+    /// What was received last.
+    pub(crate) fn filled(&mut self) -> &mut [Slot] {
+        &mut self.slots[..self.filled]
+    }
+
+    /// Sends the responses to what was received last. Gives the slots from which on nothing was sent because the socket is full.
+    pub(crate) fn reply(&mut self, socket: &impl AsRawFd) -> usize {
+        self.calls
+            .send(socket.as_raw_fd(), &self.slots[..self.filled])
+    }
+
+    /// Sends the responses in `slots`; as [`Batch::reply`].
+    pub(crate) fn send(&mut self, socket: &impl AsRawFd, slots: &[Slot]) -> usize {
+        self.calls.send(socket.as_raw_fd(), slots)
+    }
+}
+
+impl Calls {
+    /// Sends what has a response, in order; a datagram that the kernel refuses is dropped, as the network might drop it. Gives how
+    /// many slots are done.
+    fn send(&mut self, fd: RawFd, slots: &[Slot]) -> usize {
+        let mut done = 0;
+        while done < slots.len() {
+            let sent = match self {
+                Self::Many(many) => many.send(fd, &slots[done..]),
+                Self::One => udp_plain::send(fd, &slots[done]).map(|()| 1),
+            };
+            match sent {
+                Ok(count) => done += count,
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    Some(libc::EAGAIN | libc::ENOBUFS) => return done,
+                    Some(libc::ENOSYS) if matches!(self, Self::Many(_)) => *self = Self::One,
+                    // EPERM of a firewall, EINVAL of a vanished address, unreachable peers: the next may go.
+                    _ => {
+                        done = slots[done..]
+                            .iter()
+                            .position(|slot| slot.reply)
+                            .map_or(slots.len(), |first| done + first + 1);
+                    }
+                },
+            }
+        }
+        done
+    }
+}
+
+/// Room for one socket address, in the kernel's form.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(super) struct Address(pub(super) [u8; 28]);
+
+impl Address {
+    pub(super) const EMPTY: Self = Self([0; 28]);
+
+    /// The address in the kernel's form, and its length.
+    pub(super) fn new(address: SocketAddr) -> (Self, u32) {
+        let mut out = [0; 28];
+        match address {
+            SocketAddr::V4(v4) => {
+                out[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+                out[2..4].copy_from_slice(&v4.port().to_be_bytes());
+                out[4..8].copy_from_slice(&v4.ip().octets());
+                (Self(out), 16)
+            }
+            SocketAddr::V6(v6) => {
+                out[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+                out[2..4].copy_from_slice(&v6.port().to_be_bytes());
+                out[8..24].copy_from_slice(&v6.ip().octets());
+                out[24..28].copy_from_slice(&v6.scope_id().to_ne_bytes());
+                (Self(out), 28)
+            }
+        }
+    }
+
+    /// The address by value; nobody's where the kernel wrote none that we know.
+    pub(super) fn read(&self) -> SocketAddr {
+        let octets = &self.0;
+        let port = u16::from_be_bytes([octets[2], octets[3]]);
+        match i32::from(u16::from_ne_bytes([octets[0], octets[1]])) {
+            libc::AF_INET => {
+                let ip = Ipv4Addr::new(octets[4], octets[5], octets[6], octets[7]);
+                SocketAddrV4::new(ip, port).into()
+            }
+            libc::AF_INET6 => {
+                let mut ip = [0; 16];
+                ip.copy_from_slice(&octets[8..24]);
+                let scope = u32::from_ne_bytes([octets[24], octets[25], octets[26], octets[27]]);
+                SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into()
+            }
+            _ => Envelope::NONE.peer,
+        }
+    }
+}
+
+/// Room for one control message with packet information.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(super) struct Control(pub(super) [u8; 64]);
+
+impl Control {
+    pub(super) const EMPTY: Self = Self([0; 64]);
+}
+
+/// `recvmmsg` and `sendmmsg`.
+struct Many {
+    headers: [libc::mmsghdr; BATCH],
+    vectors: [libc::iovec; BATCH],
+    addresses: [Address; BATCH],
+    controls: [Control; BATCH],
+}
+
+impl Many {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            // SAFETY: all-zero octets are a valid header: null pointers and no lengths.
+            headers: unsafe { mem::zeroed() },
+            vectors: [libc::iovec {
+                iov_base: ptr::null_mut(),
+                iov_len: 0,
+            }; BATCH],
+            addresses: [Address::EMPTY; BATCH],
+            controls: [Control::EMPTY; BATCH],
+        })
+    }
+
+    /// Receives into the slots.
+    fn receive(&mut self, fd: RawFd, slots: &mut [Slot]) -> io::Result<usize> {
+        let count = slots.len().min(BATCH);
+        for (i, slot) in slots.iter_mut().enumerate().take(count) {
+            let buffer = slot.exchange.receive_buffer(DATAGRAM);
+            self.vectors[i] = libc::iovec {
+                iov_base: buffer.as_mut_ptr().cast(),
+                iov_len: DATAGRAM,
+            };
+            let header = &mut self.headers[i].msg_hdr;
+            header.msg_name = (&raw mut self.addresses[i]).cast();
+            header.msg_namelen = mem::size_of::<Address>() as u32;
+            header.msg_iov = &raw mut self.vectors[i];
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut self.controls[i]).cast();
+            header.msg_controllen = mem::size_of::<Control>() as _;
+            header.msg_flags = 0;
+        }
+        // SAFETY: the first `count` headers point into `self` and into the slots' buffers, each at least as long as said; both are
+        // borrowed for the call.
+        let received = unsafe {
+            libc::recvmmsg(
+                fd,
+                self.headers.as_mut_ptr(),
+                count as u32,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
+        };
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        for (i, slot) in slots.iter_mut().enumerate().take(received) {
+            let header = &self.headers[i];
+            slot.exchange.set_received(header.msg_len as usize);
+            slot.cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            slot.reply = false;
+            slot.envelope.peer = self.addresses[i].read();
+            // SAFETY: the kernel has filled the header and its control buffer, which live in `self`.
+            unsafe { read_control(&header.msg_hdr, &mut slot.envelope) };
+        }
+        Ok(received)
+    }
+
+    /// Sends the responses in the first [`BATCH`] slots; gives how many slots are done.
+    fn send(&mut self, fd: RawFd, slots: &[Slot]) -> io::Result<usize> {
+        let slots = &slots[..slots.len().min(BATCH)];
+        let mut count = 0;
+        let mut places = [0u8; BATCH];
+        for (place, slot) in slots.iter().enumerate() {
+            if !slot.reply {
+                continue;
+            }
+            let reply = slot.exchange.reply();
+            let (address, len) = Address::new(slot.envelope.peer);
+            self.addresses[count] = address;
+            self.vectors[count] = libc::iovec {
+                iov_base: reply.as_ptr().cast_mut().cast(),
+                iov_len: reply.len(),
+            };
+            let header = &mut self.headers[count].msg_hdr;
+            header.msg_name = (&raw mut self.addresses[count]).cast();
+            header.msg_namelen = len;
+            header.msg_iov = &raw mut self.vectors[count];
+            header.msg_iovlen = 1;
+            header.msg_flags = 0;
+            write_control(header, &mut self.controls[count], &slot.envelope);
+            places[count] = place as u8;
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(slots.len());
+        }
+        // SAFETY: the first `count` headers point into `self` and into the replies, both borrowed for the call, which only reads.
+        let sent = unsafe {
+            libc::sendmmsg(
+                fd,
+                self.headers.as_mut_ptr(),
+                count as u32,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
+        let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+        Ok(if sent >= count {
+            slots.len()
+        } else {
+            places[sent] as usize
+        })
+    }
+}
+
+/// Reads the packet information of a received message.
+///
+/// # Safety
+/// The header's control buffer must be as the kernel left it.
+pub(super) unsafe fn read_control(header: &libc::msghdr, envelope: &mut Envelope) {
+    envelope.local = None;
+    envelope.interface = 0;
+    if (header.msg_controllen as usize) < mem::size_of::<libc::cmsghdr>() {
+        return;
+    }
+    // SAFETY: by the caller; the macros stay within `msg_controllen`, and data is read unaligned.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while let Some(one) = control.as_ref() {
+            match (one.cmsg_level, one.cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info: libc::in_pktinfo =
+                        ptr::read_unaligned(libc::CMSG_DATA(control).cast());
+                    envelope.local =
+                        Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
+                    envelope.interface = info.ipi_ifindex as u32;
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info: libc::in6_pktinfo =
+                        ptr::read_unaligned(libc::CMSG_DATA(control).cast());
+                    envelope.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                    envelope.interface = info.ipi6_ifindex;
+                }
+                _ => {}
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+}
+
+/// Says from which address to send, when that was learnt.
+pub(super) fn write_control(header: &mut libc::msghdr, control: &mut Control, envelope: &Envelope) {
+    let Some(local) = envelope.local else {
+        header.msg_control = ptr::null_mut();
+        header.msg_controllen = 0;
+        return;
+    };
+    header.msg_control = (&raw mut *control).cast();
+    // SAFETY: the control buffer has room for either message (40 octets at most of 64), and is aligned for its header.
+    unsafe {
+        match local {
+            IpAddr::V4(ip) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(ip.octets()),
+                    },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                put_control(header, (libc::IPPROTO_IP, libc::IP_PKTINFO), info);
+            }
+            IpAddr::V6(ip) => {
+                // Only a link-local address needs its interface; for others the routes decide.
+                let interface = if ip.is_unicast_link_local() {
+                    envelope.interface
+                } else {
+                    0
+                };
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: ip.octets(),
+                    },
+                    ipi6_ifindex: interface as _,
+                };
+                put_control(header, (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), info);
+            }
+        }
+    }
+}
+
+/// Writes one control message.
+///
+/// # Safety
+/// The header's control pointer must be valid for the message, and aligned.
+unsafe fn put_control<T>(header: &mut libc::msghdr, (level, kind): (i32, i32), info: T) {
+    let len = mem::size_of::<T>() as u32;
+    // SAFETY: by the caller.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(len) as _;
+        let control: *mut libc::cmsghdr = header.msg_control.cast();
+        (*control).cmsg_level = level;
+        (*control).cmsg_type = kind;
+        (*control).cmsg_len = libc::CMSG_LEN(len) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(control).cast(), info);
+    }
+}
+
+/// Sets what every UDP socket of ours wants: packet information on all addresses, and no path MTU discovery, which a forged ICMP
+/// message could use to make answers smaller.
+pub(crate) fn prepare(socket: &UdpSocket) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    let local = socket.local_addr()?;
+    let wildcard = local.ip().is_unspecified();
+    if local.is_ipv6() {
+        if wildcard {
+            set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        }
+        let _ = set(
+            fd,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_OMIT,
+        );
+    } else if wildcard {
+        set(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    }
+    let _ = set(
+        fd,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        libc::IP_PMTUDISC_OMIT,
+    );
+    Ok(())
+}
+
+/// Sets an integer option.
+fn set(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the pointer is to a local integer of the size said.
+    let done = unsafe {
+        libc::setsockopt(
+            fd,
+            level,
+            option,
+            (&raw const value).cast(),
+            mem::size_of::<i32>() as u32,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

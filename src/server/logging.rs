@@ -1,0 +1,200 @@
+//! Log lines as CoreDNS writes them: `[INFO] plugin/reload: text` on standard output, no time, no colour.
+//!
+//! Lines go to a writer thread through a bounded channel, so that a slow terminal or pipe never holds a worker; what has no room is
+//! counted, and the count is logged. `[DEBUG]` lines are written while `debug` stands in some server block.
+
+use std::fmt::{Debug, Write as _};
+use std::io::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+/// Lines that may wait to be written.
+const QUEUED: usize = 8_192;
+/// The roots of our own targets; others are libraries.
+const OURS: [&str; 9] = [
+    "plugin/",
+    "server",
+    "plugins",
+    "chain",
+    "zone",
+    "corefile",
+    "wire",
+    "nameplate",
+    "lab",
+];
+
+static DEBUG: AtomicBool = AtomicBool::new(false);
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+static WRITER: OnceLock<SyncSender<Item>> = OnceLock::new();
+
+/// What the writer gets.
+enum Item {
+    Line(String),
+    Flush(SyncSender<()>),
+}
+
+/// Starts the writer and takes all log lines of the process; only the first call counts.
+pub fn install() {
+    let (sender, receiver) = sync_channel(QUEUED);
+    if WRITER.set(sender).is_err() {
+        return;
+    }
+    let started = std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || write(&receiver));
+    if started.is_ok() {
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
+    }
+}
+
+/// Writes lines until the process ends; what waits is written at once.
+fn write(receiver: &Receiver<Item>) {
+    let mut out = Vec::new();
+    while let Ok(first) = receiver.recv() {
+        let mut flushed = Vec::new();
+        for item in std::iter::once(first).chain(receiver.try_iter().take(QUEUED)) {
+            match item {
+                Item::Line(line) => out.extend_from_slice(line.as_bytes()),
+                Item::Flush(done) => flushed.push(done),
+            }
+        }
+        let dropped = DROPPED.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let _ = writeln!(
+                out,
+                "[WARNING] {dropped} log lines were dropped: the output is too slow"
+            );
+        }
+        // A closed or full output is no reason to stop serving.
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(&out).and_then(|()| stdout.flush());
+        out.clear();
+        out.shrink_to(1 << 20);
+    }
+}
+
+/// Whether `[DEBUG]` lines are written.
+pub(crate) fn set_debug(on: bool) {
+    if DEBUG.swap(on, Ordering::Relaxed) != on {
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
+/// Writes a line that is no log line: the zones and the banner at start. Waits for room.
+pub(crate) fn print(line: &str) {
+    match WRITER.get() {
+        Some(writer) => {
+            let _ = writer.send(Item::Line(format!("{line}\n")));
+        }
+        None => println!("{line}"),
+    }
+}
+
+/// Waits until all lines so far are written.
+pub fn flush() {
+    if let Some(writer) = WRITER.get() {
+        let (done, wait) = sync_channel(1);
+        if writer.send(Item::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(std::time::Duration::from_secs(1));
+        }
+    }
+}
+
+/// The layer that makes lines of events.
+struct Lines;
+
+impl Lines {
+    fn wants(metadata: &Metadata<'_>) -> bool {
+        let ours = OURS.iter().any(|root| metadata.target().starts_with(root));
+        match *metadata.level() {
+            Level::ERROR | Level::WARN => true,
+            Level::INFO => ours,
+            _ => ours && *metadata.level() == Level::DEBUG && DEBUG.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if Self::wants(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        Self::wants(metadata)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = head(event.metadata());
+        event.record(&mut Text(&mut line));
+        line.push('\n');
+        let sent = WRITER
+            .get()
+            .is_some_and(|writer| writer.try_send(Item::Line(line)).is_ok());
+        if !sent {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// `[LEVEL] ` and the plugin, if the event is one's.
+fn head(metadata: &Metadata<'_>) -> String {
+    let mut line = String::with_capacity(128);
+    line.push_str(match *metadata.level() {
+        Level::ERROR => "[ERROR] ",
+        Level::WARN => "[WARNING] ",
+        Level::INFO => "[INFO] ",
+        _ => "[DEBUG] ",
+    });
+    if metadata.target().starts_with("plugin/") {
+        line.push_str(metadata.target());
+        line.push_str(": ");
+    }
+    line
+}
+
+/// The fields of an event as text; control characters cannot forge a line.
+struct Text<'a>(&'a mut String);
+
+impl Text<'_> {
+    fn put(&mut self, text: &str) {
+        for c in text.chars() {
+            if c.is_control() && c != '\t' {
+                self.0.extend(c.escape_default());
+            } else {
+                self.0.push(c);
+            }
+        }
+    }
+}
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            let text = format!("{value:?}");
+            self.put(&text);
+        } else {
+            let text = format!(" {}={value:?}", field.name());
+            self.put(&text);
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.put(value);
+        } else {
+            let _ = write!(self.0, " {}=", field.name());
+            self.put(value);
+        }
+    }
+}

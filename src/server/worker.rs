@@ -1,0 +1,565 @@
+//! A worker: one thread with a current-thread runtime, its sockets, its pool of exchanges.
+//!
+//! ```text
+//! recvmmsg ─► answer ─► finish ─► sendmmsg                            one batch: no await, no task
+//!               └ Suspended ─► spawn_local(resume) ─► finish ─► outbox ─► sendmmsg     the same thread, the same socket
+//! ```
+//!
+//! The snapshot is pinned once a batch. At most [`IN_FLIGHT`] queries of a worker wait; beyond that the newest is answered with
+//! SERVFAIL, so that its client turns to another server at once.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chain::{Block, Ending, Exchange, Failure, Transport, clock};
+use tokio::io::Interest;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+use tracing::warn;
+
+use crate::answer::{Verdict, answer, panicked, shed};
+use crate::finish::finish;
+use crate::listener::tcp;
+use crate::listener::udp::{BATCH, Batch, Envelope, Slot};
+use crate::route::Table;
+use crate::snapshot::Snapshot;
+
+/// Queries of one worker that may wait.
+pub(crate) const IN_FLIGHT: usize = 4_096;
+/// Exchanges that a worker keeps for reuse, of each kind.
+const POOLED: usize = 512;
+/// Batches that are read before other work of the worker gets its turn.
+const ROUNDS: usize = 16;
+/// The longest pause after an error that a socket keeps giving.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What all threads share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// What is served.
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    shutting_down: AtomicBool,
+    failure: Mutex<Option<String>>,
+}
+
+impl Shared {
+    /// Why the last reload failed.
+    pub(crate) fn failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the process is on its way out.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::Relaxed)
+    }
+
+    /// Says that the process is on its way out.
+    pub(crate) fn shut_down(&self) {
+        self.shutting_down.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a worker is told.
+pub(crate) enum Order {
+    /// Serve these sockets as the listener of this number.
+    Open {
+        listener: usize,
+        udp: Vec<UdpSocket>,
+        tcp: Vec<std::net::TcpListener>,
+    },
+    /// Answer what is queued by this table, then close; `done` is dropped when that and all queries that wait are over.
+    Close {
+        listener: usize,
+        table: Arc<Table>,
+        done: mpsc::Sender<()>,
+    },
+}
+
+/// What a worker's tasks share.
+pub(crate) struct Worker {
+    pub(crate) index: u16,
+    pub(crate) shared: Arc<Shared>,
+    datagrams: RefCell<Vec<Box<Exchange>>>,
+    streams: RefCell<Vec<Box<Exchange>>>,
+    waiting: Cell<usize>,
+    pub(crate) connections: RefCell<tcp::Connections>,
+}
+
+impl Worker {
+    fn new(index: u16, shared: Arc<Shared>, connections: usize) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            shared,
+            datagrams: RefCell::default(),
+            streams: RefCell::default(),
+            waiting: Cell::new(0),
+            connections: RefCell::new(tcp::Connections::new(connections)),
+        })
+    }
+
+    fn datagram(&self) -> Box<Exchange> {
+        self.datagrams
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(Exchange::datagram)
+    }
+
+    /// An exchange for a stream.
+    pub(crate) fn stream(&self) -> Box<Exchange> {
+        self.streams
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(Exchange::stream)
+    }
+
+    /// Takes an exchange for a stream back.
+    pub(crate) fn recycle_stream(&self, exchange: Box<Exchange>) {
+        let mut pool = self.streams.borrow_mut();
+        if pool.len() < POOLED / 8 {
+            pool.push(exchange);
+        }
+    }
+
+    fn recycle(&self, exchange: Box<Exchange>) {
+        let mut pool = self.datagrams.borrow_mut();
+        if pool.len() < POOLED {
+            pool.push(exchange);
+        }
+    }
+
+    /// Whether one more query may wait.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.waiting.get() < IN_FLIGHT
+    }
+
+    /// Takes a suspended exchange to its end, as a task of this worker; `then` gets it finished, or nothing when nobody answers.
+    pub(crate) fn suspend(
+        self: &Rc<Self>,
+        exchange: Box<Exchange>,
+        at: (&Arc<Block>, usize),
+        then: impl FnOnce(Option<Box<Exchange>>) + 'static,
+    ) {
+        let (block, step) = (at.0.clone(), at.1);
+        let rescue = Rescue::of(&exchange);
+        let waiting = Waiting::new(self.clone());
+        let walk = chain::resume(exchange, block.clone(), step);
+        tokio::task::spawn_local(async move {
+            let ended = match guarded(walk).await {
+                Ok((mut exchange, Ending::Respond)) => {
+                    finish(&mut exchange);
+                    Some(exchange)
+                }
+                Ok((exchange, Ending::Silent)) => {
+                    if exchange.context.transport.is_datagram() {
+                        waiting.0.recycle(exchange);
+                    }
+                    None
+                }
+                Err(panic) => {
+                    panicked(&block, step, &*panic);
+                    let mut exchange = rescue.exchange();
+                    exchange.fail(Failure::servfail("a plugin panicked"));
+                    finish(&mut exchange);
+                    Some(exchange)
+                }
+            };
+            then(ended);
+            drop(waiting);
+        });
+    }
+}
+
+/// A query that waits, counted.
+struct Waiting(Rc<Worker>);
+
+impl Waiting {
+    fn new(worker: Rc<Worker>) -> Self {
+        worker.waiting.set(worker.waiting.get() + 1);
+        Self(worker)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
+    }
+}
+
+/// What it takes to answer SERVFAIL when a panic has taken the exchange with it.
+struct Rescue {
+    query: Box<[u8]>,
+    transport: Transport,
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+impl Rescue {
+    fn of(exchange: &Exchange) -> Self {
+        Self {
+            query: exchange.message().into(),
+            transport: exchange.context.transport,
+            peer: exchange.context.peer,
+            local: exchange.context.local,
+        }
+    }
+
+    fn exchange(self) -> Box<Exchange> {
+        let mut exchange = if self.transport.is_datagram() {
+            Exchange::datagram()
+        } else {
+            Exchange::stream()
+        };
+        let len = self.query.len();
+        exchange.receive_buffer(len)[..len].copy_from_slice(&self.query);
+        exchange.set_received(len);
+        // It was parsed before.
+        let _ = exchange.parse();
+        exchange.context.transport = self.transport;
+        exchange.context.peer = self.peer;
+        exchange.context.local = self.local;
+        exchange
+    }
+}
+
+/// Runs a future to its end or its panic.
+async fn guarded<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(move |context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+/// A listener as one worker sees it.
+pub(crate) struct Line {
+    /// Its number.
+    pub(crate) listener: usize,
+    /// The table to answer the rest by, once it closes.
+    closing: RefCell<Option<(Arc<Table>, mpsc::Sender<()>)>>,
+    /// Woken when it closes.
+    pub(crate) closed: Notify,
+}
+
+impl Line {
+    /// The table that closing left, if it closes.
+    pub(crate) fn last_table(&self) -> Option<Arc<Table>> {
+        self.closing
+            .borrow()
+            .as_ref()
+            .map(|(table, _)| table.clone())
+    }
+}
+
+/// Starts a worker on a thread of its own; it ends when the sender of its orders is dropped.
+pub(crate) fn start(
+    index: u16,
+    shared: Arc<Shared>,
+    connections: usize,
+) -> io::Result<(mpsc::UnboundedSender<Order>, std::thread::JoinHandle<()>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (orders, receiver) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let local = LocalSet::new();
+            let worker = Worker::new(index, shared, connections);
+            runtime.block_on(local.run_until(obey(worker, receiver)));
+        })?;
+    Ok((orders, thread))
+}
+
+async fn obey(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut lines: Vec<Rc<Line>> = Vec::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Open { listener, udp, tcp } => {
+                for socket in udp {
+                    let line = Rc::new(Line {
+                        listener,
+                        closing: RefCell::default(),
+                        closed: Notify::new(),
+                    });
+                    lines.push(line.clone());
+                    tokio::task::spawn_local(udp_loop(worker.clone(), line, socket));
+                }
+                for socket in tcp {
+                    let line = Rc::new(Line {
+                        listener,
+                        closing: RefCell::default(),
+                        closed: Notify::new(),
+                    });
+                    lines.push(line.clone());
+                    tokio::task::spawn_local(tcp::accept_loop(worker.clone(), line, socket));
+                }
+            }
+            Order::Close {
+                listener,
+                table,
+                done,
+            } => {
+                lines.retain(|line| {
+                    if line.listener == listener {
+                        *line.closing.borrow_mut() = Some((table.clone(), done.clone()));
+                        line.closed.notify_waiters();
+                        line.closed.notify_one();
+                    }
+                    line.listener != listener
+                });
+            }
+        }
+    }
+}
+
+/// Responses that wait to leave by a UDP socket.
+#[derive(Default)]
+struct Outbox {
+    slots: RefCell<Vec<Slot>>,
+    filled: Notify,
+    open: Cell<usize>,
+}
+
+/// Serves one UDP socket until its listener closes.
+async fn udp_loop(worker: Rc<Worker>, line: Rc<Line>, socket: UdpSocket) {
+    let local = socket
+        .local_addr()
+        .unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let socket = match tokio::net::UdpSocket::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            warn!("a UDP socket on {local} cannot be served: {error}");
+            return;
+        }
+    };
+    let outbox = Rc::new(Outbox::default());
+    let mut serving = Serving {
+        worker,
+        line: line.clone(),
+        local,
+        batch: Batch::new(),
+        outbox: outbox.clone(),
+    };
+    let mut pause = Duration::from_millis(1);
+    loop {
+        tokio::select! {
+            ready = socket.readable() => {
+                let mut drained = if ready.is_ok() { Drained::Empty } else { Drained::Failed };
+                // `WouldBlock` tells the runtime that the socket is empty; the next datagram wakes it again.
+                let _ = socket.try_io(Interest::READABLE, || {
+                    drained = serving.drain(&socket);
+                    match drained {
+                        Drained::Empty | Drained::Failed => Err(io::ErrorKind::WouldBlock.into()),
+                        Drained::More | Drained::Nobody => Ok(()),
+                    }
+                });
+                match drained {
+                    Drained::Empty => pause = Duration::from_millis(1),
+                    Drained::More => tokio::task::yield_now().await,
+                    Drained::Nobody => line.closed.notified().await,
+                    Drained::Failed => {
+                        // An error that stays must not spin (P8).
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                }
+            }
+            () = outbox.filled.notified() => {}
+            () = line.closed.notified() => {}
+        }
+        let full = !serving.flush(&socket);
+        if line.last_table().is_some() {
+            break;
+        }
+        if full {
+            let full: io::Result<()> =
+                socket.try_io(Interest::WRITABLE, || Err(io::ErrorKind::WouldBlock.into()));
+            if full.is_err() {
+                let _ = tokio::time::timeout(Duration::from_millis(50), socket.writable()).await;
+            }
+            outbox.filled.notify_one();
+        }
+    }
+    // What came before the close is answered, and what waits may end; then the line goes, and with it the word that we are done.
+    while let Drained::More = serving.drain(&socket) {}
+    while outbox.open.get() > 0 {
+        serving.flush(&socket);
+        outbox.filled.notified().await;
+    }
+    serving.flush(&socket);
+}
+
+/// How reading a socket ended.
+enum Drained {
+    /// Nothing waits any more.
+    Empty,
+    /// More may wait.
+    More,
+    /// The listener has no table: it is about to close.
+    Nobody,
+    /// The socket gave an error.
+    Failed,
+}
+
+/// One UDP socket at work.
+struct Serving {
+    worker: Rc<Worker>,
+    line: Rc<Line>,
+    local: SocketAddr,
+    batch: Batch,
+    outbox: Rc<Outbox>,
+}
+
+impl Serving {
+    /// Answers what waits on the socket, up to a number of batches.
+    fn drain(&mut self, socket: &impl AsRawFd) -> Drained {
+        for _ in 0..ROUNDS {
+            let pinned = self.worker.shared.snapshot.load();
+            let last;
+            let table = match pinned.table(self.line.listener) {
+                Some(table) => table,
+                None => {
+                    last = self.line.last_table();
+                    match &last {
+                        Some(table) => table,
+                        None => return Drained::Nobody,
+                    }
+                }
+            };
+            match self.batch.receive(socket) {
+                Ok(count) => {
+                    self.answer(table);
+                    let sent = self.batch.reply(socket);
+                    if sent < count {
+                        self.keep_unsent(sent);
+                    }
+                    if count < BATCH {
+                        return Drained::Empty;
+                    }
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Drained::Empty,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Drained::Failed,
+                },
+            }
+        }
+        Drained::More
+    }
+
+    /// Answers the batch that was received.
+    fn answer(&mut self, table: &Table) {
+        let received = clock::now();
+        for slot in self.batch.filled() {
+            let peer = slot.envelope.peer;
+            if peer.port() == 0 {
+                continue;
+            }
+            if slot.cut {
+                // What does not fit the buffer is no query; the header alone makes a FORMERR.
+                slot.exchange.set_received(wire::HEADER_LEN);
+            }
+            let context = &mut slot.exchange.context;
+            context.peer = canonical(peer);
+            let local = slot.envelope.local.unwrap_or(self.local.ip());
+            context.local = canonical(SocketAddr::new(local, self.local.port()));
+            context.transport = Transport::Udp;
+            context.received = received;
+            context.worker = self.worker.index;
+            match answer(&mut slot.exchange, table) {
+                Verdict::Silent => {}
+                Verdict::Respond => {
+                    finish(&mut slot.exchange);
+                    slot.reply = true;
+                }
+                Verdict::Suspended(block, step) if self.worker.may_wait() => {
+                    let exchange = std::mem::replace(&mut slot.exchange, self.worker.datagram());
+                    let (envelope, outbox) = (slot.envelope, self.outbox.clone());
+                    outbox.open.set(outbox.open.get() + 1);
+                    self.worker.suspend(exchange, (block, step), move |ended| {
+                        outbox.put(ended, envelope);
+                    });
+                }
+                Verdict::Suspended(..) => {
+                    shed(&mut slot.exchange);
+                    finish(&mut slot.exchange);
+                    slot.reply = true;
+                }
+            }
+        }
+    }
+
+    /// Keeps responses for later that the socket had no room for.
+    fn keep_unsent(&mut self, sent: usize) {
+        let mut slots = self.outbox.slots.borrow_mut();
+        for slot in self
+            .batch
+            .filled()
+            .iter_mut()
+            .skip(sent)
+            .filter(|slot| slot.reply)
+        {
+            if slots.len() >= IN_FLIGHT {
+                return;
+            }
+            let exchange = std::mem::replace(&mut slot.exchange, self.worker.datagram());
+            slots.push(Slot {
+                exchange,
+                envelope: slot.envelope,
+                cut: false,
+                reply: true,
+            });
+        }
+    }
+
+    /// Sends what waits in the outbox; `false` when the socket has no room for all.
+    fn flush(&mut self, socket: &impl AsRawFd) -> bool {
+        let mut slots = self.outbox.slots.borrow_mut();
+        if slots.is_empty() {
+            return true;
+        }
+        let sent = self.batch.send(socket, &slots);
+        for slot in slots.drain(..sent) {
+            self.worker.recycle(slot.exchange);
+        }
+        slots.is_empty()
+    }
+}
+
+impl Outbox {
+    /// Takes the end of a query that waited.
+    fn put(&self, ended: Option<Box<Exchange>>, envelope: Envelope) {
+        self.open.set(self.open.get() - 1);
+        if let Some(exchange) = ended {
+            self.slots.borrow_mut().push(Slot {
+                exchange,
+                envelope,
+                cut: false,
+                reply: true,
+            });
+        }
+        self.filled.notify_one();
+    }
+}
+
+/// The address of an IPv4 peer on a socket of both families as IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = address.ip().to_canonical();
+    SocketAddr::new(ip, address.port())
+}

@@ -1,0 +1,310 @@
+//! The same zone files served by Knot DNS and by us; thousands of generated queries; same RCODE, flags and sections.
+//!
+//! Names in, near and below each zone × all types × DO on and off, on a plain zone and on the same zone signed elsewhere with NSEC and
+//! with NSEC3 (opt-out). What differs on purpose is normalised in [`Answer::normalise`], each with its reason.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::Record;
+
+use crate::server::{Server, free_port, tool};
+
+/// The types that are asked of every name.
+const TYPES: [u16; 31] = [
+    1, 2, 5, 6, 12, 13, 15, 16, 17, 28, 29, 33, 35, 36, 39, 43, 44, 46, 47, 48, 50, 51, 52, 64, 65, 99, 108, 256, 257, 65_280, 12_345,
+];
+
+#[test]
+fn plain_zone_answers_as_knot_does() {
+    compare("plain", &[]);
+}
+
+#[test]
+fn zone_signed_with_nsec_answers_as_knot_does() {
+    compare("nsec", &["-P"]);
+}
+
+#[test]
+fn zone_signed_with_nsec3_answers_as_knot_does() {
+    compare("nsec3", &["-P", "-3", "-", "-H", "0"]);
+}
+
+#[test]
+fn zone_signed_with_nsec3_opt_out_answers_as_knot_does() {
+    compare("nsec3-opt-out", &["-P", "-3", "-", "-H", "0", "-A"]);
+}
+
+/// Serves the zone by both and compares every answer.
+fn compare(kind: &str, sign: &[&str]) {
+    let (Some(_), Some(_)) = (tool("knotd"), sign.is_empty().then(PathBuf::new).or_else(|| tool("dnssec-signzone"))) else { return };
+    let dir = crate::server::temporary_directory(&format!("differential-{kind}"));
+    let zone = dir.join("plain.zone");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/zones/plain.zone");
+    std::fs::copy(source, &zone).expect("the zone is copied");
+    if !sign.is_empty() {
+        sign_zone(&dir, sign);
+    }
+    let mut knot = Knot::start(&dir, &zone);
+    let ours = Server::start_in(&dir, "plain.example:{PORT} {\n  bind 127.0.0.1\n  file plain.zone\n}\n");
+    knot.wait();
+
+    let mut names = names_around(&std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/zones/plain.zone")).expect("read"));
+    names.sort();
+    names.dedup();
+    let mut asked = 0;
+    let mut different = Vec::new();
+    let (to_us, to_knot) = (Asker::new(ours.address()), Asker::new(knot.address));
+    for name in &names {
+        for qtype in TYPES {
+            for dnssec_ok in [false, true] {
+                let query = query(asked as u16, name, qtype, dnssec_ok);
+                let our = to_us.ask(&query).normalise();
+                let their = to_knot.ask(&query).normalise();
+                asked += 1;
+                if let Some(what) = our.differs(&their) {
+                    different.push(format!("{} TYPE{qtype} do={dnssec_ok}: {what}\n  ours  {our:?}\n  knot  {their:?}", show(name)));
+                }
+            }
+        }
+    }
+    println!("{kind}: {asked} queries for {} names, {} different", names.len(), different.len());
+    assert!(asked > 5_000, "only {asked} queries were generated");
+    if !different.is_empty() {
+        let shown = different.iter().take(25).cloned().collect::<Vec<_>>().join("\n");
+        panic!("{} of {asked} answers differ from Knot's:\n{shown}", different.len());
+    }
+}
+
+/// Signs `plain.zone` in `dir` in place with a fresh key.
+fn sign_zone(dir: &Path, flags: &[&str]) {
+    let keygen = |extra: &[&str]| {
+        let out = Command::new("dnssec-keygen")
+            .current_dir(dir)
+            .args(["-q", "-a", "ECDSAP256SHA256"])
+            .args(extra)
+            .arg("plain.example")
+            .output()
+            .expect("dnssec-keygen runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    keygen(&[]);
+    keygen(&["-f", "KSK"]);
+    let out = Command::new("dnssec-signzone")
+        .current_dir(dir)
+        .args(["-q", "-S", "-o", "plain.example", "-f", "signed.zone", "-O", "full"])
+        .args(flags)
+        .arg("plain.zone")
+        .output()
+        .expect("dnssec-signzone runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    std::fs::rename(dir.join("signed.zone"), dir.join("plain.zone")).expect("the signed zone takes the name");
+}
+
+/// Every owner of the zone text, names beside, below and above it, all in wire form.
+fn names_around(zone: &str) -> Vec<Vec<u8>> {
+    let apex = b"\x05plain\x07example\x00".to_vec();
+    let mut owners = vec![apex.clone()];
+    for line in zone.lines().filter(|line| !line.starts_with([' ', '\t', ';', '$', '@'])) {
+        let Some(owner) = line.split_whitespace().next() else { continue };
+        if let Ok(name) = wire::NameBuf::parse(owner, wire::Name::new(&apex).expect("a name")) {
+            owners.push(name.as_name().octets().to_vec());
+        }
+    }
+    let below = |label: &[u8], name: &[u8]| [&[label.len() as u8], label, name].concat();
+    let mut out = Vec::new();
+    for owner in owners {
+        let mut here = owner.clone();
+        while here.len() > apex.len() {
+            out.push(here.clone());
+            here = here[1 + here[0] as usize..].to_vec();
+        }
+        out.push(below(b"x", &owner));
+        out.push(below(b"*", &owner));
+        out.push(below(b"b", &below(b"a", &owner)));
+        out.push(owner.to_ascii_uppercase());
+        if owner.len() > apex.len() {
+            let parent = owner[1 + owner[0] as usize..].to_vec();
+            out.push(below(b"zzz", &parent));
+            out.push(below(b"0", &parent));
+        }
+        out.push(owner);
+    }
+    // A name as long as names get, below the apex: what DNAME and wildcards must survive.
+    let mut long = apex.clone();
+    while long.len() + 50 < 250 {
+        long = below(&[b'l'; 49], &long);
+    }
+    out.push(long);
+    for label in [&b"dname"[..], b"inner", b"wild"] {
+        let mut long = below(label, &apex);
+        while long.len() + 50 < 255 {
+            long = below(&[b'd'; 49], &long);
+        }
+        out.push(long);
+    }
+    out
+}
+
+fn show(name: &[u8]) -> String {
+    wire::Name::new(name).map_or_else(|error| format!("{name:?} {error}"), |name| name.to_string())
+}
+
+/// A query with EDNS, so that answers are whole.
+fn query(id: u16, name: &[u8], qtype: u16, dnssec_ok: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(300);
+    out.extend_from_slice(&id.to_be_bytes());
+    out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
+    out.extend_from_slice(name);
+    out.extend_from_slice(&qtype.to_be_bytes());
+    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, if dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
+    out
+}
+
+/// One peer to ask over UDP.
+struct Asker(UdpSocket);
+
+impl Asker {
+    fn new(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        socket.connect(server).expect("connect");
+        socket.set_read_timeout(Some(Duration::from_secs(2))).expect("timeout");
+        Self(socket)
+    }
+
+    fn ask(&self, query: &[u8]) -> Answer {
+        let mut reply = [0; 65_535];
+        for _ in 0..3 {
+            self.0.send(query).expect("send");
+            while let Ok(len) = self.0.recv(&mut reply) {
+                if reply[..2] == query[..2] {
+                    return Answer::read(&reply[..len]);
+                }
+            }
+        }
+        panic!("no answer to {}", show(&query[12..query.len() - 15]));
+    }
+}
+
+/// What is compared.
+#[derive(PartialEq, Eq)]
+struct Answer {
+    rcode: u16,
+    aa: bool,
+    tc: bool,
+    rd: bool,
+    ra: bool,
+    sections: [BTreeSet<String>; 3],
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rcode={} aa={} tc={}", self.rcode, self.aa, self.tc)?;
+        for (name, section) in ["an", "ns", "ar"].iter().zip(&self.sections) {
+            write!(f, "\n    {name} {section:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Answer {
+    fn read(octets: &[u8]) -> Self {
+        let message = Message::from_vec(octets).unwrap_or_else(|error| panic!("unreadable response {octets:02x?}: {error}"));
+        let flags = u16::from_be_bytes([octets[2], octets[3]]);
+        let section = |records: &[Record]| records.iter().map(|record| record.to_string().to_lowercase()).collect::<BTreeSet<_>>();
+        Self {
+            rcode: u16::from(message.response_code),
+            aa: flags & 0x0400 != 0,
+            tc: flags & 0x0200 != 0,
+            rd: flags & 0x0100 != 0,
+            ra: flags & 0x0080 != 0,
+            sections: [section(&message.answers), section(&message.authorities), section(&message.additionals)],
+        }
+    }
+
+    /// Takes out what differs on purpose.
+    fn normalise(mut self) -> Self {
+        let word = |record: &str, index: usize| record.split_whitespace().nth(index).unwrap_or_default().to_owned();
+        // As CoreDNS, we put the apex NS RRset into the authority section of positive answers; Knot leaves it out (RFC 1034 allows both).
+        let positive = self.rcode == 0 && !self.sections[0].is_empty();
+        if positive && self.aa {
+            self.sections[1].retain(|record| {
+                let covered = word(record, 3) == "rrsig" && word(record, 4) == "ns";
+                !(word(record, 0) == "plain.example." && (word(record, 3) == "ns" || covered))
+            });
+        }
+        // Additional data is optional, glue apart (RFC 2181, 9; RFC 9471): compared for referrals only.
+        if self.aa || positive {
+            self.sections[2].clear();
+        }
+        self
+    }
+
+    fn differs(&self, other: &Self) -> Option<&'static str> {
+        if self.rcode != other.rcode {
+            return Some("RCODE");
+        }
+        if (self.aa, self.tc, self.rd, self.ra) != (other.aa, other.tc, other.rd, other.ra) {
+            return Some("flags");
+        }
+        ["answer", "authority", "additional"].into_iter().zip(0..3).find(|&(_, i)| self.sections[i] != other.sections[i]).map(|(name, _)| name)
+    }
+}
+
+/// A Knot DNS that serves one zone on loopback.
+struct Knot {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Knot {
+    fn start(dir: &Path, zone: &Path) -> Self {
+        let port = free_port();
+        let text = format!(
+            "server:\n    rundir: {dir}\n    listen: 127.0.0.1@{port}\n    udp-workers: 1\n    tcp-workers: 1\n    background-workers: 1\n\
+             log:\n  - target: stderr\n    any: warning\ndatabase:\n    storage: {dir}/knot\n\
+             template:\n  - id: default\n    storage: {dir}\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\n\
+             zone:\n  - domain: plain.example\n    file: {zone}\n    semantic-checks: off\n",
+            dir = dir.display(),
+            zone = zone.display(),
+        );
+        std::fs::write(dir.join("knot.conf"), text).expect("the configuration is written");
+        let log = std::fs::File::create(dir.join("knot.log")).expect("a log");
+        let child = Command::new("/usr/sbin/knotd")
+            .arg("-c")
+            .arg(dir.join("knot.conf"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("knotd starts");
+        Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// Waits until the zone is served.
+    fn wait(&mut self) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("timeout");
+        let query = query(1, b"\x05plain\x07example\x00", 6, false);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            let mut reply = [0; 4_096];
+            if socket.send_to(&query, self.address).is_ok() && socket.recv(&mut reply).is_ok_and(|len| len > 12 && reply[3] & 0xF == 0) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("knotd does not serve the zone");
+    }
+}
+
+impl Drop for Knot {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
