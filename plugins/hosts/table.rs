@@ -224,7 +224,7 @@ fn address_hash(address: IpAddr) -> u64 {
     mix(mix(wire::seed(), (bits >> 64) as u64), bits as u64)
 }
 
-/// The slot where a hash is looked for first: its highest bits, so that blocks made in the order of hashes fill the slots in order.
+/// The slot where a hash is looked for first: its highest bits.
 #[inline]
 fn home(hash: u64, size: usize) -> usize {
     ((u128::from(hash) * size as u128) >> 64) as usize
@@ -269,7 +269,16 @@ impl Builder<'_> {
             .filter_map(|(index, entry)| hash(entry).map(|hash| (hash, index as u32)))
             .collect();
         order.sort_unstable();
+        // Blocks are written in the order of reading, so that memory is walked and not jumped through.
+        let mut runs = Vec::with_capacity(order.len());
+        let mut start = 0;
         for run in order.chunk_by(|a, b| a.0 == b.0) {
+            runs.push((run[0].1, start as u32, run.len() as u32));
+            start += run.len();
+        }
+        runs.sort_unstable();
+        for (_, start, len) in runs {
+            let run = &order[start as usize..][..len as usize];
             if let &[(hash, index)] = run {
                 if !self.begin(hash) {
                     return;
