@@ -22,6 +22,8 @@ pub(super) const A_LEN: usize = 16;
 pub(super) const AAAA_LEN: usize = 28;
 /// How many octets of records of one type a name may have: what a message holds, with room for the question.
 const RUN: usize = 60_000;
+/// The bits of a hash that are kept in its slot: the lowest, as the highest choose the slot.
+const TAG: u64 = u32::MAX as u64;
 /// The kind of a block that stands for an IPv4 address.
 const REVERSE4: u8 = 3;
 /// The kind of a block that stands for an IPv6 address.
@@ -172,13 +174,13 @@ impl Table {
     #[inline]
     fn probe(&self, hash: u64, fits: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
         let mask = self.slots.len().checked_sub(1)?;
-        let mut at = hash as usize & mask;
+        let mut at = home(hash, self.slots.len());
         loop {
             let slot = self.slots[at];
             if slot == 0 {
                 return None;
             }
-            if slot >> 32 == hash >> 32 {
+            if slot >> 32 == hash & TAG {
                 let block = self.octets.get(slot as u32 as usize - 1..)?;
                 if fits(block) {
                     return Some(block);
@@ -222,16 +224,23 @@ fn address_hash(address: IpAddr) -> u64 {
     mix(mix(wire::seed(), (bits >> 64) as u64), bits as u64)
 }
 
-/// Puts each block's hash and place (counted from 1) into a table with room to spare; there is always an empty slot, so every probe ends.
+/// The slot where a hash is looked for first: its highest bits.
+#[inline]
+fn home(hash: u64, size: usize) -> usize {
+    ((u128::from(hash) * size as u128) >> 64) as usize
+}
+
+/// Puts each block's hash and place (counted from 1) into a table with room to spare; there is always an empty slot, so every probe
+/// ends.
 fn slots(places: &[(u64, u32)]) -> Box<[u64]> {
     let size = (places.len() + places.len() / 3 + 1).next_power_of_two();
     let mut slots = vec![0u64; size].into_boxed_slice();
     for &(hash, place) in places {
-        let mut at = hash as usize & (size - 1);
+        let mut at = home(hash, size);
         while slots[at] != 0 {
             at = (at + 1) & (size - 1);
         }
-        slots[at] = hash >> 32 << 32 | u64::from(place);
+        slots[at] = (hash & TAG) << 32 | u64::from(place);
     }
     slots
 }
@@ -260,7 +269,23 @@ impl Builder<'_> {
             .filter_map(|(index, entry)| hash(entry).map(|hash| (hash, index as u32)))
             .collect();
         order.sort_unstable();
+        // Blocks are written in the order of reading, so that memory is walked and not jumped through.
+        let mut runs = Vec::with_capacity(order.len());
+        let mut start = 0;
         for run in order.chunk_by(|a, b| a.0 == b.0) {
+            runs.push((run[0].1, start as u32, run.len() as u32));
+            start += run.len();
+        }
+        runs.sort_unstable();
+        for (_, start, len) in runs {
+            let run = &order[start as usize..][..len as usize];
+            if let &[(hash, index)] = run {
+                if !self.begin(hash) {
+                    return;
+                }
+                emit(self, &[&entries[index as usize]]);
+                continue;
+            }
             // Nearly always one group; hashes are keyed, so nobody can make many names collide.
             let mut rest: Vec<&Entry> = run
                 .iter()
@@ -269,14 +294,22 @@ impl Builder<'_> {
             while let Some(&first) = rest.first() {
                 let (group, others): (Vec<&Entry>, Vec<&Entry>) =
                     rest.into_iter().partition(|entry| same(first, entry));
-                let Ok(place) = u32::try_from(self.octets.len() + 1) else {
+                if !self.begin(run[0].0) {
                     return;
-                };
-                self.places.push((run[0].0, place));
+                }
                 emit(self, &group);
                 rest = others;
             }
         }
+    }
+
+    /// Begins the block of this hash; `false` when places have run out.
+    fn begin(&mut self, hash: u64) -> bool {
+        let Ok(place) = u32::try_from(self.octets.len() + 1) else {
+            return false;
+        };
+        self.places.push((hash, place));
+        true
     }
 
     /// The block of a name.
@@ -289,28 +322,24 @@ impl Builder<'_> {
         let counts = self.octets.len();
         self.octets.extend_from_slice(&[0; 4]);
         let mut seen = Seen::default();
-        let fresh: Vec<IpAddr> = group
-            .iter()
-            .map(|entry| entry.address)
-            .filter(|&address| seen.is_new(address))
-            .collect();
-        let v4 = fresh.iter().filter_map(|address| match address {
-            IpAddr::V4(v4) => Some(v4.octets()),
-            IpAddr::V6(_) => None,
-        });
-        let v6 = fresh.iter().filter_map(|address| match address {
-            IpAddr::V6(v6) => Some(v6.octets()),
-            IpAddr::V4(_) => None,
-        });
-        let mut n4 = 0u16;
-        for rdata in v4.take(RUN / A_LEN) {
-            self.record(1, &rdata);
-            n4 += 1;
+        let (mut n4, mut n6) = (0u16, 0u16);
+        for entry in group {
+            if let IpAddr::V4(v4) = entry.address
+                && usize::from(n4) < RUN / A_LEN
+                && seen.is_new(entry.address)
+            {
+                self.record(1, &v4.octets());
+                n4 += 1;
+            }
         }
-        let mut n6 = 0u16;
-        for rdata in v6.take(RUN / AAAA_LEN) {
-            self.record(28, &rdata);
-            n6 += 1;
+        for entry in group {
+            if let IpAddr::V6(v6) = entry.address
+                && usize::from(n6) < RUN / AAAA_LEN
+                && seen.is_new(entry.address)
+            {
+                self.record(28, &v6.octets());
+                n6 += 1;
+            }
         }
         self.octets[counts..counts + 2].copy_from_slice(&n4.to_be_bytes());
         self.octets[counts + 2..counts + 4].copy_from_slice(&n6.to_be_bytes());
