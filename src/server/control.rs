@@ -449,6 +449,12 @@ impl Server {
             .map_or(0, |listening| listening.port)
     }
 
+    /// The real address of the first admin listener.
+    #[cfg(test)]
+    pub(crate) fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin.local()
+    }
+
     /// Serves another text from now on.
     #[cfg(test)]
     pub(crate) fn reload_from(&mut self, source: Source) -> Result<(), String> {
