@@ -112,12 +112,13 @@ fn holders(protocol: &str, port: u16) -> Vec<(String, String)> {
                 continue;
             };
             // 07 is an unconnected UDP socket, 0A a listening TCP socket.
-            if local.ends_with(&suffix) && matches!(*state, "07" | "0A") {
-                if let Some(who) = program(inode) {
-                    let entry = (address(&local[..local.len() - suffix.len()]), who);
-                    if !out.contains(&entry) {
-                        out.push(entry);
-                    }
+            if local.ends_with(&suffix)
+                && matches!(*state, "07" | "0A")
+                && let Some(who) = program(inode)
+            {
+                let entry = (address(&local[..local.len() - suffix.len()]), who);
+                if !out.contains(&entry) {
+                    out.push(entry);
                 }
             }
         }

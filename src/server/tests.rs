@@ -417,6 +417,7 @@ fn broken_reloads_change_nothing() {
             ". {\nat 192.0.2.1\nsay 2\n}",
             "listen udp 192.0.2.1:0: bind: ",
         ),
+        ("# all gone\n", "Corefile: no server block"),
         ("tls://. {\nsay 2\n}", "this transport is not implemented"),
     ] {
         let error = server.reload_from(text(broken)).expect_err(broken);

@@ -88,6 +88,10 @@ pub(crate) enum Order {
 }
 
 /// What a worker's tasks share.
+#[expect(
+    clippy::vec_box,
+    reason = "exchanges move between slots, tasks and pools by their boxes"
+)]
 pub(crate) struct Worker {
     pub(crate) index: u16,
     pub(crate) shared: Arc<Shared>,

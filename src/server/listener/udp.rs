@@ -344,6 +344,8 @@ impl Many {
 pub(super) unsafe fn read_control(header: &libc::msghdr, envelope: &mut Envelope) {
     envelope.local = None;
     envelope.interface = 0;
+    // The field's type differs between C libraries.
+    #[allow(clippy::unnecessary_cast)]
     if (header.msg_controllen as usize) < mem::size_of::<libc::cmsghdr>() {
         return;
     }
