@@ -423,7 +423,7 @@ impl Server {
         self.shared.shut_down();
         self.admin.close_first();
         if !self.lameduck.is_zero() {
-            info!("Going into lameduck mode for {:?}", self.lameduck);
+            info!(target: "plugin/health", "Going into lameduck mode for {:?}", self.lameduck);
             sleep(self.lameduck).await;
         }
     }

@@ -90,10 +90,15 @@ fn holder(out: &mut String, protocol: &str, port: u16) {
              \n    or turn its stub off: DNSStubListener=no in /etc/systemd/resolved.conf, then sudo systemctl restart systemd-resolved",
         );
     } else {
-        out.push_str(
-            "\n    stop that program\
-             \n    or listen on an address that it does not hold: add `bind ADDRESS` to the server block",
-        );
+        out.push_str("\n    stop that program");
+        let all = found
+            .iter()
+            .any(|(address, _)| matches!(address.as_str(), "0.0.0.0" | "::"));
+        if !all {
+            out.push_str(
+                "\n    or listen on an address that it does not hold: add `bind ADDRESS` to the server block",
+            );
+        }
     }
     out.push_str("\n    or take another port: -dns.port 1053");
 }
