@@ -95,11 +95,14 @@ impl Metrics {
     }
 }
 
+/// A block's number and its counters.
+type Numbered = (usize, Arc<Metrics>);
+
 /// The counters by block: collected while blocks are attached, frozen by the first query, then read without a lock.
 pub(super) struct ByBlock {
     zones: String,
-    attached: Mutex<Vec<(usize, Arc<Metrics>)>>,
-    frozen: OnceLock<Box<[(usize, Arc<Metrics>)]>>,
+    attached: Mutex<Vec<Numbered>>,
+    frozen: OnceLock<Box<[Numbered]>>,
 }
 
 impl ByBlock {

@@ -51,6 +51,8 @@ pub(crate) struct Cache {
 struct Core {
     options: Options,
     origins: Vec<NameBuf>,
+    /// Whether `origins` has the root.
+    everything: bool,
     success: Table,
     denial: Table,
     failure: Table,
@@ -121,6 +123,7 @@ impl Cache {
                 flights: Flights::new(),
                 metrics: ByBlock::new(label),
                 refreshing: AtomicUsize::new(0),
+                everything: origins.iter().any(|zone| zone.as_name().is_root()),
                 options,
                 origins,
             }),
@@ -210,7 +213,7 @@ impl Core {
         let qtype = query.qtype();
         query.flags().opcode() == Opcode::QUERY
             && (!qtype.is_meta() || qtype == Type::ANY)
-            && query.enclosing(&self.origins).is_some()
+            && (self.everything || query.enclosing(&self.origins).is_some())
     }
 
     #[inline]

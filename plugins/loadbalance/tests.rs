@@ -81,14 +81,8 @@ fn weight_files() {
         weights("\n# one\nW1.example.org\n 192.0.2.1   10\n2001:db8::1 20\nw2.example.org.\n")
             .unwrap();
     let owner: NameBuf = "w1.Example.org.".parse().unwrap();
-    assert_eq!(
-        read.of(owner.clone(), "192.0.2.1".parse().unwrap()),
-        Some(10)
-    );
-    assert_eq!(
-        read.of(owner.clone(), "2001:db8::1".parse().unwrap()),
-        Some(20)
-    );
+    assert_eq!(read.of(owner, "192.0.2.1".parse().unwrap()), Some(10));
+    assert_eq!(read.of(owner, "2001:db8::1".parse().unwrap()), Some(20));
     assert_eq!(read.of(owner, "192.0.2.2".parse().unwrap()), None);
     for (text, message) in [
         (
