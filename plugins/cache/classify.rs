@@ -217,6 +217,10 @@ fn chain_answers(response: &Response<'_>, start: Name<'_>, asked: Asked<'_>) -> 
 }
 
 /// What an owner is an alias of.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a name is inline so that following aliases allocates nothing"
+)]
 enum Alias {
     /// Nothing.
     No,

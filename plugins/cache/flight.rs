@@ -4,6 +4,7 @@
 //! who finds the place taken waits for that. A place is never locked, and one that was not given back within [`DEADLINE`] is free. When
 //! all four places of a hash are taken by others, the query just goes down.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ struct Place {
 
 /// Queries that are on their way.
 pub(super) struct Flights {
-    places: Box<[Place]>,
+    places: OnceLock<Box<[Place]>>,
 }
 
 /// What became of an attempt to go first.
@@ -44,12 +45,15 @@ impl Flights {
     /// No query is on its way.
     pub(super) fn new() -> Self {
         Self {
-            places: (0..PLACES).map(|_| Place::default()).collect(),
+            places: OnceLock::new(),
         }
     }
 
     /// Takes a place for `hash`, unless somebody has.
     pub(super) fn take(&self, hash: u64, now: u64) -> Turn {
+        let places = self
+            .places
+            .get_or_init(|| (0..PLACES).map(|_| Place::default()).collect());
         let hash = hash.max(1);
         let choice = |n: usize| (hash as usize).wrapping_add(n) % PLACES;
         let alive = |place: &Place| {
@@ -59,13 +63,13 @@ impl Flights {
                 .saturating_add(DEADLINE.as_secs() * SECOND)
         };
         for at in (0..CHOICES).map(choice) {
-            let place = &self.places[at];
+            let place = &places[at];
             if place.hash.load(Ordering::Acquire) == hash && alive(place) {
                 return Turn::Behind(at);
             }
         }
         for at in (0..CHOICES).map(choice) {
-            let place = &self.places[at];
+            let place = &places[at];
             let there = place.hash.load(Ordering::Acquire);
             if there != 0 && alive(place) {
                 continue;
@@ -84,9 +88,13 @@ impl Flights {
         Turn::Alone
     }
 
+    fn place(&self, at: usize) -> Option<&Place> {
+        self.places.get()?.get(at)
+    }
+
     /// Gives back the place that [`Flights::take`] gave for `hash`, and wakes who waits there.
     pub(super) fn land(&self, at: usize, hash: u64) {
-        if let Some(place) = self.places.get(at) {
+        if let Some(place) = self.place(at) {
             let _ =
                 place
                     .hash
@@ -97,7 +105,7 @@ impl Flights {
 
     /// Waits until the query for `hash` at this place has landed; `false` when that took longer than `patience`.
     pub(super) async fn landed(&self, at: usize, hash: u64, patience: Duration) -> bool {
-        let Some(place) = self.places.get(at) else {
+        let Some(place) = self.place(at) else {
             return true;
         };
         let wait = async {

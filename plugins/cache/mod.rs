@@ -51,6 +51,8 @@ pub(crate) struct Cache {
 struct Core {
     options: Options,
     origins: Vec<NameBuf>,
+    /// Whether `origins` has the root.
+    everything: bool,
     success: Table,
     denial: Table,
     failure: Table,
@@ -121,6 +123,7 @@ impl Cache {
                 flights: Flights::new(),
                 metrics: ByBlock::new(label),
                 refreshing: AtomicUsize::new(0),
+                everything: origins.iter().any(|zone| zone.as_name().is_root()),
                 options,
                 origins,
             }),
@@ -144,7 +147,7 @@ impl Plugin for Cache {
             return Ok(Flow::Next);
         }
         if let Some(metrics) = core.metrics(query) {
-            metrics.requests.inc();
+            metrics.requests.inc(query.worker());
         }
         let now = query.received();
         let key = Key::of(query);
@@ -210,7 +213,7 @@ impl Core {
         let qtype = query.qtype();
         query.flags().opcode() == Opcode::QUERY
             && (!qtype.is_meta() || qtype == Type::ANY)
-            && query.enclosing(&self.origins).is_some()
+            && (self.everything || query.enclosing(&self.origins).is_some())
     }
 
     #[inline]
@@ -290,7 +293,7 @@ impl Core {
     /// Makes the query ready for the plugins below.
     fn missed(&self, query: &mut Query<'_>) {
         if let Some(metrics) = self.metrics(query) {
-            metrics.misses.inc();
+            metrics.misses.inc(query.worker());
         }
         query.ask_authenticated(true);
     }
@@ -331,8 +334,8 @@ impl Core {
         entry.write(response, ttl, authenticated);
         if let Some(metrics) = self.metrics(query) {
             match entry.kind {
-                Kind::Positive | Kind::Delegation => metrics.hits.success.inc(),
-                _ => metrics.hits.denial.inc(),
+                Kind::Positive | Kind::Delegation => metrics.hits.success.inc(query.worker()),
+                _ => metrics.hits.denial.inc(query.worker()),
             };
         }
     }

@@ -171,7 +171,7 @@ async fn verify(
     match core.flights.take(hash, now) {
         Turn::Behind(place) => {
             core.flights.landed(place, hash, patience).await;
-            return None;
+            None
         }
         turn => {
             let landing = Landing {

@@ -13,10 +13,10 @@
 //! * **Bounds** are entries and octets. There is no list, no timer and no scan: what has expired is overwritten, or found by the hand.
 //!
 //! There are 1.5 ways for each entry allowed, so that a bucket runs over before the table is full only rarely; then its own
-//! worst entry goes.
+//! worst entry goes. The ways are allocated with the first entry: a server block that nobody asks costs nothing.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
 
@@ -49,7 +49,9 @@ struct Bucket {
 
 /// Entries by key, bounded.
 pub(super) struct Table {
-    buckets: Box<[Bucket]>,
+    buckets: OnceLock<Box<[Bucket]>>,
+    /// How many buckets there are.
+    size: usize,
     stripes: [Mutex<()>; STRIPES],
     capacity: usize,
     count: AtomicUsize,
@@ -61,9 +63,9 @@ impl Table {
     /// A table for `capacity` entries and [`OCTETS_PER_ENTRY`] times as many octets.
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, MOST_ENTRIES);
-        let buckets = (capacity * 3).div_ceil(2 * WAYS).max(1);
         Self {
-            buckets: (0..buckets).map(|_| Bucket::default()).collect(),
+            buckets: OnceLock::new(),
+            size: (capacity * 3).div_ceil(2 * WAYS),
             stripes: [const { Mutex::new(()) }; STRIPES],
             capacity,
             count: AtomicUsize::new(0),
@@ -86,7 +88,7 @@ impl Table {
     /// The entry for `key`, expired or not.
     #[inline]
     pub(super) fn find(&self, key: &Key<'_>) -> Option<Held> {
-        let bucket = &self.buckets[self.place(key.hash)];
+        let bucket = &self.buckets.get()?[self.place(key.hash)];
         let tag = tag(key.hash);
         for way in 0..WAYS {
             if bucket.tags[way].load(Ordering::Acquire) != tag {
@@ -109,8 +111,11 @@ impl Table {
     pub(super) fn insert(&self, entry: Arc<Entry>, now: u64) -> u64 {
         let mut evicted = 0;
         let at = self.place(entry.hash);
+        let buckets = self
+            .buckets
+            .get_or_init(|| (0..self.size).map(|_| Bucket::default()).collect());
         {
-            let bucket = &self.buckets[at];
+            let bucket = &buckets[at];
             let _held = self.lock(at);
             let same = (0..WAYS).find(|&way| {
                 let there = bucket.entries[way].load();
@@ -131,20 +136,23 @@ impl Table {
             bucket.tags[way].store(tag, Ordering::Release);
         }
         let mut visits = 0;
-        while self.is_over() && visits < 2 * self.buckets.len() {
+        while self.is_over() && visits < 2 * self.size {
             visits += 1;
-            evicted += u64::from(self.sweep(now, visits));
+            evicted += u64::from(self.sweep(buckets, now, visits));
         }
         evicted
     }
 
     /// Takes the entry for `key` out.
     pub(super) fn remove(&self, key: &Key<'_>) {
+        let Some(buckets) = self.buckets.get() else {
+            return;
+        };
         if self.len() == 0 {
             return;
         }
         let at = self.place(key.hash);
-        let bucket = &self.buckets[at];
+        let bucket = &buckets[at];
         let _held = self.lock(at);
         for way in 0..WAYS {
             let there = bucket.entries[way].load();
@@ -160,10 +168,10 @@ impl Table {
     }
 
     /// Moves the hand by one bucket; `true` when an entry went.
-    fn sweep(&self, now: u64, visits: usize) -> bool {
+    fn sweep(&self, buckets: &[Bucket], now: u64, visits: usize) -> bool {
         let hand = self.hand.fetch_add(1, Ordering::Relaxed);
-        let at = hand % self.buckets.len();
-        let bucket = &self.buckets[at];
+        let at = hand % self.size;
+        let bucket = &buckets[at];
         let _held = self.lock(at);
         let Some((way, uses)) = bucket.worst(now) else {
             return false;
@@ -174,13 +182,13 @@ impl Table {
             .as_ref()
             .is_some_and(|entry| entry.stored() >= now);
         let take = match newest {
-            true => visits > self.buckets.len(),
+            true => visits > self.size,
             false => uses == 0 || visits > PATIENCE,
         };
         if take {
             self.clear(bucket, way);
         }
-        if !take || (hand / self.buckets.len()) % 8 == 7 {
+        if !take || (hand / self.size) % 8 == 7 {
             for uses in &bucket.uses {
                 let used = uses.load(Ordering::Relaxed);
                 uses.store(used.saturating_sub(1), Ordering::Relaxed);
@@ -210,7 +218,7 @@ impl Table {
     /// The bucket of a hash: its high bits, scaled.
     #[inline]
     fn place(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize
+        ((u128::from(hash) * self.size as u128) >> 64) as usize
     }
 }
 

@@ -591,7 +591,7 @@ fn one_asker_goes_for_all() {
             })
             .collect();
         for asker in askers {
-            assert_eq!(ttls(&*asker.await.unwrap()), [60]);
+            assert_eq!(ttls(&asker.await.unwrap()), [60]);
         }
         assert_eq!(lab.asked(), 1);
         // When nothing comes of it, everybody has his own way down.
@@ -605,7 +605,7 @@ fn one_asker_goes_for_all() {
             })
             .collect();
         for asker in askers {
-            assert_eq!(rcode(&*asker.await.unwrap()), Rcode::SERVFAIL);
+            assert_eq!(rcode(&asker.await.unwrap()), Rcode::SERVFAIL);
         }
         assert_eq!(lab.asked(), 5);
         // A look-up of the server to itself waits for nobody: its asker may be the one it would wait for.
