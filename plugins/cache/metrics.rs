@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chain::BlockInfo;
-use chain::metrics::family;
+use chain::metrics::{Striped, family};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -22,13 +22,13 @@ pub(super) struct Metrics {
     /// Entries now.
     pub(super) entries: Typed<Gauge>,
     /// Queries answered from the cache.
-    pub(super) hits: Typed<Counter>,
+    pub(super) hits: Typed<Striped>,
     /// Entries that had to go for others.
     pub(super) evictions: Typed<Counter>,
     /// Queries.
-    pub(super) requests: Counter,
+    pub(super) requests: Striped,
     /// Queries that were not answered from the cache.
-    pub(super) misses: Counter,
+    pub(super) misses: Striped,
     /// Refreshes in the background.
     pub(super) prefetches: Counter,
     /// Responses that could not be read.
@@ -51,13 +51,11 @@ impl Metrics {
         // Owned: the guard of a borrowed one would live to the end of the statement, and lock out the next.
         let counter =
             |name, help| family::<Labels, Counter>(name, help).get_or_create_owned(&labels(None));
-        let typed = |name, help| {
-            let family = family::<Labels, Counter>(name, help);
-            Typed {
-                success: family.get_or_create_owned(&labels(Some("success"))),
-                denial: family.get_or_create_owned(&labels(Some("denial"))),
-            }
-        };
+        let striped =
+            |name, help| family::<Labels, Striped>(name, help).get_or_create_owned(&labels(None));
+        let hits = family::<Labels, Striped>("coredns_cache_hits", "The count of cache hits.");
+        let evictions =
+            family::<Labels, Counter>("coredns_cache_evictions", "The count of cache evictions.");
         let entries = family::<Labels, Gauge>(
             "coredns_cache_entries",
             "The number of elements in the cache.",
@@ -68,10 +66,16 @@ impl Metrics {
                 success: gauge("success"),
                 denial: gauge("denial"),
             },
-            hits: typed("coredns_cache_hits", "The count of cache hits."),
-            evictions: typed("coredns_cache_evictions", "The count of cache evictions."),
-            requests: counter("coredns_cache_requests", "The count of cache requests."),
-            misses: counter(
+            hits: Typed {
+                success: hits.get_or_create_owned(&labels(Some("success"))),
+                denial: hits.get_or_create_owned(&labels(Some("denial"))),
+            },
+            evictions: Typed {
+                success: evictions.get_or_create_owned(&labels(Some("success"))),
+                denial: evictions.get_or_create_owned(&labels(Some("denial"))),
+            },
+            requests: striped("coredns_cache_requests", "The count of cache requests."),
+            misses: striped(
                 "coredns_cache_misses",
                 "The count of cache misses. Deprecated, derive misses from cache hits/requests counters.",
             ),

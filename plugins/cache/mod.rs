@@ -147,7 +147,7 @@ impl Plugin for Cache {
             return Ok(Flow::Next);
         }
         if let Some(metrics) = core.metrics(query) {
-            metrics.requests.inc();
+            metrics.requests.inc(query.worker());
         }
         let now = query.received();
         let key = Key::of(query);
@@ -293,7 +293,7 @@ impl Core {
     /// Makes the query ready for the plugins below.
     fn missed(&self, query: &mut Query<'_>) {
         if let Some(metrics) = self.metrics(query) {
-            metrics.misses.inc();
+            metrics.misses.inc(query.worker());
         }
         query.ask_authenticated(true);
     }
@@ -334,8 +334,8 @@ impl Core {
         entry.write(response, ttl, authenticated);
         if let Some(metrics) = self.metrics(query) {
             match entry.kind {
-                Kind::Positive | Kind::Delegation => metrics.hits.success.inc(),
-                _ => metrics.hits.denial.inc(),
+                Kind::Positive | Kind::Delegation => metrics.hits.success.inc(query.worker()),
+                _ => metrics.hits.denial.inc(query.worker()),
             };
         }
     }
