@@ -21,7 +21,7 @@ use arc_swap::ArcSwapOption;
 use chain::{
     Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
 };
-use wire::{Flags, NameBuf, Opcode, Qname, Rcode, Response, Type};
+use wire::{Class, Flags, NameBuf, Opcode, Qname, Rcode, Response, Type};
 use zone::{Outcome, Zone};
 
 pub(crate) use setup::REGISTRATION;
@@ -101,7 +101,8 @@ impl Plugin for Zones {
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
-        let Some(slot) = self.find(query.qname()) else {
+        let slot = self.find(query.qname());
+        let Some(slot) = slot.filter(|_| query.qclass() == Class::IN) else {
             // An authoritative server that has nobody to ask refuses names outside of its zones.
             let last = query.step() + 1 >= query.block().chain.steps().len();
             return if last {

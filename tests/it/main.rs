@@ -4,5 +4,6 @@ mod differential;
 mod first_minutes;
 mod live_edits;
 mod readmes;
+mod rfcs;
 mod server;
 mod tidy;
