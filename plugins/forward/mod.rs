@@ -254,6 +254,10 @@ impl Plugin for Forward {
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
         Box::pin(self.forward(exchange))
     }
+
+    fn any_class(&self) -> bool {
+        true
+    }
 }
 
 /// One of the queries that wait.
@@ -516,9 +520,12 @@ impl<'a> Run<'a> {
     async fn send(&self, lane: &UdpLane, id: u16, exchange: &mut Exchange) -> Result<(), Trouble> {
         match &self.composed {
             None => {
+                let authenticated = exchange.parsed.flags.has(Flags::AD);
                 let theirs = set_id(exchange.message_mut(), id);
+                let flags = set_authenticated(exchange.message_mut(), authenticated);
                 let sent = lane.send(exchange.message()).await;
                 set_id(exchange.message_mut(), theirs);
+                set_flags(exchange.message_mut(), flags);
                 sent
             }
             Some(composed) => {
@@ -533,15 +540,19 @@ impl<'a> Run<'a> {
         &self,
         local: &Rc<Local>,
         pool: &Pool,
-        exchange: Box<Exchange>,
+        mut exchange: Box<Exchange>,
         fresh: bool,
     ) -> (Box<Exchange>, bool, Arrived) {
         let (lane, ticket, reused) = match pool.stream(local, self.forward, fresh) {
             Ok(taken) => taken,
             Err(trouble) => return (exchange, false, Arrived::Trouble(trouble)),
         };
+        let authenticated = exchange.parsed.flags.has(Flags::AD);
+        let flags = set_authenticated(exchange.message_mut(), authenticated);
         let octets = self.composed.as_deref().unwrap_or(exchange.message());
-        if let Err(trouble) = lane.send(octets, ticket.id) {
+        let sent = lane.send(octets, ticket.id);
+        set_flags(exchange.message_mut(), flags);
+        if let Err(trouble) = sent {
             return (exchange, false, Arrived::Trouble(trouble));
         }
         let order = self.seating(self.patience());
@@ -651,5 +662,21 @@ fn set_id(message: &mut [u8], id: u16) -> u16 {
     match message.first_chunk_mut::<2>() {
         Some(place) => u16::from_be_bytes(std::mem::replace(place, id.to_be_bytes())),
         None => 0,
+    }
+}
+
+/// Sets AD in a message where a plugin above wants it (RFC 6840, 5.7); gives the octet that stood there.
+fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
+    match message.get_mut(3) {
+        Some(place) if on => std::mem::replace(place, *place | Flags::AD as u8),
+        Some(place) => *place,
+        None => 0,
+    }
+}
+
+/// Writes the header's fourth octet back.
+fn set_flags(message: &mut [u8], octet: u8) {
+    if let Some(place) = message.get_mut(3) {
+        *place = octet;
     }
 }

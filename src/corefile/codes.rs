@@ -128,6 +128,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The word is none of those that may stand here; the message names them.",
     ),
     (
+        "CF0212",
+        "A prefix in CIDR form, or an address, is expected: `192.0.2.0/24`, `2001:db8::/32`.",
+    ),
+    (
         "CF0301",
         "A plugin answers everything in the server block, so that one that runs after it is never asked. `hosts` without `fallthrough` above `forward` is the usual case: every name that is not in the file fails.",
     ),

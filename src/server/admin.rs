@@ -153,7 +153,7 @@ impl Admin {
                 // Dropping the watcher aborts the work.
                 let mut work = AbortOnDrop(work);
                 if (&mut work.0).await.is_err_and(|error| error.is_panic()) {
-                    crate::answer::panics().inc();
+                    chain::metrics::panics().inc();
                     error!("Recovered from panic in a task of plugin/{plugin}");
                 }
             });

@@ -40,6 +40,9 @@ pub(crate) fn answer<'a>(exchange: &mut Exchange, table: &'a Table) -> Verdict<'
             ExtendedError::NOT_AUTHORITATIVE,
             "no server block serves this name",
         ));
+        if let Some(dropped) = &table.dropped {
+            dropped.served(exchange);
+        }
         return Verdict::Respond;
     };
     match catch_unwind(AssertUnwindSafe(|| exchange.walk(block))) {
@@ -83,7 +86,7 @@ pub(crate) fn panicked(block: &Block, step: usize, panic: &(dyn Any + Send)) {
         .steps()
         .get(step)
         .map_or("server", |step| step.plugin.name());
-    panics().inc();
+    metrics::panics().inc();
     let what = panic
         .downcast_ref::<&str>()
         .copied()
@@ -101,15 +104,6 @@ pub(crate) fn panicked(block: &Block, step: usize, panic: &(dyn Any + Send)) {
         crate::logging::flush();
         std::process::exit(2);
     }
-}
-
-/// `coredns_panics_total`.
-pub(crate) fn panics() -> Counter {
-    metrics::metric(
-        "coredns_panics",
-        "A metrics that counts the number of panics.",
-        Counter::default,
-    )
 }
 
 /// `nameplate_queries_shed_total`.

@@ -125,7 +125,7 @@ impl Server {
             .map_err(|error| LoadError::new(format!("cannot start: {error}")))?;
         let counts = Counts::new();
         // A counter that has not counted yet is shown as 0.
-        crate::answer::panics();
+        chain::metrics::panics();
         crate::answer::shed_queries();
         crate::listener::tcp::evicted_connections();
         let loaded = load(

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use chain::setup::StreamLimits;
+use chain::traffic::Traffic;
 use chain::{Block, Router};
 use wire::{Name, Qname, Type, name_hash};
 
@@ -22,6 +23,8 @@ pub(crate) struct Table {
     pub(crate) any_class: bool,
     /// Bounds of stream connections: those of the first block.
     pub(crate) streams: StreamLimits,
+    /// Counts the queries that no block serves.
+    pub(crate) dropped: Option<Arc<Traffic>>,
 }
 
 impl Table {
@@ -49,6 +52,9 @@ impl Table {
             .iter()
             .flat_map(|block| block.chain.steps())
             .any(|step| step.plugin.any_class());
+        let dropped = blocks
+            .first()
+            .map(|block| Traffic::dropped(block.info.server.clone()));
         Self {
             slots,
             hashes,
@@ -56,6 +62,7 @@ impl Table {
             deepest,
             any_class,
             streams,
+            dropped,
         }
     }
 

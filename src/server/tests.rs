@@ -249,13 +249,13 @@ fn answers_leave_from_the_address_that_was_asked() {
 #[test]
 fn panics_cost_one_answer() {
     let (_server, port) = serve(". {\nat 127.0.0.1\nsay 7\n}");
-    let before = crate::answer::panics().get();
+    let before = chain::metrics::panics().get();
     for socket in [client(port), client(port)] {
         assert_eq!(rcode(&ask(&socket, "p.example.org.")), Rcode::SERVFAIL);
         assert_eq!(rcode(&ask(&socket, "late.example.org.")), Rcode::SERVFAIL);
         assert_eq!(ask(&socket, "a.example.org.").last(), Some(&7));
     }
-    assert!(crate::answer::panics().get() >= before + 4);
+    assert!(chain::metrics::panics().get() >= before + 4);
 }
 
 #[test]
