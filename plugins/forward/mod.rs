@@ -254,10 +254,6 @@ impl Plugin for Forward {
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
         Box::pin(self.forward(exchange))
     }
-
-    fn any_class(&self) -> bool {
-        true
-    }
 }
 
 /// One of the queries that wait.
