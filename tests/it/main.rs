@@ -1,5 +1,6 @@
 //! The one test binary: black-box tests of the built binary, tests against other servers, and tests of the tree itself.
 
+mod coredns;
 mod differential;
 mod first_minutes;
 mod live_edits;

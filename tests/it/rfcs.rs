@@ -21,7 +21,7 @@ use hickory_proto::rr::{Record, RecordType};
 use crate::server::{Server, ask_tcp, ask_udp, temporary_directory};
 
 /// An RFC and section, its sentence in few words, the query, what the answer must say.
-type Row = (&'static str, &'static str, &'static str, &'static str);
+pub(crate) type Row = (&'static str, &'static str, &'static str, &'static str);
 
 /// Serves `tests/zones/plain.zone` as `plain.example` and whatever else the Corefile says.
 fn start(test: &str, files: &[(&str, &str)], more: &str) -> Server {
@@ -38,7 +38,7 @@ fn start(test: &str, files: &[(&str, &str)], more: &str) -> Server {
 }
 
 /// Asks every row and says which fail.
-fn run(address: SocketAddr, rows: &[Row]) {
+pub(crate) fn run(address: SocketAddr, rows: &[Row]) {
     let failures: Vec<String> = rows
         .iter()
         .filter_map(|(rfc, sentence, query, expected)| {
@@ -61,7 +61,7 @@ fn run(address: SocketAddr, rows: &[Row]) {
 }
 
 /// The answer to a query as [`Query::read`] reads it.
-fn ask(address: SocketAddr, query: &str) -> Option<Reply> {
+pub(crate) fn ask(address: SocketAddr, query: &str) -> Option<Reply> {
     let query = Query::read(query);
     let octets = query.octets();
     let patience = Duration::from_secs(3);
@@ -197,7 +197,7 @@ fn type_number(text: &str) -> u16 {
 }
 
 /// An answer, its records in text.
-struct Reply {
+pub(crate) struct Reply {
     octets: Vec<u8>,
     flags: u16,
     rcode: u16,
@@ -259,7 +259,7 @@ impl Reply {
     ///
     /// `NXDOMAIN` the RCODE; `+aa`, `-tc` flags; `an: TEXT` a record of the section has these words in this order; `an! TEXT` none has;
     /// `an= N` the number of records; `opt` and `-opt`; `opt: CODE:HEX` and `opt! CODE`; `ede: N`; `len<= N`; `first: TEXT` the first answer.
-    fn check(&self, expected: &str) -> Result<(), String> {
+    pub(crate) fn check(&self, expected: &str) -> Result<(), String> {
         for clause in expected.split('|').map(str::trim) {
             let (key, value) = clause.split_once(' ').unwrap_or((clause, ""));
             let held = match key {
