@@ -47,16 +47,22 @@ fn aliases_that_leave_the_zone_are_chased_on_the_same_server() {
     });
     let zone = SOA.to_owned()
         + "www CNAME www.example.net.\nout CNAME ok.elsewhere.test.\nnx CNAME nx.elsewhere.test.\nnx2 CNAME nx\nsf CNAME sf.elsewhere.test.\n\
-           sf2 CNAME sf\nnd CNAME nd.elsewhere.test.\nnd2 CNAME nd\nalias CNAME www.foo\ndname DNAME foo.example.com.\n\
+           sf2 CNAME sf\nnd CNAME nd.elsewhere.test.\nnd2 CNAME nd\nalias CNAME www.foo\ncut NS ns.cut\nns.cut A 192.0.2.9\nbelow CNAME www.cut\ndname DNAME foo.example.com.\n\
            dangling CNAME gone\ntoother CNAME www.other.example.\nback CNAME back.other.example.\norigin CNAME example.org.\n@ A 192.0.2.1\n";
     let foo = SOA.to_owned() + "www A 127.0.0.53\n";
     let com = SOA.to_owned() + "www A 192.0.2.53\n";
     let other = SOA.to_owned() + "www A 192.0.2.54\nback CNAME back.example.org.\n";
     let server = start(
         "upstream",
-        &[("org", zone), ("foo", foo), ("com", com), ("other", other)],
+        &[
+            ("org", zone),
+            ("foo", foo.clone()),
+            ("cut", foo),
+            ("com", com),
+            ("other", other),
+        ],
         &format!(
-            ".:{{PORT}} {{\n  bind 127.0.0.1\n  file org example.org {{\n    upstream\n  }}\n  file foo foo.example.org\n  file com foo.example.com\n\
+            ".:{{PORT}} {{\n  bind 127.0.0.1\n  file org example.org {{\n    upstream\n  }}\n  file foo foo.example.org\n  file cut cut.example.org\n  file com foo.example.com\n\
              hosts {{\n    10.0.0.1 www.example.net.\n    fallthrough\n  }}\n  forward . {}\n}}\n\
              other.example:{{PORT}} {{\n  bind 127.0.0.1\n  file other\n}}\n",
             upstream.address()
@@ -110,6 +116,12 @@ fn aliases_that_leave_the_zone_are_chased_on_the_same_server() {
             "behind two",
             "nd2.example.org A",
             "NOERROR|an= 2",
+        ),
+        (
+            "1034, 4.3.2 (2)",
+            "also where the zone above has delegated it",
+            "below.example.org A",
+            "NOERROR|an= 2|an: www.cut.example.org. A 127.0.0.53",
         ),
         (
             "file_upstream_test",
