@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use chain::{
-    Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
+    Block, Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
 };
-use wire::{Flags, NameBuf, Opcode, Qname, Rcode, Response, Type};
+use wire::{Class, Flags, NameBuf, Opcode, Qname, Rcode, Response, Type};
 use zone::{Outcome, Zone};
 
 pub(crate) use setup::REGISTRATION;
@@ -50,6 +50,19 @@ impl Zones {
                 .find(|(apex, _)| apex.as_name() == suffix)?;
             Some(slot)
         })
+    }
+
+    /// Whether a name below the zone of `slot` is another zone's: one of this block's, or one that another block serves.
+    #[cold]
+    fn is_elsewhere(&self, block: &Arc<Block>, slot: &Slot, name: &Qname, qtype: Type) -> bool {
+        if self
+            .find(name)
+            .is_some_and(|found| !Arc::ptr_eq(found, slot))
+        {
+            return true;
+        }
+        let serving = block.router().and_then(|router| router.route(name, qtype));
+        serving.is_some_and(|serving| !Arc::ptr_eq(&serving, block))
     }
 
     /// What becomes of a query whose answer has been written.
@@ -101,7 +114,8 @@ impl Plugin for Zones {
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
-        let Some(slot) = self.find(query.qname()) else {
+        let slot = self.find(query.qname());
+        let Some(slot) = slot.filter(|_| query.qclass() == Class::IN) else {
             // An authoritative server that has nobody to ask refuses names outside of its zones.
             let last = query.step() + 1 >= query.block().chain.steps().len();
             return if last {
@@ -121,7 +135,10 @@ impl Plugin for Zones {
         if query.is_rewritten() {
             return Ok(Flow::Suspend);
         }
-        let outcome = zone.answer(query.qname(), qtype, query.dnssec_ok(), response);
+        let block = query.block();
+        let elsewhere = |name: &Qname| self.is_elsewhere(block, slot, name, qtype);
+        let (qname, dnssec_ok) = (query.qname(), query.dnssec_ok());
+        let outcome = zone.answer_beside(&elsewhere, qname, qtype, dnssec_ok, response);
         self.conclude(outcome, query.qname(), response)
     }
 
@@ -146,14 +163,17 @@ impl Zones {
         };
         let (qname, qtype, dnssec_ok) = (query.qname().clone(), query.qtype(), query.dnssec_ok());
         let rewritten = query.is_rewritten();
-        let Some(zone) = self.find(&qname).and_then(|slot| slot.load_full()) else {
+        let block = Arc::clone(query.block());
+        let slot = self.find(&qname);
+        let Some((slot, zone)) = slot.and_then(|slot| Some((slot, slot.load_full()?))) else {
             return (exchange, Err(not_loaded()));
         };
         let mut apart = rewritten.then(|| exchange.derive(qname.name(), qtype));
         let outcome = {
             let place = apart.as_mut().unwrap_or(&mut exchange);
             let (_, _, mut response) = place.parts();
-            zone.answer(&qname, qtype, dnssec_ok, &mut response)
+            let elsewhere = |name: &Qname| self.is_elsewhere(&block, slot, name, qtype);
+            zone.answer_beside(&elsewhere, &qname, qtype, dnssec_ok, &mut response)
         };
         let mut flow = Ok(Flow::Answered);
         if let Outcome::Chase { target, .. } = outcome {

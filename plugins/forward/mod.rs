@@ -229,6 +229,11 @@ impl Plugin for Forward {
         "forward"
     }
 
+    /// Other classes are the upstream's business: `version.bind` of class CH, say (RFC 5625, 4.3).
+    fn any_class(&self) -> bool {
+        true
+    }
+
     fn query(&self, query: &mut Query<'_>, _: &mut Response<'_>) -> Result<Flow, Failure> {
         if !self.matches(query) {
             return Ok(Flow::Next);
@@ -248,10 +253,6 @@ impl Plugin for Forward {
 
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
         Box::pin(self.forward(exchange))
-    }
-
-    fn any_class(&self) -> bool {
-        true
     }
 }
 

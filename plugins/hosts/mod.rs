@@ -47,6 +47,9 @@ impl Plugin for Hosts {
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
+        if query.qclass() != Class::IN {
+            return Ok(Flow::Next);
+        }
         let qtype = query.qtype();
         let table = self.table.load();
         if qtype == Type::PTR {

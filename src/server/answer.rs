@@ -30,20 +30,10 @@ pub(crate) fn answer<'a>(exchange: &mut Exchange, table: &'a Table) -> Verdict<'
     if let Err(refusal) = exchange.parse() {
         return refuse(exchange, refusal);
     }
-    if exchange.parsed.qclass != Class::IN && !table.any_class {
-        exchange.response().set_rcode(Rcode::REFUSED);
-        return Verdict::Respond;
-    }
-    let Some(block) = table.find(&exchange.parsed.qname, exchange.parsed.qtype) else {
-        exchange.response().set_rcode(Rcode::REFUSED);
-        exchange.context.extended = Some(ExtendedError::new(
-            ExtendedError::NOT_AUTHORITATIVE,
-            "no server block serves this name",
-        ));
-        if let Some(dropped) = &table.dropped {
-            dropped.served(exchange);
-        }
-        return Verdict::Respond;
+    let class = exchange.parsed.qclass == Class::IN || table.any_class;
+    let block = table.find(&exchange.parsed.qname, exchange.parsed.qtype);
+    let Some(block) = block.filter(|block| class && !block.chain.steps().is_empty()) else {
+        return nobody(exchange, table);
     };
     match catch_unwind(AssertUnwindSafe(|| exchange.walk(block))) {
         Ok(Outcome::Respond) => Verdict::Respond,
@@ -56,6 +46,20 @@ pub(crate) fn answer<'a>(exchange: &mut Exchange, table: &'a Table) -> Verdict<'
             Verdict::Respond
         }
     }
+}
+
+/// The response where no plugin is there to answer: no block serves the name or the class, or the block is empty.
+#[cold]
+fn nobody(exchange: &mut Exchange, table: &Table) -> Verdict<'static> {
+    exchange.response().set_rcode(Rcode::REFUSED);
+    exchange.context.extended = Some(ExtendedError::new(
+        ExtendedError::NOT_AUTHORITATIVE,
+        "no server block serves this name",
+    ));
+    if let Some(dropped) = &table.dropped {
+        dropped.served(exchange);
+    }
+    Verdict::Respond
 }
 
 /// The response to what is no query that can be looked up.

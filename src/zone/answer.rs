@@ -36,7 +36,7 @@ pub enum Outcome {
     NxDomain,
     /// A referral to a zone below, perhaps behind aliases.
     Referral,
-    /// Aliases that lead out of the zone. Nothing is in the authority section yet: when the target is resolved and its records are
+    /// Aliases that lead out of the zone, or to a nearer one. Nothing is in the authority section yet: when the target is resolved and its records are
     /// in the answer section, [`Zone::finish_chase`] writes it.
     Chase {
         /// The name to resolve.
@@ -73,7 +73,21 @@ impl Zone {
         dnssec_ok: bool,
         response: &mut Response<'_>,
     ) -> Outcome {
+        self.answer_beside(&|_| false, qname, qtype, dnssec_ok, response)
+    }
+
+    /// The same on a server with other zones: an alias to a name that this zone does not have, or has delegated, is left to be chased
+    /// where `elsewhere` says that another zone is nearer (RFC 1034, section 4.3.2, step 2). Asked of such targets only.
+    pub fn answer_beside(
+        &self,
+        elsewhere: &dyn Fn(&Qname) -> bool,
+        qname: &Qname,
+        qtype: Type,
+        dnssec_ok: bool,
+        response: &mut Response<'_>,
+    ) -> Outcome {
         let mut writer = Writer::new(self, qname, dnssec_ok, response);
+        writer.elsewhere = elsewhere;
         writer.response.set_flag(Flags::AA, true);
         let first = Step {
             qname,
@@ -110,7 +124,17 @@ impl Zone {
         step: Step<'_>,
         owner: Owner<'_>,
     ) -> Outcome {
-        match self.lookup(step.qname, qtype) {
+        let found = self.lookup(step.qname, qtype);
+        if step.count > 0
+            && matches!(found, Lookup::NxDomain(_) | Lookup::Referral(..))
+            && (w.elsewhere)(step.qname)
+        {
+            return Outcome::Chase {
+                target: NameBuf::from_name(step.qname.name()),
+                aliases: step.count,
+            };
+        }
+        match found {
             Lookup::Answer(found, set) => self.positive(w, &step, (found, set), owner),
             Lookup::Signatures(found) => {
                 // Those of one RRset, as to ANY: a whole set of them would only amplify (RFC 8482, section 7).

@@ -41,6 +41,8 @@ pub(crate) struct Writer<'w, 'z, 'r> {
     pub(crate) response: &'w mut Response<'r>,
     zone: &'z Zone,
     dnssec_ok: bool,
+    /// Whether the server has a zone that encloses a name more closely than this one.
+    pub(crate) elsewhere: &'w dyn Fn(&Qname) -> bool,
     /// Whether QNAME stands in the question.
     asked: bool,
     /// Where the apex stands, as the zone spells it.
@@ -72,6 +74,7 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
             response,
             zone,
             dnssec_ok,
+            elsewhere: &|_| false,
             asked,
             apex_at: same.then_some(HEADER_LEN + start),
             proved: [0; 8],

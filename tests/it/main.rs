@@ -1,9 +1,11 @@
 //! The one test binary: black-box tests of the built binary, tests against other servers, and tests of the tree itself.
 
 mod allocations;
+mod coredns;
 mod differential;
 mod first_minutes;
 mod live_edits;
 mod readmes;
+mod rfcs;
 mod server;
 mod tidy;
