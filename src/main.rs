@@ -134,13 +134,14 @@ fn serve(serve: Serve) -> u8 {
         return 0;
     }
     let source = match source(serve.conf.as_deref()) {
-        Ok(Some(source)) => source,
-        Ok(None) if serve.compat => server::compat(serve.port),
-        Ok(None) => {
+        // Only comments and snippets are as good as nothing.
+        Ok(Some(source)) if !source.is_blank() => source,
+        Ok(_) if serve.compat => server::compat(serve.port),
+        Ok(_) => {
             let lan = server::lan(serve.port);
             if let (Source::Text { text, .. }, false) = (&lan, serve.quiet) {
                 print!(
-                    "No Corefile here, so this is served:\n\n{}\n",
+                    "No Corefile here, or none with a server block, so this is served:\n\n{}\n",
                     String::from_utf8_lossy(text)
                 );
             }
@@ -200,7 +201,7 @@ fn run_check(check: &Check) -> u8 {
     )
 }
 
-/// The Corefile that `-conf` names, or that of the working directory; nothing when there is none, or none with a server block.
+/// The Corefile that `-conf` names, or that of the working directory; nothing when there is none.
 fn source(conf: Option<&str>) -> Result<Option<Source>, String> {
     match conf {
         Some("stdin") => {
@@ -221,9 +222,7 @@ fn source(conf: Option<&str>) -> Result<Option<Source>, String> {
             Ok(Some(source))
         }
         None if !Path::new("Corefile").exists() => Ok(None),
-        None => {
-            Ok(Some(Source::File(PathBuf::from("Corefile"))).filter(|source| !source.is_blank()))
-        }
+        None => Ok(Some(Source::File(PathBuf::from("Corefile")))),
     }
 }
 

@@ -5,8 +5,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use chain::{Block, Exchange, ExtendedError, Failure, Outcome, metrics};
 use prometheus_client::metrics::counter::Counter;
@@ -113,13 +112,22 @@ pub(crate) fn panics() -> Counter {
     )
 }
 
-/// Queries that were refused because too many waited.
-pub(crate) static SHED: AtomicU64 = AtomicU64::new(0);
+/// `nameplate_queries_shed_total`.
+pub(crate) fn shed_queries() -> &'static Counter {
+    static SHED: OnceLock<Counter> = OnceLock::new();
+    SHED.get_or_init(|| {
+        metrics::metric(
+            "nameplate_queries_shed",
+            "Queries that were refused because too many waited.",
+            Counter::default,
+        )
+    })
+}
 
 /// The response to a query that would wait where too many wait already: the newest is refused.
 #[cold]
 pub(crate) fn shed(exchange: &mut Exchange) {
-    SHED.fetch_add(1, Ordering::Relaxed);
+    shed_queries().inc();
     exchange.begin();
     exchange.fail(
         Failure::servfail("too many queries wait")

@@ -32,8 +32,11 @@ use crate::worker::{self, Order, Shared};
 const DRAIN: Duration = Duration::from_secs(5);
 /// Connections of all workers at most.
 const CONNECTIONS: usize = 16_384;
-/// The names of signals in log lines end the process; so does a worker that is gone.
+/// How long an old snapshot is kept, so that the queries that wait in it have ended.
+const RETIREMENT: Duration = Duration::from_secs(10);
+/// The exit status when nothing could be served.
 const EXIT_STARTED_NOT: u8 = 1;
+/// The exit status of a second SIGINT, as CoreDNS has it.
 const EXIT_INTERRUPTED_TWICE: u8 = 2;
 
 /// What a server is started with.
@@ -111,7 +114,7 @@ pub(crate) struct Server {
     changes: Changes,
     counts: Counts,
     /// Old snapshots, kept until no worker uses them, so that none has to take one apart.
-    retired: Vec<Arc<Snapshot>>,
+    retired: Vec<(Instant, Arc<Snapshot>)>,
 }
 
 impl Server {
@@ -121,7 +124,10 @@ impl Server {
         let admin = Admin::start(Arc::new(ProcessView(shared.clone())))
             .map_err(|error| LoadError::new(format!("cannot start: {error}")))?;
         let counts = Counts::new();
+        // A counter that has not counted yet is shown as 0.
         crate::answer::panics();
+        crate::answer::shed_queries();
+        crate::listener::tcp::evicted_connections();
         let loaded = load(
             &options.source,
             options.catalogue,
@@ -225,9 +231,7 @@ impl Server {
         }
         self.admin.serve(pages, process.tasks);
         self.lameduck = process.lameduck;
-        self.retired.push(before);
-        self.retired
-            .retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired.push((Instant::now(), before));
         self.changes.watch(process.reload, &files, hash);
         *self.shared.failure() = None;
         Ok(())
@@ -360,13 +364,17 @@ impl Server {
 
     /// Looks whether the Corefile has changed, and reloads if it has.
     fn look(&mut self) {
-        if self.changes.changed(&self.options.source) {
-            if let Err(line) = self.reload() {
-                error!(target: "plugin/reload", "Corefile changed but reload failed: {line}");
-            }
+        if self.changes.changed(&self.options.source)
+            && let Err(line) = self.reload()
+        {
+            error!(target: "plugin/reload", "Corefile changed but reload failed: {line}");
         }
+    }
+
+    /// Takes apart old snapshots that nobody uses any more.
+    fn sweep(&mut self) {
         self.retired
-            .retain(|snapshot| Arc::strong_count(snapshot) > 1);
+            .retain(|(since, old)| since.elapsed() < RETIREMENT || Arc::strong_count(old) > 1);
     }
 
     /// Waits for signals and changes; gives the exit status.
@@ -376,6 +384,7 @@ impl Server {
             return EXIT_STARTED_NOT;
         };
         loop {
+            let waits = !self.retired.is_empty();
             tokio::select! {
                 _ = signals.interrupt.recv() => {
                     info!("SIGINT: Shutting down");
@@ -404,6 +413,7 @@ impl Server {
                 _ = signals.upgrade.recv() => warn!("SIGUSR2: upgrading in place is not implemented"),
                 _ = signals.hangup.recv() => {}
                 () = self.changes.wait() => self.look(),
+                () = sleep(RETIREMENT), if waits => self.sweep(),
             }
         }
     }
@@ -413,7 +423,7 @@ impl Server {
         self.shared.shut_down();
         self.admin.close_first();
         if !self.lameduck.is_zero() {
-            info!("Going into lameduck mode for {:?}", self.lameduck);
+            info!(target: "plugin/health", "Going into lameduck mode for {:?}", self.lameduck);
             sleep(self.lameduck).await;
         }
     }
@@ -447,6 +457,12 @@ impl Server {
             .values()
             .next()
             .map_or(0, |listening| listening.port)
+    }
+
+    /// The real address of the first admin listener.
+    #[cfg(test)]
+    pub(crate) fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin.local()
     }
 
     /// Serves another text from now on.

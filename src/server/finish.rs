@@ -91,3 +91,156 @@ fn with_opt(exchange: &mut Exchange, edns: Edns, limit: usize) {
     }
     response.seal();
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::{ExtendedError, Transport};
+    use wire::{EdnsOptions, Message, Section, Type};
+
+    use super::*;
+    use crate::answer::{Verdict, answer};
+    use crate::route::Table;
+    use crate::testing::{block, opt, query, received};
+
+    /// What a table without a plugin answers to `octets`.
+    fn reply(octets: &[u8], zones: &[&str]) -> Option<Vec<u8>> {
+        let blocks = zones.iter().map(|zone| block(zone, vec![])).collect();
+        let table = Table::new(blocks, chain::setup::StreamLimits::default());
+        let mut exchange = received(octets);
+        match answer(&mut exchange, &table) {
+            Verdict::Respond => {
+                finish(&mut exchange);
+                Some(exchange.reply().to_vec())
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn queries_that_are_not_looked_up() {
+        let plain = query(0x0100, "www.example.org.", 1, 0, &[]);
+        let mut response = plain.clone();
+        response[2] |= 0x80;
+        let mut two = plain.clone();
+        two[5] = 2;
+        let mut chaos = plain.clone();
+        let last = chaos.len() - 1;
+        chaos[last] = 3;
+        // STATUS with AA, RD, RA, AD and CD: RD alone comes back (genreport's opcodeflg).
+        let status = query(0x1000 | 0x05B0, "www.example.org.", 1, 0, &[]);
+        for (name, octets, expected) in [
+            ("no block", plain.clone(), Some((0x8105, 1))),
+            ("a response", response, None),
+            ("a short header", plain[..11].to_vec(), None),
+            ("two questions", two, Some((0x8101, 0))),
+            ("a cut question", plain[..20].to_vec(), Some((0x8101, 0))),
+            ("class CH", chaos, Some((0x8105, 1))),
+            ("STATUS", status, Some((0x9104, 0))),
+        ] {
+            let reply = reply(&octets, &["example.net."]);
+            let found = reply.as_deref().map(|reply| {
+                let message = Message::new(reply).expect("a header");
+                assert_eq!(message.header().id, 0x1234, "{name}");
+                (
+                    u16::from_be_bytes([reply[2], reply[3]]),
+                    message.header().counts[0],
+                )
+            });
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn opt_is_written_when_it_was_sent() {
+        let bad = opt(1_232, 0x0001_8000, &[]);
+        let reply = reply(&query(0, "www.example.org.", 1, 1, &bad), &["."]).expect("an answer");
+        let message = Message::new(&reply).expect("a message");
+        assert_eq!(message.rcode(), Rcode::BADVERS);
+        let record = message.opt().expect("an OPT record");
+        assert_eq!(
+            (record.class.0, record.ttl & 0x00FF_FFFF),
+            (1_232, 0x8000),
+            "version 0, DO kept"
+        );
+    }
+
+    #[test]
+    fn only_local_options_are_echoed() {
+        let sent: &[(u16, &[u8])] = &[
+            (10, b"12345678"),
+            (12, &[0; 4]),
+            (11, &[]),
+            (9, &[]),
+            (65_001, b"ours"),
+            (3, &[]),
+            (65_535, b"x"),
+            (65_534, b""),
+        ];
+        let mut exchange = received(&query(0, "www.example.org.", 1, 1, &opt(4_096, 0, sent)));
+        exchange.parse().expect("a query");
+        exchange.context.nsid = Some((*b"ns1").into());
+        exchange.context.extended = Some(ExtendedError::new(15, "blocked"));
+        finish(&mut exchange);
+        let message = Message::new(exchange.reply()).expect("a message");
+        let record = message.opt().expect("an OPT record");
+        let found: Vec<_> = EdnsOptions::new(record.rdata())
+            .map(|option| (option.code, option.data))
+            .collect();
+        let expected: &[(u16, &[u8])] = &[
+            (3, b"ns1"),
+            (65_001, b"ours"),
+            (65_534, b""),
+            (15, b"\0\x0fblocked"),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn responses_fit_their_asker() {
+        let edns = |size| query(0, "www.example.org.", 1, 1, &opt(size, 0, &[]));
+        let without = query(0, "www.example.org.", 1, 0, &[]);
+        for (octets, transport, limit, cut) in [
+            (&without, Transport::Udp, 512, true),
+            (&edns(100), Transport::Udp, 512, true),
+            (&edns(1_232), Transport::Udp, 1_232, true),
+            (&edns(65_535), Transport::Udp, 4_096, true),
+            (&without, Transport::Tcp, 65_535, false),
+            (&edns(512), Transport::Tcp, 65_535, false),
+        ] {
+            let mut exchange = chain::Exchange::stream();
+            exchange.receive_buffer(octets.len())[..octets.len()].copy_from_slice(octets);
+            exchange.set_received(octets.len());
+            exchange.parse().expect("a query");
+            exchange.context.transport = transport;
+            exchange.context.extended = Some(ExtendedError::new(0, "a text that takes room"));
+            let mut response = exchange.response();
+            for i in 0..400u16 {
+                let [high, low] = i.to_be_bytes();
+                let record = [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, high, low];
+                response
+                    .push_octets(Section::Answer, &record, 1)
+                    .expect("room");
+            }
+            finish(&mut exchange);
+            let reply = exchange.reply();
+            let message = Message::new(reply).expect("a message");
+            assert!(
+                reply.len() <= limit && reply.len() + 60 > limit.min(400 * 16),
+                "{}",
+                reply.len()
+            );
+            assert_eq!(message.flags().has(Flags::TC), cut);
+            assert!(message.records().all(|record| record.is_ok()));
+            assert_eq!(message.opt().is_some(), exchange.parsed.edns.is_some());
+        }
+    }
+
+    #[test]
+    fn a_wide_rcode_without_opt_is_servfail() {
+        let mut exchange = received(&query(0, "www.example.org.", Type::A.0, 0, &[]));
+        exchange.parse().expect("a query");
+        exchange.response().set_rcode(Rcode::BADCOOKIE);
+        finish(&mut exchange);
+        assert_eq!(exchange.reply()[3] & 0xF, 2);
+    }
+}

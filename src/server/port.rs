@@ -90,10 +90,15 @@ fn holder(out: &mut String, protocol: &str, port: u16) {
              \n    or turn its stub off: DNSStubListener=no in /etc/systemd/resolved.conf, then sudo systemctl restart systemd-resolved",
         );
     } else {
-        out.push_str(
-            "\n    stop that program\
-             \n    or listen on an address that it does not hold: add `bind ADDRESS` to the server block",
-        );
+        out.push_str("\n    stop that program");
+        let all = found
+            .iter()
+            .any(|(address, _)| matches!(address.as_str(), "0.0.0.0" | "::"));
+        if !all {
+            out.push_str(
+                "\n    or listen on an address that it does not hold: add `bind ADDRESS` to the server block",
+            );
+        }
     }
     out.push_str("\n    or take another port: -dns.port 1053");
 }
@@ -112,12 +117,13 @@ fn holders(protocol: &str, port: u16) -> Vec<(String, String)> {
                 continue;
             };
             // 07 is an unconnected UDP socket, 0A a listening TCP socket.
-            if local.ends_with(&suffix) && matches!(*state, "07" | "0A") {
-                if let Some(who) = program(inode) {
-                    let entry = (address(&local[..local.len() - suffix.len()]), who);
-                    if !out.contains(&entry) {
-                        out.push(entry);
-                    }
+            if local.ends_with(&suffix)
+                && matches!(*state, "07" | "0A")
+                && let Some(who) = program(inode)
+            {
+                let entry = (address(&local[..local.len() - suffix.len()]), who);
+                if !out.contains(&entry) {
+                    out.push(entry);
                 }
             }
         }

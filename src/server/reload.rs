@@ -18,7 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 use crate::input::Source;
@@ -136,12 +136,17 @@ impl Changes {
         let Some((_, interval)) = self.every else {
             return std::future::pending().await;
         };
-        let next = self.next.unwrap_or_else(|| Instant::now() + interval);
-        tokio::select! {
-            () = sleep_until(next) => {}
-            () = self.edited.notified() => sleep(SETTLE).await,
+        loop {
+            let next = *self.next.get_or_insert_with(|| Instant::now() + interval);
+            // What is awaited can be dropped at any time: what was heard stands in `next`.
+            tokio::select! {
+                () = sleep_until(next) => {
+                    self.next = Some(Instant::now() + interval);
+                    return;
+                }
+                () = self.edited.notified() => self.next = Some(next.min(Instant::now() + SETTLE)),
+            }
         }
-        self.next = Some(Instant::now() + interval);
     }
 
     /// Whether the Corefile means something else than what was looked at last. A file that cannot be read now may come back.
@@ -166,4 +171,64 @@ fn offset(every: ReloadEvery) -> Duration {
     let jitter = every.jitter.as_secs_f64();
     let share = (rand::random::<f64>() - 0.5) * jitter;
     Duration::from_secs_f64((every.interval.as_secs_f64() + share).max(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn edits_are_seen_at_once_and_only_their_meaning_counts() {
+        let directory =
+            std::env::temp_dir().join(format!("nameplate-reload-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let (file, import) = (directory.join("Corefile"), directory.join("lan"));
+        fs::write(&file, ". {\nimport lan\n}\n").expect("written");
+        fs::write(&import, "whoami\n").expect("written");
+        let source = Source::File(file.clone());
+        let (name, text) = source.read().expect("read");
+        let (corefile, _) = corefile::parse(&name, text, &Disk);
+        let every = ReloadEvery {
+            interval: Duration::from_secs(600),
+            jitter: Duration::from_secs(2),
+        };
+        let mut changes = Changes::default();
+        changes.watch(Some(every), &corefile.files(), snapshot::hash(&corefile));
+        assert!(!changes.changed(&source), "nothing was edited");
+        for (path, text, expected) in [
+            (&import, "log\n", true),
+            (&file, "# the same\n.   {\n  import   lan\n}\n", false),
+            (&file, ". {\n", true),
+            (&file, ". {\nimport lan\n}\n", true),
+        ] {
+            // As an editor does: a new file takes the name of the old one.
+            let new = directory.join("new");
+            fs::write(&new, text).expect("written");
+            fs::rename(&new, path).expect("renamed");
+            let heard = tokio::time::timeout(Duration::from_secs(5), changes.wait()).await;
+            assert!(heard.is_ok(), "the edit is heard long before the interval");
+            assert_eq!(changes.changed(&source), expected, "{text:?}");
+            assert!(!changes.changed(&source), "an edit is tried once");
+        }
+        fs::remove_file(&file).expect("removed");
+        assert!(
+            !changes.changed(&source),
+            "what cannot be read may come back"
+        );
+        fs::remove_dir_all(&directory).expect("removed");
+    }
+
+    #[test]
+    fn jitter_stays_within_its_half() {
+        let every = ReloadEvery {
+            interval: Duration::from_secs(30),
+            jitter: Duration::from_secs(15),
+        };
+        for _ in 0..1_000 {
+            let interval = offset(every).as_secs_f64();
+            assert!((22.5..=37.5).contains(&interval));
+        }
+    }
 }

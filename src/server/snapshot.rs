@@ -129,6 +129,10 @@ pub(crate) fn load(
     if report.has_errors() {
         return Err(LoadError::report(&report, &corefile, colour));
     }
+    if corefile.blocks.is_empty() {
+        // An editor may have truncated it just now; serving nothing would be the worst reading of it.
+        return Err(LoadError::new(format!("{name}: no server block")));
+    }
     let warnings = if report.is_empty() {
         String::new()
     } else {

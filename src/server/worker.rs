@@ -37,7 +37,7 @@ use crate::route::Table;
 use crate::snapshot::Snapshot;
 
 /// Queries of one worker that may wait.
-pub(crate) const IN_FLIGHT: usize = 4_096;
+pub(crate) const IN_FLIGHT: usize = if cfg!(test) { 64 } else { 4_096 };
 /// Exchanges that a worker keeps for reuse, of each kind.
 const POOLED: usize = 512;
 /// Batches that are read before other work of the worker gets its turn.
@@ -88,6 +88,10 @@ pub(crate) enum Order {
 }
 
 /// What a worker's tasks share.
+#[expect(
+    clippy::vec_box,
+    reason = "exchanges move between slots, tasks and pools by their boxes"
+)]
 pub(crate) struct Worker {
     pub(crate) index: u16,
     pub(crate) shared: Arc<Shared>,

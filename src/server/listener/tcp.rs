@@ -13,11 +13,11 @@ use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chain::{Exchange, Transport, clock};
+use chain::{Exchange, Transport, clock, metrics};
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -37,8 +37,17 @@ const CHUNK: usize = 4_096;
 /// Pauses after an error of accepting.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Connections that were closed because too many were open.
-pub(crate) static EVICTED: AtomicU64 = AtomicU64::new(0);
+/// `nameplate_connections_evicted_total`.
+pub(crate) fn evicted_connections() -> &'static Counter {
+    static EVICTED: OnceLock<Counter> = OnceLock::new();
+    EVICTED.get_or_init(|| {
+        metrics::metric(
+            "nameplate_connections_evicted",
+            "Connections that were closed because too many were open.",
+            Counter::default,
+        )
+    })
+}
 
 /// The connections of one worker.
 pub(crate) struct Connections {
@@ -105,7 +114,7 @@ impl Connections {
                 .get(number)
                 .is_some_and(|open| !open.busy && client.is_none_or(|client| client == open.client))
         });
-        EVICTED.fetch_add(1, Ordering::Relaxed);
+        evicted_connections().inc();
         let open = self.leave(number?)?;
         open.evict.notify_one();
         Some(())

@@ -344,6 +344,8 @@ impl Many {
 pub(super) unsafe fn read_control(header: &libc::msghdr, envelope: &mut Envelope) {
     envelope.local = None;
     envelope.interface = 0;
+    // The field's type differs between C libraries.
+    #[allow(clippy::unnecessary_cast)]
     if (header.msg_controllen as usize) < mem::size_of::<libc::cmsghdr>() {
         return;
     }
@@ -473,5 +475,90 @@ fn set(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_back_ends_receive_and_answer() {
+        for mut batch in [Batch::new(), Batch::plain()] {
+            let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            server.set_nonblocking(true).expect("no waiting");
+            let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            client
+                .connect(server.local_addr().expect("an address"))
+                .expect("a peer");
+            for i in 0..(BATCH as u8 + 6) {
+                let query = crate::testing::query(0x0100, &format!("n{i}.example.org."), 1, 0, &[]);
+                client.send(&query).expect("sent");
+            }
+            client.send(&vec![0; DATAGRAM + 1]).expect("sent");
+            let mut answered = 0;
+            for expected in [BATCH, 7] {
+                assert_eq!(batch.receive(&server).expect("received"), expected);
+                for slot in batch.filled() {
+                    assert_eq!(slot.envelope.peer, client.local_addr().expect("an address"));
+                    if slot.cut {
+                        continue;
+                    }
+                    slot.exchange.parse().expect("a query");
+                    slot.exchange.response().seal();
+                    // Every third gets no answer: those between are sent nonetheless.
+                    slot.reply = answered % 3 != 2;
+                    answered += 1;
+                }
+                assert_eq!(batch.reply(&server), expected);
+            }
+            assert_eq!(answered, BATCH + 6);
+            assert!(
+                batch
+                    .receive(&server)
+                    .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+            );
+            client.set_nonblocking(true).expect("no waiting");
+            for i in (0..answered).filter(|i| i % 3 != 2) {
+                let mut reply = [0; 512];
+                let len = client.recv(&mut reply).expect("an answer");
+                let (name, _) =
+                    wire::NameBuf::read(&reply[..len], wire::HEADER_LEN).expect("a name");
+                assert_eq!(name.to_string(), format!("n{i}.example.org."));
+            }
+            assert!(client.recv(&mut [0; 512]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_refused_datagram_does_not_hold_the_others() {
+        for mut batch in [Batch::new(), Batch::plain()] {
+            let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            server.set_nonblocking(true).expect("no waiting");
+            let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            client
+                .connect(server.local_addr().expect("an address"))
+                .expect("a peer");
+            for _ in 0..3 {
+                client
+                    .send(&crate::testing::query(0, "example.org.", 1, 0, &[]))
+                    .expect("sent");
+            }
+            assert_eq!(batch.receive(&server).expect("received"), 3);
+            for (i, slot) in batch.filled().iter_mut().enumerate() {
+                slot.exchange.parse().expect("a query");
+                slot.exchange.response().seal();
+                slot.reply = true;
+                if i < 2 {
+                    // An IPv4 socket sends nothing to IPv6.
+                    slot.envelope.peer = "[2001:db8::1]:53".parse().expect("an address");
+                }
+            }
+            assert_eq!(batch.reply(&server), 3);
+            client
+                .set_read_timeout(Some(std::time::Duration::from_secs(3)))
+                .expect("a timeout");
+            assert!(client.recv(&mut [0; 512]).is_ok());
+        }
     }
 }
