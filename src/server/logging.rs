@@ -18,7 +18,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 /// Lines that may wait to be written.
 const QUEUED: usize = 8_192;
 /// The roots of our own targets; others are libraries.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
+    "log",
     "plugin/",
     "server",
     "plugins",

@@ -1,5 +1,7 @@
 //! The one test binary: black-box tests of the built binary, tests against other servers, and tests of the tree itself.
 
+mod attacks;
+mod attacks_streams;
 mod differential;
 mod first_minutes;
 mod live_edits;
