@@ -42,7 +42,7 @@ fn honest(server: &Server, count: usize) -> Duration {
             &a("www.example.org"),
             Duration::from_secs(5),
         );
-        assert_eq!(reply.expect("an honest asker is answered")[7], 1);
+        assert_eq!(rcode(&reply.expect("an honest asker is answered")), 0);
         began.elapsed()
     });
     times.max().unwrap_or_default()
@@ -230,18 +230,23 @@ impl Drop for Killed {
 
 #[test]
 fn asking_without_listening_costs_little_and_ends() {
-    let server = Server::start("deaf", LOCAL);
+    const ASKERS: usize = 20;
+    let addresses: String = (0..200)
+        .map(|last| format!("    192.0.2.{last} www.example.org\n"))
+        .collect();
+    let corefile = format!(".:{{PORT}} {{\n  bind 127.0.0.1\n  hosts {{\n{addresses}  }}\n}}\n");
+    let server = Server::start("deaf", &corefile);
     let _ = server.ask_tcp(&a("www.example.org"));
     let before = status(&server, "VmRSS");
     let batch = framed(&a("www.example.org")).repeat(1_000);
-    let mut streams: Vec<TcpStream> = (0..20)
+    let mut streams: Vec<TcpStream> = (0..ASKERS)
         .map(|_| TcpStream::connect(server.address()).expect("a connection"))
         .collect();
     let began = Instant::now();
     let mut taken = 0;
     for stream in &mut streams {
         stream
-            .set_write_timeout(Some(Duration::from_millis(100)))
+            .set_write_timeout(Some(Duration::from_millis(50)))
             .expect("a timeout");
         for _ in 0..100 {
             if stream.write_all(&batch).is_err() {
@@ -250,25 +255,31 @@ fn asking_without_listening_costs_little_and_ends() {
             taken += 1_000;
         }
     }
-    let each = status(&server, "VmRSS").saturating_sub(before) / 20;
-    let meanwhile = honest(&server, 5);
+    let meanwhile = ask_tcp(
+        server.address(),
+        &a("www.example.org"),
+        Duration::from_secs(3),
+    );
+    let took = began.elapsed();
+    assert!(meanwhile.is_some(), "no answer beside them");
+    std::thread::sleep(Duration::from_secs(2));
+    let each = status(&server, "VmRSS").saturating_sub(before) / ASKERS as u64;
     figure(&format!(
-        "20 connections that do not read: {taken} queries taken in {:?}, {each} KiB each, an honest one takes {meanwhile:?}",
-        began.elapsed()
+        "{ASKERS} connections that do not read: {taken} queries taken in {took:?}, {each} KiB each"
     ));
     assert!(each <= 1_024, "{each} KiB each");
-    assert!(meanwhile < Duration::from_millis(500), "{meanwhile:?}");
     // The time to take an answer is 5 s. What was sent before may still be read; then the end comes.
-    std::thread::sleep(Duration::from_secs(6).saturating_sub(began.elapsed()));
+    std::thread::sleep(Duration::from_secs(5));
     for stream in &mut streams {
         stream
-            .set_read_timeout(Some(Duration::from_secs(3)))
+            .set_read_timeout(Some(Duration::from_secs(2)))
             .expect("a timeout");
         assert!(
             is_closed(stream),
             "a connection that does not read lives on"
         );
     }
+    assert!(honest(&server, 5) < Duration::from_secs(1));
 }
 
 #[test]
@@ -409,7 +420,7 @@ fn without_descriptors_udp_answers_and_the_rest_recovers() {
         .collect();
     std::thread::sleep(Duration::from_millis(300));
     assert!(
-        descriptors(&server) <= open + 8,
+        descriptors(&server) < open + 16,
         "{} of {open}",
         descriptors(&server)
     );
@@ -470,8 +481,8 @@ fn idle_admin_connections_and_garbage_do_not_hold_the_probes() {
     }
     assert!(octets < 16 << 20, "{octets} octets of headers were taken");
     let before = status(&server, "VmRSS");
-    let idle: Vec<TcpStream> = (0..1_000)
-        .map_while(|_| TcpStream::connect_timeout(&admin, Duration::from_millis(300)).ok())
+    let idle: Vec<TcpStream> = (0..700)
+        .map_while(|_| TcpStream::connect_timeout(&admin, Duration::from_secs(2)).ok())
         .collect();
     let began = Instant::now();
     let page = get(admin, "/health");

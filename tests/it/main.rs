@@ -2,6 +2,7 @@
 
 mod attacks;
 mod attacks_streams;
+mod attacks_upstreams;
 mod differential;
 mod first_minutes;
 mod live_edits;
