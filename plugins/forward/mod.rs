@@ -278,6 +278,8 @@ struct Run<'a> {
     /// The octets to send, when they are not the client's.
     composed: Option<Rc<[u8]>>,
     rewritten: bool,
+    /// The second octet of flags to send: a cache above may ask for AD where the client did not.
+    flags: u8,
     asked: Proto,
     retry_truncated: bool,
     limit: usize,
@@ -347,6 +349,7 @@ impl<'a> Run<'a> {
             deadline: clock::now() + DEADLINE,
             composed,
             rewritten,
+            flags: exchange.parsed.flags.0 as u8,
             asked,
             retry_truncated: (forward.prefer_udp || inner) && asked == Proto::Udp,
             limit,
@@ -511,14 +514,14 @@ impl<'a> Run<'a> {
     async fn send(&self, lane: &UdpLane, id: u16, exchange: &mut Exchange) -> Result<(), Trouble> {
         match &self.composed {
             None => {
-                let theirs = set_id(exchange.message_mut(), id);
+                let (theirs, flags) = set_head(exchange.message_mut(), id, self.flags);
                 let sent = lane.send(exchange.message()).await;
-                set_id(exchange.message_mut(), theirs);
+                set_head(exchange.message_mut(), theirs, flags);
                 sent
             }
             Some(composed) => {
                 let mut octets = composed.to_vec();
-                set_id(&mut octets, id);
+                set_head(&mut octets, id, self.flags);
                 lane.send(&octets).await
             }
         }
@@ -528,15 +531,27 @@ impl<'a> Run<'a> {
         &self,
         local: &Rc<Local>,
         pool: &Pool,
-        exchange: Box<Exchange>,
+        mut exchange: Box<Exchange>,
         fresh: bool,
     ) -> (Box<Exchange>, bool, Arrived) {
         let (lane, ticket, reused) = match pool.stream(local, self.forward, fresh) {
             Ok(taken) => taken,
             Err(trouble) => return (exchange, false, Arrived::Trouble(trouble)),
         };
-        let octets = self.composed.as_deref().unwrap_or(exchange.message());
-        if let Err(trouble) = lane.send(octets, ticket.id) {
+        let sent = match &self.composed {
+            None => {
+                let (theirs, flags) = set_head(exchange.message_mut(), ticket.id, self.flags);
+                let sent = lane.send(exchange.message(), ticket.id);
+                set_head(exchange.message_mut(), theirs, flags);
+                sent
+            }
+            Some(composed) => {
+                let mut octets = composed.to_vec();
+                set_head(&mut octets, ticket.id, self.flags);
+                lane.send(&octets, ticket.id)
+            }
+        };
+        if let Err(trouble) = sent {
             return (exchange, false, Arrived::Trouble(trouble));
         }
         let order = self.seating(self.patience());
@@ -641,10 +656,17 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Writes an ID into a message; gives the one that stood there.
-fn set_id(message: &mut [u8], id: u16) -> u16 {
-    match message.first_chunk_mut::<2>() {
-        Some(place) => u16::from_be_bytes(std::mem::replace(place, id.to_be_bytes())),
-        None => 0,
+/// Writes an ID and the second octet of flags into a message; gives what stood there.
+fn set_head(message: &mut [u8], id: u16, flags: u8) -> (u16, u8) {
+    match message.first_chunk_mut::<4>() {
+        Some([first, second, _, low]) => {
+            let [one, two] = id.to_be_bytes();
+            let theirs = [
+                std::mem::replace(first, one),
+                std::mem::replace(second, two),
+            ];
+            (u16::from_be_bytes(theirs), std::mem::replace(low, flags))
+        }
+        None => (0, 0),
     }
 }

@@ -1,6 +1,7 @@
 //! The one test binary: black-box tests of the built binary, tests against other servers, and tests of the tree itself.
 
 mod attacks;
+mod attacks_process;
 mod attacks_streams;
 mod attacks_upstreams;
 mod differential;
