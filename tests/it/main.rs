@@ -2,6 +2,7 @@
 
 mod allocations;
 mod attacks;
+mod attacks_process;
 mod attacks_streams;
 mod attacks_upstreams;
 mod coredns;
