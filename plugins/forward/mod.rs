@@ -229,11 +229,6 @@ impl Plugin for Forward {
         "forward"
     }
 
-    /// Other classes are the upstream's business: `version.bind` of class CH, say (RFC 5625, 4.3).
-    fn any_class(&self) -> bool {
-        true
-    }
-
     fn query(&self, query: &mut Query<'_>, _: &mut Response<'_>) -> Result<Flow, Failure> {
         if !self.matches(query) {
             return Ok(Flow::Next);
@@ -253,6 +248,10 @@ impl Plugin for Forward {
 
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
         Box::pin(self.forward(exchange))
+    }
+
+    fn any_class(&self) -> bool {
+        true
     }
 }
 
@@ -283,6 +282,8 @@ struct Run<'a> {
     /// The octets to send, when they are not the client's.
     composed: Option<Rc<[u8]>>,
     rewritten: bool,
+    /// The second octet of flags to send: a cache above may ask for AD where the client did not.
+    flags: u8,
     asked: Proto,
     retry_truncated: bool,
     limit: usize,
@@ -352,6 +353,7 @@ impl<'a> Run<'a> {
             deadline: clock::now() + DEADLINE,
             composed,
             rewritten,
+            flags: exchange.parsed.flags.0 as u8,
             asked,
             retry_truncated: (forward.prefer_udp || inner) && asked == Proto::Udp,
             limit,
@@ -516,17 +518,14 @@ impl<'a> Run<'a> {
     async fn send(&self, lane: &UdpLane, id: u16, exchange: &mut Exchange) -> Result<(), Trouble> {
         match &self.composed {
             None => {
-                let authenticated = exchange.parsed.flags.has(Flags::AD);
-                let theirs = set_id(exchange.message_mut(), id);
-                let flags = set_authenticated(exchange.message_mut(), authenticated);
+                let (theirs, flags) = set_head(exchange.message_mut(), id, self.flags);
                 let sent = lane.send(exchange.message()).await;
-                set_id(exchange.message_mut(), theirs);
-                set_flags(exchange.message_mut(), flags);
+                set_head(exchange.message_mut(), theirs, flags);
                 sent
             }
             Some(composed) => {
                 let mut octets = composed.to_vec();
-                set_id(&mut octets, id);
+                set_head(&mut octets, id, self.flags);
                 lane.send(&octets).await
             }
         }
@@ -543,11 +542,19 @@ impl<'a> Run<'a> {
             Ok(taken) => taken,
             Err(trouble) => return (exchange, false, Arrived::Trouble(trouble)),
         };
-        let authenticated = exchange.parsed.flags.has(Flags::AD);
-        let flags = set_authenticated(exchange.message_mut(), authenticated);
-        let octets = self.composed.as_deref().unwrap_or(exchange.message());
-        let sent = lane.send(octets, ticket.id);
-        set_flags(exchange.message_mut(), flags);
+        let sent = match &self.composed {
+            None => {
+                let (theirs, flags) = set_head(exchange.message_mut(), ticket.id, self.flags);
+                let sent = lane.send(exchange.message(), ticket.id);
+                set_head(exchange.message_mut(), theirs, flags);
+                sent
+            }
+            Some(composed) => {
+                let mut octets = composed.to_vec();
+                set_head(&mut octets, ticket.id, self.flags);
+                lane.send(&octets, ticket.id)
+            }
+        };
         if let Err(trouble) = sent {
             return (exchange, false, Arrived::Trouble(trouble));
         }
@@ -653,26 +660,17 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Writes an ID into a message; gives the one that stood there.
-fn set_id(message: &mut [u8], id: u16) -> u16 {
-    match message.first_chunk_mut::<2>() {
-        Some(place) => u16::from_be_bytes(std::mem::replace(place, id.to_be_bytes())),
-        None => 0,
-    }
-}
-
-/// Sets AD in a message where a plugin above wants it (RFC 6840, 5.7); gives the octet that stood there.
-fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
-    match message.get_mut(3) {
-        Some(place) if on => std::mem::replace(place, *place | Flags::AD as u8),
-        Some(place) => *place,
-        None => 0,
-    }
-}
-
-/// Writes the header's fourth octet back.
-fn set_flags(message: &mut [u8], octet: u8) {
-    if let Some(place) = message.get_mut(3) {
-        *place = octet;
+/// Writes an ID and the second octet of flags into a message; gives what stood there.
+fn set_head(message: &mut [u8], id: u16, flags: u8) -> (u16, u8) {
+    match message.first_chunk_mut::<4>() {
+        Some([first, second, _, low]) => {
+            let [one, two] = id.to_be_bytes();
+            let theirs = [
+                std::mem::replace(first, one),
+                std::mem::replace(second, two),
+            ];
+            (u16::from_be_bytes(theirs), std::mem::replace(low, flags))
+        }
+        None => (0, 0),
     }
 }

@@ -1,6 +1,6 @@
 //! Lints: Corefiles that start, and hardly do what was meant. Warnings, each with a code.
 
-use corefile::{Diagnostic, Report, Span};
+use corefile::{Diagnostic, Report, Severity, Span};
 
 use crate::setup::{Answers, Planned, Scene};
 
@@ -50,6 +50,16 @@ fn no_answer(planned: &[Planned], block: Span, report: &mut Report) {
     }
 }
 
+/// Whether a mistake in the lines of a plugin is reported already: what it answers is not known, and a mistyped `fallthrough` is not to
+/// be told of twice.
+fn is_broken(planned: &Planned, report: &Report) -> bool {
+    report
+        .iter()
+        .filter(|found| found.severity == Severity::Error)
+        .flat_map(|found| &found.labels)
+        .any(|label| label.span == planned.span)
+}
+
 /// A plugin that answers everything, above one that then is never asked.
 fn shadowed(planned: &[Planned], scene: &Scene<'_>, report: &mut Report) {
     let whole_block =
@@ -60,7 +70,7 @@ fn shadowed(planned: &[Planned], scene: &Scene<'_>, report: &mut Report) {
             .answers()
             .iter()
             .any(|(reach, zones)| *reach == Answers::Everything && whole_block(zones));
-        if !covers {
+        if !covers || is_broken(upper, report) {
             continue;
         }
         let Some(lower) = planned[i + 1..]

@@ -135,6 +135,20 @@ impl Exchange {
         None
     }
 
+    /// Ends a walk at `step`, whose plugin was to wait or panicked: the response is the failure's, and the plugins above see it, so
+    /// that whoever keeps something for a query on its way lets it go. Nobody is asked again.
+    pub fn abandon(&mut self, block: &Arc<Block>, step: usize, failure: fn() -> Failure) {
+        let mut at = step;
+        loop {
+            self.begin();
+            self.fail(failure());
+            match self.rise(block, at, 0) {
+                Some(below) => at = below - 1,
+                None => return,
+            }
+        }
+    }
+
     /// Notes who answered, or turns a failure into a response.
     #[inline]
     fn settle(&mut self, flow: Result<Flow, Failure>, name: &'static str) {

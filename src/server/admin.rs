@@ -1,9 +1,9 @@
 //! The admin side: pages over HTTP and plugins' tasks, on a thread and runtime of their own.
 //!
 //! A listener stays open over reloads while its address stays; what it serves is swapped. Requests are bounded in octets, time and
-//! number, whoever sends them.
+//! number, whoever sends them; the oldest connection makes room for the newest, so that idle ones never keep a probe out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep};
 use tracing::{error, warn};
@@ -255,7 +255,7 @@ async fn listen(
         .with_state(Known { pages, view });
     let bounded = Bounded {
         listener,
-        room: Arc::new(Semaphore::new(CONNECTIONS)),
+        open: VecDeque::new(),
     };
     let served =
         axum::serve(bounded, router).with_graceful_shutdown(async move { stop.notified().await });
@@ -294,7 +294,8 @@ async fn page(State(known): State<Known>, uri: Uri, headers: HeaderMap) -> Respo
 /// A listener whose connections are bounded.
 struct Bounded {
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    /// Evicts a connection each, oldest first; those that have ended are swept when there is no room.
+    open: VecDeque<oneshot::Sender<()>>,
 }
 
 impl axum::serve::Listener for Bounded {
@@ -303,12 +304,8 @@ impl axum::serve::Listener for Bounded {
 
     async fn accept(&mut self) -> (Guarded, SocketAddr) {
         loop {
-            let Ok(room) = self.room.clone().acquire_owned().await else {
-                std::future::pending::<()>().await;
-                continue;
-            };
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (Guarded::new(stream, room), peer),
+                Ok((stream, peer)) => return (Guarded::new(stream, self.admit()), peer),
                 Err(_) => sleep(Duration::from_millis(50)).await,
             }
         }
@@ -319,26 +316,53 @@ impl axum::serve::Listener for Bounded {
     }
 }
 
-/// A connection that ends when its client sends too much, or nothing for too long.
+impl Bounded {
+    /// Takes a connection in, closing the oldest where there is no room.
+    fn admit(&mut self) -> oneshot::Receiver<()> {
+        if self.open.len() >= CONNECTIONS {
+            self.open.retain(|evict| !evict.is_closed());
+        }
+        if self.open.len() >= CONNECTIONS
+            && let Some(oldest) = self.open.pop_front()
+        {
+            let _ = oldest.send(());
+        }
+        let (evict, evicted) = oneshot::channel();
+        self.open.push_back(evict);
+        evicted
+    }
+}
+
+/// A connection that ends when its client sends too much, or nothing for too long, or when it has to make room.
 struct Guarded {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
     received: usize,
-    _room: OwnedSemaphorePermit,
+    /// Until somebody said whether it has to; a listener that closes drops the other end and leaves it open.
+    evicted: Option<oneshot::Receiver<()>>,
+    over: bool,
 }
 
 impl Guarded {
-    fn new(stream: TcpStream, room: OwnedSemaphorePermit) -> Self {
+    fn new(stream: TcpStream, evicted: oneshot::Receiver<()>) -> Self {
         Self {
             stream,
             deadline: Box::pin(sleep(REQUEST_TIME)),
             received: 0,
-            _room: room,
+            evicted: Some(evicted),
+            over: false,
         }
     }
 
+    /// Whether its time is over.
     fn late(&mut self, context: &mut Context<'_>) -> bool {
-        self.deadline.as_mut().poll(context).is_ready()
+        if let Some(evicted) = &mut self.evicted
+            && let Poll::Ready(told) = Pin::new(evicted).poll(context)
+        {
+            self.evicted = None;
+            self.over = told.is_ok();
+        }
+        self.over || self.deadline.as_mut().poll(context).is_ready()
     }
 }
 

@@ -40,9 +40,11 @@ pub(crate) fn answer<'a>(exchange: &mut Exchange, table: &'a Table) -> Verdict<'
         Ok(Outcome::Silent) => Verdict::Silent,
         Ok(Outcome::Suspended(step)) => Verdict::Suspended(block, step),
         Err(panic) => {
-            panicked(block, exchange.context.step(), &*panic);
-            exchange.begin();
-            exchange.fail(Failure::servfail("a plugin panicked"));
+            let step = exchange.context.step();
+            panicked(block, step, &*panic);
+            abandon(exchange, block, step, || {
+                Failure::servfail("a plugin panicked")
+            });
             Verdict::Respond
         }
     }
@@ -124,11 +126,23 @@ pub(crate) fn shed_queries() -> &'static Counter {
 
 /// The response to a query that would wait where too many wait already: the newest is refused.
 #[cold]
-pub(crate) fn shed(exchange: &mut Exchange) {
+pub(crate) fn shed(exchange: &mut Exchange, block: &Arc<Block>, step: usize) {
     shed_queries().inc();
-    exchange.begin();
-    exchange.fail(
+    abandon(exchange, block, step, || {
         Failure::servfail("too many queries wait")
-            .extended(ExtendedError::OTHER, "too many queries wait"),
-    );
+            .extended(ExtendedError::OTHER, "too many queries wait")
+    });
+}
+
+/// Ends a walk early, whatever the plugins above make of it.
+#[cold]
+fn abandon(exchange: &mut Exchange, block: &Arc<Block>, step: usize, failure: fn() -> Failure) {
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        exchange.abandon(block, step, failure);
+    }));
+    if let Err(panic) = told {
+        panicked(block, exchange.context.step(), &*panic);
+        exchange.begin();
+        exchange.fail(failure());
+    }
 }

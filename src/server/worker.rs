@@ -500,8 +500,8 @@ impl Serving {
                         outbox.put(ended, envelope);
                     });
                 }
-                Verdict::Suspended(..) => {
-                    shed(&mut slot.exchange);
+                Verdict::Suspended(block, step) => {
+                    shed(&mut slot.exchange, block, step);
                     finish(&mut slot.exchange);
                     slot.reply = true;
                 }

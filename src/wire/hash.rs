@@ -8,10 +8,16 @@ use std::sync::OnceLock;
 const K0: u64 = 0x9E37_79B9_7F4A_7C15;
 const K1: u64 = 0xD6E8_FEB8_6659_FD93;
 
+static SEED: OnceLock<u64> = OnceLock::new();
+
+/// Sets the process's seed, for benches whose every run is to probe the same slots; `false` when it was drawn already.
+pub fn fix_seed(seed: u64) -> bool {
+    SEED.set(seed).is_ok()
+}
+
 /// The process's seed: the hash of the root name.
 #[inline]
 pub fn seed() -> u64 {
-    static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| RandomState::new().hash_one(K0))
 }
 

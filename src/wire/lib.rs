@@ -26,7 +26,7 @@ mod response;
 mod tests;
 
 pub use edns::{Edns, EdnsOption, EdnsOptions};
-pub use hash::{mix, name_hash, seed};
+pub use hash::{fix_seed, mix, name_hash, seed};
 pub use header::{Flags, HEADER_LEN, Header, Opcode, Rcode};
 pub use message::{Message, Record, Records, Section};
 pub use mnemonic::{Class, Type};

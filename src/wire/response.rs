@@ -487,7 +487,9 @@ impl<'a> Response<'a> {
         let opt = received
             .opt()
             .map(|record| (record.start, record.end(), record.ttl));
-        let whole = received.records().all(|record| record.is_ok());
+        let whole = received
+            .records()
+            .all(|record| record.is_ok_and(|record| names_are_sound(&received, &record)));
         let opts = received
             .records()
             .filter(|record| matches!(record, Ok(record) if record.rtype == Type::OPT))
@@ -635,6 +637,19 @@ impl<'a> Response<'a> {
         }
         self.state.len
     }
+}
+
+/// Whether the names of a record can be read: nobody is handed a pointer that loops (RFC 9267, 2). Names within RDATA are looked at
+/// in the types that resolvers follow.
+fn names_are_sound(message: &Message<'_>, record: &Record<'_>) -> bool {
+    // Mostly the owner is a pointer to QNAME, which has been read.
+    let at_qname = message.octets().get(record.start..record.start + 2) == Some(&[0xC0, 12]);
+    (at_qname || record.owner().is_ok())
+        && match record.rtype {
+            Type::NS | Type::CNAME | Type::PTR => record.rdata_name(0).is_ok(),
+            Type::MX => record.rdata_name(2).is_ok(),
+            _ => true,
+        }
 }
 
 /// Whether the questions of two messages, both uncompressed, have labels of the same lengths.

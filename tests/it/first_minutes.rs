@@ -240,6 +240,10 @@ fn check_says_everything_at_once() {
     ] {
         assert!(text.contains(part), "lacks {part:?}:\n{text}");
     }
+    assert!(
+        !text.contains("never asked"),
+        "one mistake, one message:\n{text}"
+    );
     let (code, json) = run(&["-conf", "Corefile", "--format", "json"]);
     assert_eq!(code, Some(2));
     let parsed: serde_json::Value =

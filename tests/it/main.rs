@@ -1,5 +1,10 @@
 //! The one test binary: black-box tests of the built binary, tests against other servers, and tests of the tree itself.
 
+mod allocations;
+mod attacks;
+mod attacks_process;
+mod attacks_streams;
+mod attacks_upstreams;
 mod coredns;
 mod differential;
 mod first_minutes;

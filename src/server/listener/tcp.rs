@@ -2,7 +2,8 @@
 //!
 //! A connection is one task. It reads what came, answers each whole message, and writes all answers that are ready at once, each
 //! behind its length. While it writes it does not read, and while [`IN_FLIGHT`] of its queries wait it does not either: a peer that
-//! does not take its answers stops being read. A connection without a query holds no buffer.
+//! does not take its answers stops being read. A connection without a query holds no buffer. After [`TURN`] messages the other tasks
+//! of the worker have theirs, so that a peer that never pauses delays others by no more than that.
 //!
 //! At a bound of connections, overall or of one client, the connection that has been idle longest makes room; where all are busy the
 //! newest is closed.
@@ -32,6 +33,10 @@ use crate::worker::{Line, Worker, canonical};
 const IN_FLIGHT: usize = 64;
 /// Octets of answers that are gathered before they are written.
 const GATHERED: usize = 64 * 1024;
+/// Messages that are taken before other tasks of the worker get their turn.
+const TURN: usize = 64;
+/// Octets of queries that are taken in when the listener closes.
+const LAST_LOOK: usize = 2 * 65_537;
 /// Octets that are made room for at each read.
 const CHUNK: usize = 4_096;
 /// Pauses after an error of accepting.
@@ -207,6 +212,7 @@ fn begin(worker: &Rc<Worker>, line: &Rc<Line>, (stream, peer): (TcpStream, Socke
         local: canonical(local),
         inbox: Vec::new(),
         taken: 0,
+        turn: 0,
         eof: false,
         answers: Rc::default(),
     };
@@ -258,6 +264,8 @@ struct Connection {
     inbox: Vec<u8>,
     /// Queries so far.
     taken: u32,
+    /// Messages since others had their turn.
+    turn: usize,
     eof: bool,
     answers: Rc<Answers>,
 }
@@ -283,10 +291,12 @@ impl Connection {
             };
             let limits = table.streams;
             if closing {
-                // One look at what came before the close.
-                while !self.eof && self.may_take(&table) && self.read(&stream).is_ok_and(|n| n > 0)
-                {
-                }
+                // One look at what came before the close; a peer that never pauses does not prolong it.
+                while !self.eof
+                    && self.inbox.len() < LAST_LOOK
+                    && self.may_take(&table)
+                    && self.read(&stream).is_ok_and(|n| n > 0)
+                {}
                 self.eof = true;
             }
             let Some(behind) = self.take_messages(&table) else {
@@ -299,6 +309,11 @@ impl Connection {
                     Ok(Ok(())) => since = Instant::now(),
                     _ => return,
                 }
+                continue;
+            }
+            if self.turn >= TURN {
+                self.turn = 0;
+                tokio::task::yield_now().await;
                 continue;
             }
             let waiting = self.answers.waiting.get();
@@ -389,7 +404,10 @@ impl Connection {
     /// before, `None` when the peer sends nonsense.
     fn take_messages(&mut self, table: &Table) -> Option<bool> {
         let mut at = 0;
-        while self.may_take(table) && self.answers.octets.borrow().len() < GATHERED {
+        while self.turn < TURN
+            && self.may_take(table)
+            && self.answers.octets.borrow().len() < GATHERED
+        {
             match self.next(at) {
                 Next::Nonsense => return None,
                 Next::Part => break,
@@ -417,6 +435,7 @@ impl Connection {
     /// Answers one message.
     fn take(&mut self, at: usize, len: usize, table: &Table) {
         self.taken = self.taken.saturating_add(1);
+        self.turn += 1;
         let mut exchange = self.worker.stream();
         exchange.receive_buffer(len)[..len].copy_from_slice(&self.inbox[at..at + len]);
         exchange.set_received(len);
@@ -450,8 +469,8 @@ impl Connection {
                 });
                 return;
             }
-            Verdict::Suspended(..) => {
-                shed(&mut exchange);
+            Verdict::Suspended(block, step) => {
+                shed(&mut exchange, block, step);
                 finish(&mut exchange);
                 self.answers.push(&exchange);
             }
