@@ -34,6 +34,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 16_384;
 /// How long an old snapshot is kept, so that the queries that wait in it have ended.
 const RETIREMENT: Duration = Duration::from_secs(10);
+/// Old snapshots that are kept so long, however fast reloads follow each other: each may hold a whole cache.
+const RETIRED: usize = 8;
 /// The exit status when nothing could be served.
 const EXIT_STARTED_NOT: u8 = 1;
 /// The exit status of a second SIGINT, as CoreDNS has it.
@@ -232,6 +234,7 @@ impl Server {
         self.admin.serve(pages, process.tasks);
         self.lameduck = process.lameduck;
         self.retired.push((Instant::now(), before));
+        self.sweep();
         self.changes.watch(process.reload, &files, hash);
         *self.shared.failure() = None;
         Ok(())
@@ -373,8 +376,12 @@ impl Server {
 
     /// Takes apart old snapshots that nobody uses any more.
     fn sweep(&mut self) {
-        self.retired
-            .retain(|(since, old)| since.elapsed() < RETIREMENT || Arc::strong_count(old) > 1);
+        let mut younger = self.retired.len();
+        self.retired.retain(|(since, old)| {
+            younger -= 1;
+            let rests = younger < RETIRED && since.elapsed() < RETIREMENT;
+            rests || Arc::strong_count(old) > 1
+        });
     }
 
     /// Waits for signals and changes; gives the exit status.

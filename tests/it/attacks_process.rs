@@ -259,12 +259,15 @@ fn more_load_than_it_takes_is_survived() {
         std::thread::sleep(Duration::from_millis(1_500));
         stop.store(true, Ordering::Relaxed);
         let began = Instant::now();
-        let after = ask_udp(
-            server.address(),
-            &a("www.example.org"),
-            Duration::from_secs(5),
-        );
-        assert!(after.is_some(), "no answer after a flood");
+        // What found the socket's buffer full is lost, as datagrams are; its asker asks again.
+        wait_until("an answer after the flood", || {
+            ask_udp(
+                server.address(),
+                &a("www.example.org"),
+                Duration::from_millis(200),
+            )
+            .is_some()
+        });
         began.elapsed()
     });
     let grown = status(&server, "VmRSS").saturating_sub(before);
