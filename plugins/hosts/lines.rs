@@ -1,8 +1,10 @@
 //! Reads hosts lines: `ADDRESS NAME...`, comments behind `#`.
 //!
 //! Good lines are kept whatever stands beside them; a bad one is remembered with its place, the first few with the reason. Names go
-//! into one run of octets and entries into one vector, so that a million lines cost two allocations that grow.
+//! into one run of octets and entries into one vector, so that a million lines cost two allocations that grow. A file is read line by
+//! line: held whole, it would be the first large allocation to be freed, after which glibc keeps the memory of those freed later.
 
+use std::io::{self, BufRead};
 use std::net::IpAddr;
 
 use wire::{Name, NameBuf, NameError};
@@ -57,58 +59,111 @@ impl Gathered {
 
     /// Reads the lines of `text`, keeping the names within `origins`; `place` names the text in complaints.
     pub(super) fn read(&mut self, place: &str, text: &[u8], origins: &[NameBuf]) {
-        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-        let everywhere = origins.iter().any(|origin| origin.as_name().is_root());
         for (number, line) in text.split(|&octet| octet == b'\n').enumerate() {
-            let line = match line.iter().position(|&octet| octet == b'#') {
-                Some(comment) => &line[..comment],
-                None => line,
-            };
-            let mut words = Words { line, at: 0 };
-            let Some((column, word)) = words.next() else {
-                continue;
-            };
-            let mut complain = |column: usize, why: String| {
-                self.bad += 1;
-                if self.complaints.len() < COMPLAINTS {
-                    self.complaints
-                        .push(format!("{place}:{}:{}: {why}", number + 1, column + 1));
+            self.line((place, number), line, origins);
+        }
+    }
+
+    /// Reads lines as [`Gathered::read`] does, `limit` octets at most; nothing of them is kept on an error.
+    ///
+    /// # Errors
+    /// What reading says, and when there is more than `limit`.
+    pub(super) fn read_from(
+        &mut self,
+        place: &str,
+        mut from: impl BufRead,
+        limit: u64,
+        origins: &[NameBuf],
+    ) -> io::Result<()> {
+        let (names, entries) = (self.names.len(), self.entries.len());
+        let (complaints, bad) = (self.complaints.len(), self.bad);
+        let read = self.lines(place, &mut from, limit, origins);
+        if read.is_err() {
+            self.names.truncate(names);
+            self.entries.truncate(entries);
+            self.complaints.truncate(complaints);
+            self.bad = bad;
+        }
+        read
+    }
+
+    fn lines(
+        &mut self,
+        place: &str,
+        from: &mut impl BufRead,
+        limit: u64,
+        origins: &[NameBuf],
+    ) -> io::Result<()> {
+        let mut left = limit;
+        let mut line = Vec::new();
+        for number in 0.. {
+            line.clear();
+            let len = io::Read::take(&mut *from, left + 1).read_until(b'\n', &mut line)? as u64;
+            if len == 0 {
+                break;
+            }
+            left = left
+                .checked_sub(len)
+                .ok_or_else(|| io::Error::other(format!("longer than {limit} octets")))?;
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            self.line((place, number), line, origins);
+        }
+        Ok(())
+    }
+
+    /// Reads one line; `number` counts from 0.
+    fn line(&mut self, (place, number): (&str, usize), line: &[u8], origins: &[NameBuf]) {
+        let line = match number {
+            0 => line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line),
+            _ => line,
+        };
+        let line = match line.iter().position(|&octet| octet == b'#') {
+            Some(comment) => &line[..comment],
+            None => line,
+        };
+        let mut words = Words { line, at: 0 };
+        let Some((column, word)) = words.next() else {
+            return;
+        };
+        let mut complain = |column: usize, why: String| {
+            self.bad += 1;
+            if self.complaints.len() < COMPLAINTS {
+                self.complaints
+                    .push(format!("{place}:{}:{}: {why}", number + 1, column + 1));
+            }
+        };
+        let Some(address) = address(word) else {
+            complain(column, format!("not an IP address: {}", shown(word)));
+            return;
+        };
+        let mut named = false;
+        for (column, word) in words {
+            named = true;
+            let name = match name(word) {
+                Ok(name) => name,
+                Err(why) => {
+                    complain(column, format!("{why}: {}", shown(word)));
+                    continue;
                 }
             };
-            let Some(address) = address(word) else {
-                complain(column, format!("not an IP address: {}", shown(word)));
+            let (kind, name) = kind(&name);
+            let served = origins
+                .iter()
+                .any(|origin| name.is_within(origin.as_name()));
+            let (Ok(place), true) = (u32::try_from(self.names.len()), served) else {
                 continue;
             };
-            let mut named = false;
-            for (column, word) in words {
-                named = true;
-                let name = match name(word) {
-                    Ok(name) => name,
-                    Err(why) => {
-                        complain(column, format!("{why}: {}", shown(word)));
-                        continue;
-                    }
-                };
-                let (kind, name) = kind(&name);
-                let served = everywhere
-                    || origins
-                        .iter()
-                        .any(|origin| name.is_within(origin.as_name()));
-                let (Ok(place), true) = (u32::try_from(self.names.len()), served) else {
-                    continue;
-                };
-                self.names.push(name.octets().len() as u8);
-                self.names.extend_from_slice(name.octets());
-                self.entries.push(Entry {
-                    hash: wire::name_hash(name),
-                    name: place,
-                    kind,
-                    address,
-                });
-            }
-            if !named {
-                complain(column, format!("no name behind {}", shown(word)));
-            }
+            self.names.push(name.octets().len() as u8);
+            self.names.extend_from_slice(name.octets());
+            self.entries.push(Entry {
+                hash: wire::name_hash(name),
+                name: place,
+                kind,
+                address,
+            });
+        }
+        if !named {
+            complain(column, format!("no name behind {}", shown(word)));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where a directive's entries come from, and when to read them again.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +21,8 @@ use super::table::Table;
 
 /// The most that is read of one file, in octets.
 const FILE: u64 = 256 << 20;
+/// How much of a file is read at a time.
+const CHUNK: usize = 64 << 10;
 /// A file that was modified this shortly before it was read may change again within the same tick of the file system's clock.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -91,11 +93,11 @@ impl Source {
         let mut read = Vec::with_capacity(files.len());
         let mut failed = Vec::new();
         for (path, stamp) in files {
-            match contents(&path) {
-                Ok(octets) => {
-                    gathered.read(&path.display().to_string(), &octets, &self.origins);
-                    read.push((path, stamp));
-                }
+            let place = path.display().to_string();
+            let lines =
+                open(&path).and_then(|file| gathered.read_from(&place, file, FILE, &self.origins));
+            match lines {
+                Ok(()) => read.push((path, stamp)),
                 Err(error) => {
                     tracing::warn!(target: "plugin/hosts", "Failed to read {}: {error}", path.display());
                     failed.push((path, stamp));
@@ -213,16 +215,11 @@ fn is_hidden(path: &Path) -> bool {
     })
 }
 
-/// A file's octets. A pipe would never end, so it is refused.
-fn contents(path: &Path) -> io::Result<Vec<u8>> {
+/// A file to read. A pipe would never end, so it is refused.
+fn open(path: &Path) -> io::Result<BufReader<File>> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() && path != Path::new("/dev/null") {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut octets = Vec::new();
-    File::open(path)?.take(FILE + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > FILE {
-        return Err(io::Error::other(format!("longer than {FILE} octets")));
-    }
-    Ok(octets)
+    File::open(path).map(|file| BufReader::with_capacity(CHUNK, file))
 }

@@ -311,6 +311,24 @@ fn a_failure_tells_what_is_missing() {
     );
 }
 
+#[test]
+fn a_file_is_read_line_by_line_and_all_or_nothing() {
+    let root = [NameBuf::root()];
+    let text = b"\xEF\xBB\xBF192.0.2.1 a.example.org\nbad\n192.0.2.2 b.example.org";
+    let len = text.len() as u64;
+    for (limit, entries, bad) in [(len, 3, 1), (len - 1, 1, 0), (0, 1, 0)] {
+        let mut gathered = gather(b"192.0.2.9 before.example.org");
+        let read = gathered.read_from("f", &text[..], limit, &root);
+        assert_eq!(read.is_ok(), limit == len, "{limit}");
+        assert_eq!(
+            (gathered.entries.len(), gathered.bad),
+            (entries, bad),
+            "{limit}"
+        );
+        assert_eq!(gathered.complaints.len(), bad, "{limit}");
+    }
+}
+
 fn gather(text: &[u8]) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.read("hosts", text, &[NameBuf::root()]);

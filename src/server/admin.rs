@@ -1,7 +1,8 @@
 //! The admin side: pages over HTTP and plugins' tasks, on a thread and runtime of their own.
 //!
 //! A listener stays open over reloads while its address stays; what it serves is swapped. Requests are bounded in octets, time and
-//! number, whoever sends them; the oldest connection makes room for the newest, so that idle ones never keep a probe out.
+//! number, whoever sends them; the oldest connection makes room for the newest, so that idle ones never keep a probe out. The thread
+//! starts with the first page or task: a configuration that wants neither does not pay for it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -36,12 +37,17 @@ const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Connections of one address.
 const CONNECTIONS: usize = 512;
 
-/// The admin thread.
+/// The admin side.
 pub(crate) struct Admin {
-    runtime: Handle,
+    side: Option<Side>,
     view: Arc<dyn Overview>,
     listening: BTreeMap<SocketAddr, Listening>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// The admin thread.
+struct Side {
+    runtime: Handle,
     /// Ends the thread when it is dropped.
     _alive: oneshot::Sender<()>,
 }
@@ -55,12 +61,16 @@ struct Listening {
     local: SocketAddr,
 }
 
-/// Pages by address, with the sockets of addresses that are new.
-pub(crate) struct Prepared(BTreeMap<SocketAddr, (Vec<Endpoint>, Option<std::net::TcpListener>)>);
+/// What is to be served.
+pub(crate) struct Prepared {
+    /// Pages by address, with the sockets of addresses that are new.
+    pages: BTreeMap<SocketAddr, (Vec<Endpoint>, Option<std::net::TcpListener>)>,
+    tasks: Vec<Task>,
+}
 
-impl Admin {
+impl Side {
     /// Starts the thread.
-    pub(crate) fn start(view: Arc<dyn Overview>) -> io::Result<Self> {
+    fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -73,15 +83,28 @@ impl Admin {
             })?;
         Ok(Self {
             runtime: handle,
-            view,
-            listening: BTreeMap::new(),
-            tasks: Vec::new(),
             _alive: alive,
         })
     }
+}
 
-    /// Binds the addresses that are not served yet.
-    pub(crate) fn prepare(&self, endpoints: Vec<Endpoint>) -> Result<Prepared, String> {
+impl Admin {
+    /// Nothing to serve yet, and no thread.
+    pub(crate) fn new(view: Arc<dyn Overview>) -> Self {
+        Self {
+            side: None,
+            view,
+            listening: BTreeMap::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Binds the addresses that are not served yet, and starts the thread if there is anything for it to do.
+    pub(crate) fn prepare(
+        &mut self,
+        endpoints: Vec<Endpoint>,
+        tasks: Vec<Task>,
+    ) -> Result<Prepared, String> {
         let mut out: BTreeMap<SocketAddr, (Vec<Endpoint>, Option<std::net::TcpListener>)> =
             BTreeMap::new();
         for endpoint in endpoints {
@@ -104,13 +127,21 @@ impl Admin {
                 *socket = Some(opened);
             }
         }
-        Ok(Prepared(out))
+        if self.side.is_none() && !(out.is_empty() && tasks.is_empty()) {
+            let side = Side::start().map_err(|error| format!("cannot start: {error}"))?;
+            self.side = Some(side);
+        }
+        Ok(Prepared { pages: out, tasks })
     }
 
-    /// Serves what was prepared, instead of what was served before, and runs `tasks` instead of the tasks before.
-    pub(crate) fn serve(&mut self, prepared: Prepared, tasks: Vec<Task>) {
+    /// Serves what was prepared, instead of what was served before, and runs its tasks instead of the tasks before.
+    pub(crate) fn serve(&mut self, prepared: Prepared) {
+        // Without the thread there was nothing before, and there is nothing now.
+        let Some(Side { runtime, .. }) = &self.side else {
+            return;
+        };
         let mut old = std::mem::take(&mut self.listening);
-        for (address, (pages, socket)) in prepared.0 {
+        for (address, (pages, socket)) in prepared.pages {
             let closes_first = pages.iter().all(|page| page.closes_first);
             match (old.remove(&address), socket) {
                 (Some(mut kept), _) => {
@@ -123,7 +154,7 @@ impl Admin {
                     let local = socket.local_addr().unwrap_or(address);
                     let pages = Arc::new(ArcSwap::from_pointee(pages));
                     let stop = Arc::new(Notify::new());
-                    self.runtime.spawn(listen(
+                    runtime.spawn(listen(
                         socket,
                         pages.clone(),
                         self.view.clone(),
@@ -147,9 +178,9 @@ impl Admin {
         for task in self.tasks.drain(..) {
             task.abort();
         }
-        for Task { plugin, work } in tasks {
-            let work = self.runtime.spawn(work);
-            let watched = self.runtime.spawn(async move {
+        for Task { plugin, work } in prepared.tasks {
+            let work = runtime.spawn(work);
+            let watched = runtime.spawn(async move {
                 // Dropping the watcher aborts the work.
                 let mut work = AbortOnDrop(work);
                 if (&mut work.0).await.is_err_and(|error| error.is_panic()) {

@@ -123,8 +123,7 @@ impl Server {
     /// Starts workers, listeners and the admin side.
     pub(crate) fn start(options: Options) -> Result<Self, LoadError> {
         let shared = Arc::new(Shared::default());
-        let admin = Admin::start(Arc::new(ProcessView(shared.clone())))
-            .map_err(|error| LoadError::new(format!("cannot start: {error}")))?;
+        let admin = Admin::new(Arc::new(ProcessView(shared.clone())));
         let counts = Counts::new();
         // A counter that has not counted yet is shown as 0.
         chain::metrics::panics();
@@ -189,7 +188,7 @@ impl Server {
         } = loaded;
         let pages = self
             .admin
-            .prepare(process.endpoints)
+            .prepare(process.endpoints, process.tasks)
             .map_err(LoadError::new)?;
         let mut bound = Vec::new();
         for (place, wanted) in &listeners {
@@ -231,7 +230,7 @@ impl Server {
         for gone in old.into_values() {
             self.close(&gone, &done);
         }
-        self.admin.serve(pages, process.tasks);
+        self.admin.serve(pages);
         self.lameduck = process.lameduck;
         self.retired.push((Instant::now(), before));
         self.sweep();

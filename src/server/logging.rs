@@ -1,13 +1,14 @@
 //! Log lines as CoreDNS writes them: `[INFO] plugin/reload: text` on standard output, no time, no colour.
 //!
-//! Lines go to a writer thread through a bounded channel, so that a slow terminal or pipe never holds a worker; what has no room is
-//! counted, and the count is logged. `[DEBUG]` lines are written while `debug` stands in some server block.
+//! Lines go to a writer thread through a channel, so that a slow terminal or pipe never holds a worker. At most [`QUEUED`] lines wait;
+//! what has no room is counted, and the count is logged. The channel grows with what waits: an array of that size would be a quarter
+//! of a MiB, touched at start. `[DEBUG]` lines are written while `debug` stands in some server block.
 
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
@@ -34,17 +35,22 @@ const OURS: [&str; 10] = [
 
 static DEBUG: AtomicBool = AtomicBool::new(false);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-static WRITER: OnceLock<SyncSender<Item>> = OnceLock::new();
+/// Lines that wait; those of `print` are not counted, as they are few.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+static WRITER: OnceLock<Sender<Item>> = OnceLock::new();
 
 /// What the writer gets.
 enum Item {
+    /// A log line, which has taken room.
     Line(String),
+    /// A line that is written whatever waits.
+    Plain(String),
     Flush(SyncSender<()>),
 }
 
 /// Starts the writer and takes all log lines of the process; only the first call counts.
 pub fn install() {
-    let (sender, receiver) = sync_channel(QUEUED);
+    let (sender, receiver) = channel();
     if WRITER.set(sender).is_err() {
         return;
     }
@@ -63,7 +69,11 @@ fn write(receiver: &Receiver<Item>) {
         let mut flushed = Vec::new();
         for item in std::iter::once(first).chain(receiver.try_iter().take(QUEUED)) {
             match item {
-                Item::Line(line) => out.extend_from_slice(line.as_bytes()),
+                Item::Line(line) => {
+                    WAITING.fetch_sub(1, Ordering::Relaxed);
+                    out.extend_from_slice(line.as_bytes());
+                }
+                Item::Plain(line) => out.extend_from_slice(line.as_bytes()),
                 Item::Flush(done) => flushed.push(done),
             }
         }
@@ -89,11 +99,11 @@ pub(crate) fn set_debug(on: bool) {
     }
 }
 
-/// Writes a line that is no log line: the zones and the banner at start. Waits for room.
+/// Writes a line that is no log line: the zones and the banner at start.
 pub(crate) fn print(line: &str) {
     match WRITER.get() {
         Some(writer) => {
-            let _ = writer.send(Item::Line(format!("{line}\n")));
+            let _ = writer.send(Item::Plain(format!("{line}\n")));
         }
         None => println!("{line}"),
     }
@@ -107,6 +117,19 @@ pub fn flush() {
             let _ = wait.recv_timeout(std::time::Duration::from_secs(1));
         }
     }
+}
+
+/// Hands a log line to the writer; `false` when there is no room for it.
+fn queue(line: String) -> bool {
+    let Some(writer) = WRITER.get() else {
+        return false;
+    };
+    let room = WAITING.fetch_add(1, Ordering::Relaxed) < QUEUED;
+    if room && writer.send(Item::Line(line)).is_ok() {
+        return true;
+    }
+    WAITING.fetch_sub(1, Ordering::Relaxed);
+    false
 }
 
 /// The layer that makes lines of events.
@@ -140,10 +163,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line = head(event.metadata());
         event.record(&mut Text(&mut line));
         line.push('\n');
-        let sent = WRITER
-            .get()
-            .is_some_and(|writer| writer.try_send(Item::Line(line)).is_ok());
-        if !sent {
+        if !queue(line) {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }

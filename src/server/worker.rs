@@ -32,7 +32,7 @@ use tracing::warn;
 use crate::answer::{Verdict, answer, panicked, shed};
 use crate::finish::finish;
 use crate::listener::tcp;
-use crate::listener::udp::{BATCH, Batch, Envelope, Slot};
+use crate::listener::udp::{Batch, Envelope, Slot};
 use crate::route::Table;
 use crate::snapshot::Snapshot;
 
@@ -41,7 +41,7 @@ pub(crate) const IN_FLIGHT: usize = if cfg!(test) { 64 } else { 4_096 };
 /// Exchanges that a worker keeps for reuse, of each kind.
 const POOLED: usize = 512;
 /// Batches that are read before other work of the worker gets its turn.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 32;
 /// The longest pause after an error that a socket keeps giving.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -453,7 +453,7 @@ impl Serving {
                     if sent < count {
                         self.keep_unsent(sent);
                     }
-                    if count < BATCH {
+                    if !self.batch.is_full() {
                         return Drained::Empty;
                     }
                 }
