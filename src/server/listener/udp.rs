@@ -37,7 +37,8 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    const NONE: Self = Self {
+    /// From nobody.
+    pub(crate) const NONE: Self = Self {
         peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         local: None,
         interface: 0,
