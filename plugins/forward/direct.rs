@@ -91,7 +91,7 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
             };
             local.sit(seat, exchange, order, began, Some(direct));
         }
-        Some(Err(standing)) => go_on(run, berth, exchange, Some(standing)),
+        Some(Err(standing)) => go_on(run, berth, exchange, Some(Box::new(standing))),
         None => go_on(run, berth, exchange, None),
     }
 }
@@ -145,15 +145,16 @@ impl Direct {
             began,
             stage,
         };
-        go_on(run, berth, exchange, Some(standing));
+        go_on(run, berth, exchange, Some(Box::new(standing)));
     }
 }
 
 /// Goes on in a task.
 #[cold]
-fn go_on(run: Run, berth: Berth, exchange: Box<Exchange>, standing: Option<Standing>) {
+fn go_on(mut run: Run, berth: Berth, exchange: Box<Exchange>, standing: Option<Box<Standing>>) {
     let local = Local::of(run.forward());
-    let rest =
-        move |exchange| -> chain::Resolving { Box::pin(run.proceed(local, exchange, standing)) };
+    let rest = move |exchange| -> chain::Resolving {
+        Box::pin(async move { run.proceed(&local, exchange, standing).await })
+    };
     berth.wait(exchange, Box::new(rest));
 }

@@ -181,8 +181,8 @@ impl Forward {
             };
             return (exchange, Err(failure));
         }
-        let run = Run::new(permit, &mut exchange, clock::now());
-        run.proceed(local, exchange, None).await
+        let mut run = Run::new(permit, &mut exchange, clock::now());
+        run.proceed(&local, exchange, None).await
     }
 }
 

@@ -207,24 +207,20 @@ impl Run {
 
     /// Asks until somebody answers, from where `standing` says that the query stands.
     pub(super) async fn proceed(
-        mut self,
-        local: Rc<Local>,
+        &mut self,
+        local: &Rc<Local>,
         mut exchange: Box<Exchange>,
-        mut standing: Option<Standing>,
+        mut standing: Option<Box<Standing>>,
     ) -> Resolved {
         let flow = loop {
             let (upstream, began, stage) = match standing.take() {
-                Some(Standing {
-                    upstream,
-                    began,
-                    stage,
-                }) => (upstream, began, stage),
+                Some(standing) => (standing.upstream, standing.began, standing.stage),
                 None => match self.pick() {
                     Some(upstream) => (upstream, clock::now(), Stage::Unsent),
                     None => break Err(self.failure()),
                 },
             };
-            let (back, upstream, arrived) = self.attempt(&local, upstream, exchange, stage).await;
+            let (back, upstream, arrived) = self.attempt(local, upstream, exchange, stage).await;
             exchange = back;
             match self.settle(&mut exchange, upstream, clock::now() - began, arrived) {
                 Settled::Done(flow) => break Ok(flow),
@@ -281,8 +277,8 @@ impl Run {
                 (exchange, upstream, arrived) = match std::mem::replace(&mut stage, Stage::Unsent) {
                     Stage::Unsent => self.over_udp(local, upstream, exchange).await,
                     Stage::Heard(arrived) => (exchange, upstream, arrived),
-                    Stage::Silent(ticket, second) => {
-                        self.hedge(local, (upstream, second), ticket, exchange)
+                    Stage::Silent(mut ticket, second) => {
+                        self.hedge(local, (upstream, second), &mut ticket, exchange)
                             .await
                     }
                 };
@@ -340,7 +336,7 @@ impl Run {
             Ok(lane) => lane,
             Err(trouble) => return (exchange, first, Arrived::Trouble(trouble)),
         };
-        let Some(ticket) = Ticket::take(local, Lane::Udp(lane.clone())) else {
+        let Some(mut ticket) = Ticket::take(local, Lane::Udp(lane.clone())) else {
             return (exchange, first, Arrived::Trouble(Trouble::full()));
         };
         if let Err(trouble) = self.send(&lane, ticket.id, &mut exchange).await {
@@ -355,7 +351,8 @@ impl Run {
         if !matches!(&arrived, Arrived::Trouble(trouble) if trouble.what == What::Timeout) {
             return (exchange, first, arrived);
         }
-        self.hedge(local, (first, second), ticket, exchange).await
+        self.hedge(local, (first, second), &mut ticket, exchange)
+            .await
     }
 
     /// After silence somebody else is asked too, and whoever answers first is heard.
@@ -363,7 +360,7 @@ impl Run {
         &mut self,
         local: &Rc<Local>,
         (first, second): (usize, Second),
-        mut ticket: Ticket,
+        ticket: &mut Ticket,
         mut exchange: Box<Exchange>,
     ) -> (Box<Exchange>, usize, Arrived) {
         let now = clock::now();
