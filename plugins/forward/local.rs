@@ -28,10 +28,11 @@ use rand::RngExt;
 use tokio::sync::Notify;
 
 use super::Forward;
+use super::direct::Direct;
 use super::reply;
 use super::stream::StreamLane;
 use super::trouble::{Trouble, What};
-use super::udp::UdpLane;
+use super::udp::{Draw, UdpLane};
 use super::upstream::{Upstream, answers};
 
 /// Queries of one `forward` that may wait on one worker.
@@ -68,6 +69,8 @@ pub(super) struct Pool {
     pub(super) upstream: Arc<Upstream>,
     /// Datagram sockets in use; which one a query takes is random.
     pub(super) lanes: RefCell<Vec<Option<Rc<UdpLane>>>>,
+    /// Which of them serves now.
+    pub(super) draw: Cell<Draw>,
     /// Stream connections.
     pub(super) streams: RefCell<Vec<Rc<StreamLane>>>,
 }
@@ -95,6 +98,7 @@ impl Local {
                 .map(|upstream| Pool {
                     upstream: upstream.clone(),
                     lanes: RefCell::default(),
+                    draw: Cell::default(),
                     streams: RefCell::default(),
                 })
                 .collect(),
@@ -136,7 +140,7 @@ impl Local {
 
     /// Gives a reply to the seat that waits for it under its ID; a reply that answers something else changes nothing, and the wait
     /// goes on (RFC 5452, section 9.1). With `patient` so does one that cannot be read (CVE-2023-28452).
-    pub(super) fn deliver(&self, ids: &Ids, octets: &[u8], patient: bool) {
+    pub(super) fn deliver(&self, ids: &Ids, octets: &[u8], patient: bool, now: u64) {
         let Some(id) = wire::read_u16(octets, 0) else {
             return;
         };
@@ -152,21 +156,51 @@ impl Local {
         }
         ids.release(id);
         seat.heard = ids.place();
-        seat.wake();
+        if let Some((direct, exchange, arrived)) = seat.speak() {
+            drop(seats);
+            direct.heard(exchange, arrived, now);
+        }
     }
 
     /// Tells every seat of a lane that no reply will come.
     pub(super) fn fail(&self, ids: &Ids, trouble: &Trouble) {
-        let mut seats = self.seats.borrow_mut();
         for number in ids.clear() {
+            let mut seats = self.seats.borrow_mut();
             if let Some(seat) = seats.all.get_mut(number as usize)
                 && matches!(seat.arrived, Arrived::Nothing)
             {
                 seat.arrived = Arrived::Trouble(trouble.clone());
                 seat.heard = ids.place();
-                seat.wake();
+                if let Some((direct, exchange, arrived)) = seat.speak() {
+                    drop(seats);
+                    direct.heard(exchange, arrived, clock::now());
+                }
             }
         }
+    }
+
+    /// Seats an exchange until a reply comes or the time is up.
+    pub(super) fn sit(
+        self: &Rc<Self>,
+        seat: u32,
+        exchange: Box<Exchange>,
+        order: Order,
+        now: u64,
+        direct: Option<Direct>,
+    ) {
+        let deadline = now + order.wait;
+        if let Some(place) = self.seats.borrow_mut().all.get_mut(seat as usize) {
+            place.exchange = Some(exchange);
+            place.composed = order.composed;
+            place.exact = order.exact;
+            place.rewritten = order.rewritten;
+            place.malformed = false;
+            place.limit = order.limit;
+            place.direct = direct;
+            let mut wheel = self.wheel.borrow_mut();
+            wheel.insert(deadline, seat, place.generation);
+        }
+        self.turn();
     }
 
     /// Starts the wheel when it stands still.
@@ -180,6 +214,7 @@ impl Local {
 
     /// Wakes the seats whose time is up.
     fn expire(&self, now: u64) {
+        let mut late = Vec::new();
         let mut seats = self.seats.borrow_mut();
         self.wheel.borrow_mut().advance(now, |number, generation| {
             if let Some(seat) = seats.all.get_mut(number as usize)
@@ -190,9 +225,13 @@ impl Local {
                     true => Trouble::malformed(),
                     false => Trouble::timeout("read"),
                 });
-                seat.wake();
+                late.extend(seat.speak());
             }
         });
+        drop(seats);
+        for (direct, exchange, arrived) in late {
+            direct.heard(exchange, arrived, now);
+        }
     }
 
     /// Closes what has been idle for long; `false` when nothing is open any more.
@@ -292,6 +331,8 @@ struct Seat {
     limit: usize,
     arrived: Arrived,
     waker: Option<Waker>,
+    /// What goes on with a query that no task waits for.
+    direct: Option<Direct>,
     generation: u32,
     next_free: u32,
     /// The lane that spoke last, by the address of its IDs.
@@ -336,10 +377,16 @@ impl Seat {
         !patient
     }
 
-    fn wake(&mut self) {
+    /// Wakes the task that waits, or gives what goes on without one.
+    #[inline]
+    fn speak(&mut self) -> Option<(Direct, Box<Exchange>, Arrived)> {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+        let direct = self.direct.take()?;
+        let exchange = self.exchange.take()?;
+        let arrived = std::mem::replace(&mut self.arrived, Arrived::Nothing);
+        Some((direct, exchange, arrived))
     }
 }
 
@@ -375,6 +422,7 @@ impl Seats {
             limit: 0,
             arrived: Arrived::Nothing,
             waker: None,
+            direct: None,
             generation: 0,
             next_free: u32::MAX,
             heard: 0,
@@ -464,6 +512,11 @@ impl Ticket {
         Some(id)
     }
 
+    /// The seat.
+    pub(super) fn seat(&self) -> u32 {
+        self.seat
+    }
+
     /// Whether it was the second lane that spoke.
     pub(super) fn heard_second(&self) -> bool {
         let seats = self.local.seats.borrow();
@@ -474,23 +527,8 @@ impl Ticket {
 
     /// Sits down until a reply comes or the time is up.
     pub(super) fn wait(&self, exchange: Box<Exchange>, order: Order) -> Waiting<'_> {
-        let deadline = clock::now() + order.wait;
-        {
-            let mut seats = self.local.seats.borrow_mut();
-            if let Some(seat) = seats.all.get_mut(self.seat as usize) {
-                seat.exchange = Some(exchange);
-                seat.composed = order.composed;
-                seat.exact = order.exact;
-                seat.rewritten = order.rewritten;
-                seat.malformed = false;
-                seat.limit = order.limit;
-                self.local
-                    .wheel
-                    .borrow_mut()
-                    .insert(deadline, self.seat, seat.generation);
-            }
-        }
-        self.local.turn();
+        self.local
+            .sit(self.seat, exchange, order, clock::now(), None);
         Waiting(self)
     }
 }

@@ -285,7 +285,7 @@ where
                 }
                 break;
             };
-            local.deliver(&lane.ids, octets, false);
+            local.deliver(&lane.ids, octets, false, chain::clock::now());
             at = end;
         }
         buffer.copy_within(at..filled, 0);

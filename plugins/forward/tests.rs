@@ -5,17 +5,22 @@ mod setups;
 mod streams;
 mod upstreams;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chain::admin::Process;
 use chain::setup::{Catalogue, Entry};
-use chain::{Block, BlockInfo, Ending, Exchange, Outcome, Transport};
+use chain::{
+    Berth, Block, BlockInfo, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore, Transport,
+};
 use corefile::{Memory, Report};
+use tokio::sync::oneshot;
 use wire::{Header, NameBuf, Rcode, Type};
 
 const CATALOGUE: Catalogue = &[Entry::Here(super::REGISTRATION)];
@@ -89,6 +94,59 @@ impl Got {
     }
 }
 
+/// A listener for one query.
+struct Quay(RefCell<Option<oneshot::Sender<Box<Exchange>>>>);
+
+impl Quay {
+    fn put(&self, (exchange, ending): (Box<Exchange>, Ending)) {
+        assert_eq!(ending, Ending::Respond);
+        let asker = self.0.borrow_mut().take().expect("one end a query");
+        // Askers may have been aborted.
+        let _ = asker.send(exchange);
+    }
+}
+
+impl Shore for Quay {
+    fn land(self: Rc<Self>, _: u32, mut exchange: Box<Exchange>, flow: Result<Flow, Failure>) {
+        let (block, step) = exchange.take_suspended().expect("a suspended query");
+        match exchange.land((&block, step), flow) {
+            Outcome::Respond => self.put((exchange, Ending::Respond)),
+            Outcome::Silent => panic!("nobody answered"),
+            Outcome::Suspended(next) => {
+                tokio::task::spawn_local(async move {
+                    self.put(chain::resume(exchange, block, next).await);
+                });
+            }
+        }
+    }
+
+    fn wait(self: Rc<Self>, _: u32, exchange: Box<Exchange>, rest: Rest) {
+        let at = exchange.suspended_at().expect("a suspended query");
+        let (block, step) = (at.0.clone(), at.1);
+        tokio::task::spawn_local(async move {
+            self.put(chain::resume_by(rest(exchange), block, step).await);
+        });
+    }
+
+    fn abandon(&self, _: u32) {}
+}
+
+/// Takes a suspended query to its end as a UDP listener does.
+async fn launched(block: &Arc<Block>, exchange: Box<Exchange>, at: usize) -> Box<Exchange> {
+    let (tell, told) = oneshot::channel();
+    let berth = Berth::new(Rc::new(Quay(RefCell::new(Some(tell)))), 0);
+    let mut place = Some(exchange);
+    chain::launch(&mut place, (block, at), berth);
+    match place {
+        None => told.await.expect("an end"),
+        Some(exchange) => {
+            let (exchange, ending) = chain::resume(exchange, block.clone(), at).await;
+            assert_eq!(ending, Ending::Respond);
+            exchange
+        }
+    }
+}
+
 /// Asks a block, as by `transport`.
 async fn ask_by(block: &Arc<Block>, message: &[u8], transport: Transport) -> Got {
     let mut exchange = match transport {
@@ -100,11 +158,7 @@ async fn ask_by(block: &Arc<Block>, message: &[u8], transport: Transport) -> Got
     exchange.context.transport = transport;
     exchange.parse().expect("a query");
     let exchange = match exchange.walk(block) {
-        Outcome::Suspended(at) => {
-            let (exchange, ending) = chain::resume(exchange, block.clone(), at).await;
-            assert_eq!(ending, Ending::Respond);
-            exchange
-        }
+        Outcome::Suspended(at) => launched(block, exchange, at).await,
         Outcome::Respond => exchange,
         Outcome::Silent => panic!("nobody answered"),
     };

@@ -1,6 +1,6 @@
 //! Datagram sockets to an upstream: connected, long-lived, many queries on each.
 //!
-//! A worker has up to [`LANES`] sockets an upstream, and which one a query takes is random; each is replaced after a random number
+//! A worker has up to [`LANES`] sockets an upstream, and which one a query takes is random, queries of a moment together; each is replaced after a random number
 //! of queries and at a random age, so that a port does not stay known (RFC 5452, section 9.2). The kernel lets pass only what comes
 //! from the upstream's address and port; the ID and the question are checked in [`super::upstream::answers`].
 
@@ -18,14 +18,27 @@ use tokio::task::AbortHandle;
 use super::Forward;
 use super::local::{Ids, Local, Pool};
 use super::metrics::Proto;
-use super::trouble::{Trouble, What};
+use super::trouble::Trouble;
 
 /// Sockets of one worker to one upstream.
 const LANES: usize = 16;
 /// Queries after which a socket is replaced, at least; at most twice as many.
 const USES: u32 = 256;
+/// Queries that one draw of a socket serves, when they come within [`TOGETHER`]: their replies come together too, and one wake-up
+/// reads them all.
+const SHARING: u32 = 16;
+/// How long a draw holds, in nanoseconds.
+const TOGETHER: u64 = 100_000;
 /// The age at which a socket is replaced, at least; at most twice as much.
 const AGE: u64 = 15 * clock::SECOND;
+
+/// The socket that was drawn last.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Draw {
+    lane: usize,
+    left: u32,
+    at: u64,
+}
 
 /// A connected datagram socket and the IDs that are outstanding on it.
 pub(super) struct UdpLane {
@@ -93,21 +106,10 @@ impl UdpLane {
     }
 
     /// Sends one datagram.
-    pub(super) async fn send(&self, octets: &[u8]) -> Result<(), Trouble> {
-        for _ in 0..4 {
-            // Not through the runtime's readiness: a socket that was opened just now is writable before the runtime knows.
-            match SockRef::from(&self.socket).send(octets) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => return Err(Trouble::io("write", &error)),
-            }
-        }
-        Err(Trouble {
-            op: "write",
-            what: What::Io(io::ErrorKind::WouldBlock),
-        })
+    #[inline]
+    pub(super) fn send(&self, octets: &[u8]) -> io::Result<()> {
+        // Not through the runtime's readiness: a socket that was opened just now is writable before the runtime knows.
+        SockRef::from(&self.socket).send(octets).map(drop)
     }
 }
 
@@ -117,13 +119,24 @@ impl Pool {
         &self,
         local: &Rc<Local>,
         forward: &Forward,
+        now: u64,
     ) -> Result<Rc<UdpLane>, Trouble> {
-        let now = clock::now();
         let mut lanes = self.lanes.borrow_mut();
         if lanes.is_empty() {
             lanes.resize(LANES, None);
         }
-        let place = &mut lanes[rand::rng().random_range(0..LANES)];
+        let mut draw = self.draw.get();
+        if draw.left == 0 || now - draw.at > TOGETHER {
+            let lane = rand::rng().random_range(0..LANES);
+            draw = Draw {
+                lane,
+                left: SHARING,
+                at: now,
+            };
+        }
+        draw.left -= 1;
+        self.draw.set(draw);
+        let place = &mut lanes[draw.lane];
         if place
             .as_ref()
             .is_some_and(|lane| lane.is_stale(forward, now))
@@ -161,11 +174,12 @@ async fn read(local: Rc<Local>, lane: Rc<UdpLane>) {
             // That it would block says to the runtime that the error is taken.
             let _ = lane.socket.try_io(Interest::ERROR, taken);
         }
+        let now = clock::now();
         loop {
             let mut scratch = local.scratch.borrow_mut();
             match lane.socket.try_recv(&mut scratch) {
                 Ok(len) => {
-                    local.deliver(&lane.ids, &scratch[..len], true);
+                    local.deliver(&lane.ids, &scratch[..len], true, now);
                     if lane.ids.len() == 0 {
                         // Nothing is expected: spares the system call that would only say so. What comes later is a new event.
                         let spared = || Err::<(), _>(io::ErrorKind::WouldBlock.into());

@@ -140,6 +140,12 @@ impl Exchange {
         self.suspended.as_ref().map(|(block, step)| (block, *step))
     }
 
+    /// Takes the block and step where the exchange was suspended.
+    #[inline]
+    pub fn take_suspended(&mut self) -> Option<(Arc<Block>, usize)> {
+        self.suspended.take()
+    }
+
     /// Makes `len` octets that were received into the reply buffer the response ([`Response::adopt`]).
     pub fn adopt(&mut self, len: usize) -> bool {
         let message = &self.received[..self.received_len];

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod berth;
 pub mod block;
 pub mod clock;
 mod exchange;
@@ -27,9 +28,10 @@ pub mod traffic;
 mod walk;
 pub mod watch;
 
+pub use berth::{Berth, Rest, Shore};
 pub use block::{Block, BlockInfo, Router};
 pub use exchange::{Exchange, MAX_DEPTH};
 pub use fall::Fallthrough;
 pub use plugin::{Cause, ExtendedError, Failure, Flow, Hooks, Plugin, Resolved, Resolving, Turn};
 pub use query::{Context, Query, Question, Transport};
-pub use walk::{Chain, Ending, Outcome, Step, ask_below, look_up, resume};
+pub use walk::{Chain, Ending, Outcome, Step, ask_below, launch, look_up, resume, resume_by};

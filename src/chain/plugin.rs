@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use wire::{Rcode, Response};
 
+use crate::berth::Berth;
 use crate::block::BlockInfo;
 use crate::exchange::Exchange;
 use crate::query::Query;
@@ -86,6 +87,10 @@ pub trait Plugin: Send + Sync + 'static {
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
         Box::pin(std::future::ready((exchange, Ok(Flow::Next))))
     }
+
+    /// Takes over a query that `query` suspended without a task, by taking the exchange; never waits. What is left in place goes to
+    /// [`Plugin::resolve`].
+    fn launch(self: Arc<Self>, _exchange: &mut Option<Box<Exchange>>, _berth: Berth) {}
 
     /// Learns each block (listener and zone) that it stands in, before the first query: the place to resolve metrics' labels.
     fn attach(&self, _block: &BlockInfo) {}

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use wire::{Flags, Name, Rcode, Type};
 
+use crate::berth::Berth;
 use crate::block::Block;
 use crate::exchange::{Exchange, MAX_DEPTH};
-use crate::plugin::{Cause, Failure, Flow, Hooks, Plugin, Turn};
+use crate::plugin::{Cause, Failure, Flow, Hooks, Plugin, Resolving, Turn};
 use crate::query::MEMOS;
 
 /// How often the plugins below may be asked once more for one query.
@@ -149,6 +150,36 @@ impl Exchange {
         }
     }
 
+    /// Goes on with the flow that the plugin at this step of this block came to after it had been suspended.
+    #[inline]
+    pub fn land(&mut self, at: (&Arc<Block>, usize), flow: Result<Flow, Failure>) -> Outcome {
+        self.arrive(at, 0, flow)
+    }
+
+    fn arrive(
+        &mut self,
+        (block, step): (&Arc<Block>, usize),
+        floor: usize,
+        flow: Result<Flow, Failure>,
+    ) -> Outcome {
+        match flow {
+            Ok(Flow::Silent) => Outcome::Silent,
+            Ok(Flow::Next) => self.walk_between(block, step + 1, floor),
+            Ok(Flow::Suspend) => {
+                self.fail(Failure::servfail("a plugin waited twice for one answer"));
+                Outcome::Respond
+            }
+            answered => {
+                let name = block.chain.steps().get(step);
+                self.settle(answered, name.map_or("", |step| step.plugin.name()));
+                match self.rise(block, step, floor) {
+                    Some(below) => self.walk_between(block, below, floor),
+                    None => Outcome::Respond,
+                }
+            }
+        }
+    }
+
     /// Notes who answered, or turns a failure into a response.
     #[inline]
     fn settle(&mut self, flow: Result<Flow, Failure>, name: &'static str) {
@@ -201,6 +232,31 @@ pub async fn resume(
     resume_between(exchange, block, step, 0).await
 }
 
+/// Goes on with an exchange that comes out of `resolving` at this step, to the end.
+pub async fn resume_by(
+    resolving: Resolving,
+    block: Arc<Block>,
+    step: usize,
+) -> (Box<Exchange>, Ending) {
+    let (mut exchange, flow) = resolving.await;
+    exchange.suspended = None;
+    match exchange.arrive((&block, step), 0, flow) {
+        Outcome::Respond => (exchange, Ending::Respond),
+        Outcome::Silent => (exchange, Ending::Silent),
+        Outcome::Suspended(next) => resume_between(exchange, block, next, 0).await,
+    }
+}
+
+/// Offers an exchange that was suspended at this step to its plugin; one that is still in place afterwards wants [`resume`].
+#[inline]
+pub fn launch(exchange: &mut Option<Box<Exchange>>, at: (&Arc<Block>, usize), berth: Berth) {
+    let (block, step) = at;
+    if let (Some(suspended), Some(next)) = (exchange.as_mut(), block.chain.steps().get(step)) {
+        suspended.suspended = Some((block.clone(), step));
+        next.plugin.clone().launch(exchange, berth);
+    }
+}
+
 async fn resume_between(
     mut exchange: Box<Exchange>,
     block: Arc<Block>,
@@ -217,27 +273,11 @@ async fn resume_between(
         else {
             break;
         };
-        let name = plugin.name();
         exchange.suspended = Some((block.clone(), step));
         let (back, flow) = plugin.resolve(exchange).await;
         exchange = back;
         exchange.suspended = None;
-        let outcome = match flow {
-            Ok(Flow::Silent) => Outcome::Silent,
-            Ok(Flow::Next) => exchange.walk_between(&block, step + 1, floor),
-            Ok(Flow::Suspend) => {
-                exchange.fail(Failure::servfail("a plugin waited twice for one answer"));
-                Outcome::Respond
-            }
-            answered => {
-                exchange.settle(answered, name);
-                match exchange.rise(&block, step, floor) {
-                    Some(below) => exchange.walk_between(&block, below, floor),
-                    None => Outcome::Respond,
-                }
-            }
-        };
-        match outcome {
+        match exchange.arrive((&block, step), floor, flow) {
             Outcome::Respond => return (exchange, Ending::Respond),
             Outcome::Silent => return (exchange, Ending::Silent),
             Outcome::Suspended(next) => step = next,

@@ -156,6 +156,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A line of `hosts` has an address and no name, and does nothing.",
     ),
     (
+        "CF0307",
+        "FROM is a prefix that stands for several reverse zones; only the first is forwarded, as in CoreDNS. Write the zones out, each with a `forward` of its own.",
+    ),
+    (
         "CF0501",
         "An environment variable is not set; the reference to it becomes empty. `{$` is looked for everywhere, also in Go templates: write a space before the `$` there.",
     ),
@@ -175,10 +179,6 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "CF0506",
         "An import pattern may have one `*` or one `?`, and no `[…]`, as in CoreDNS.",
-    ),
-    (
-        "CF0307",
-        "FROM is a prefix that stands for several reverse zones; only the first is forwarded, as in CoreDNS. Write the zones out, each with a `forward` of its own.",
     ),
     (
         "CF0901",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chain::admin::{Endpoint, Page};
 use chain::setup::{BindWord, Build, BuildError, Catalogue, Entry, Parse, Registration, Setup};
-use chain::{Exchange, Failure, Flow, Plugin, Query, Resolving};
+use chain::{Berth, Exchange, Failure, Flow, Plugin, Query, Resolving};
 use wire::{Rcode, Response, Section};
 
 use crate::control::{Options, Server};
@@ -93,7 +93,8 @@ impl Setup for Words {
     }
 }
 
-/// Answers with 192.0.2.`octet`; the first letter of QNAME says how: `s`low, `n`ever, `p`anic, `l`ate panic, or at once.
+/// Answers with 192.0.2.`octet`; the first letter of QNAME says how: `s`low, `n`ever, `p`anic, `l`ate panic, `k`ept without a task,
+/// kept and then `w`aiting in one, a panic at launch (`x`), or at once.
 struct Say {
     octet: u8,
 }
@@ -114,11 +115,32 @@ impl Plugin for Say {
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
         match query.name().octets().get(1) {
-            Some(b's' | b'n' | b'l') => return Ok(Flow::Suspend),
+            Some(b's' | b'n' | b'l' | b'k' | b'w' | b'x') => return Ok(Flow::Suspend),
             Some(b'p') => panic!("on purpose"),
             _ => self.answer(response),
         }
         Ok(Flow::Answered)
+    }
+
+    fn launch(self: Arc<Self>, place: &mut Option<Box<Exchange>>, berth: Berth) {
+        let letter = place
+            .as_ref()
+            .and_then(|exchange| exchange.parsed.qname.name().octets().get(1).copied());
+        match letter {
+            Some(b'x') => panic!("on purpose, at launch"),
+            Some(letter @ (b'k' | b'w')) => {
+                let mut exchange = place.take().expect("an exchange");
+                tokio::task::spawn_local(async move {
+                    tokio::task::yield_now().await;
+                    if letter == b'w' {
+                        return berth.wait(exchange, Box::new(|exchange| self.resolve(exchange)));
+                    }
+                    self.answer(&mut exchange.response());
+                    berth.land(exchange, Ok(Flow::Answered));
+                });
+            }
+            _ => {}
+        }
     }
 
     fn resolve(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolving {
@@ -131,6 +153,24 @@ impl Plugin for Say {
             self.answer(&mut exchange.response());
             (exchange, Ok(Flow::Answered))
         })
+    }
+}
+
+#[test]
+fn queries_that_a_plugin_keeps_come_back() {
+    let (_server, port) = serve(". {\nat 127.0.0.1\nsay 7\n}");
+    let socket = client(port);
+    // More than once each: the places are used again.
+    for _ in 0..3 {
+        for (qname, rcode) in [
+            ("k.example.org.", 0),
+            ("w.example.org.", 0),
+            ("x.example.org.", 2),
+        ] {
+            let reply = ask(&socket, qname);
+            assert_eq!(reply[3] & 0xF, rcode, "{qname}");
+            assert_eq!(reply.ends_with(&[192, 0, 2, 7]), rcode == 0, "{qname}");
+        }
     }
 }
 

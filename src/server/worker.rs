@@ -23,7 +23,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chain::{Block, Ending, Exchange, Failure, Transport, clock};
+use chain::{
+    Berth, Block, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore, Transport, clock,
+};
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
@@ -155,10 +157,21 @@ impl Worker {
         at: (&Arc<Block>, usize),
         then: impl FnOnce(Option<Box<Exchange>>) + 'static,
     ) {
-        let (block, step) = (at.0.clone(), at.1);
         let rescue = Rescue::of(&exchange);
+        let walk = chain::resume(exchange, at.0.clone(), at.1);
+        self.finish_later(walk, at, rescue, then);
+    }
+
+    /// Finishes what comes out of `walk`, as a task of this worker.
+    fn finish_later(
+        self: &Rc<Self>,
+        walk: impl Future<Output = (Box<Exchange>, Ending)> + 'static,
+        at: (&Arc<Block>, usize),
+        rescue: Rescue,
+        then: impl FnOnce(Option<Box<Exchange>>) + 'static,
+    ) {
+        let (block, step) = (at.0.clone(), at.1);
         let waiting = Waiting::new(self.clone());
-        let walk = chain::resume(exchange, block.clone(), step);
         tokio::task::spawn_local(async move {
             let ended = match guarded(walk).await {
                 Ok((mut exchange, Ending::Respond)) => {
@@ -332,12 +345,20 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
     }
 }
 
-/// Responses that wait to leave by a UDP socket.
-#[derive(Default)]
+/// Responses that wait to leave by a UDP socket, and the envelopes of queries that plugins keep.
 struct Outbox {
+    worker: Rc<Worker>,
     slots: RefCell<Vec<Slot>>,
     filled: Notify,
     open: Cell<usize>,
+    berths: RefCell<Berths>,
+}
+
+/// Envelopes by number, and the numbers that are free.
+#[derive(Default)]
+struct Berths {
+    envelopes: Vec<Envelope>,
+    free: Vec<u32>,
 }
 
 /// Serves one UDP socket until its listener closes.
@@ -352,7 +373,7 @@ async fn udp_loop(worker: Rc<Worker>, line: Rc<Line>, socket: UdpSocket) {
             return;
         }
     };
-    let outbox = Rc::new(Outbox::default());
+    let outbox = Rc::new(Outbox::new(worker.clone()));
     let mut serving = Serving {
         worker,
         line: line.clone(),
@@ -494,11 +515,7 @@ impl Serving {
                 }
                 Verdict::Suspended(block, step) if self.worker.may_wait() => {
                     let exchange = std::mem::replace(&mut slot.exchange, self.worker.datagram());
-                    let (envelope, outbox) = (slot.envelope, self.outbox.clone());
-                    outbox.open.set(outbox.open.get() + 1);
-                    self.worker.suspend(exchange, (block, step), move |ended| {
-                        outbox.put(ended, envelope);
-                    });
+                    self.outbox.launch(exchange, slot.envelope, (block, step));
                 }
                 Verdict::Suspended(block, step) => {
                     shed(&mut slot.exchange, block, step);
@@ -547,6 +564,86 @@ impl Serving {
 }
 
 impl Outbox {
+    fn new(worker: Rc<Worker>) -> Self {
+        Self {
+            worker,
+            slots: RefCell::default(),
+            filled: Notify::new(),
+            open: Cell::new(0),
+            berths: RefCell::default(),
+        }
+    }
+
+    /// Offers a suspended query to its plugin, and makes it a task where the plugin leaves it.
+    fn launch(
+        self: &Rc<Self>,
+        exchange: Box<Exchange>,
+        envelope: Envelope,
+        at: (&Arc<Block>, usize),
+    ) {
+        let berth = Berth::new(self.clone(), self.moor(envelope));
+        let mut place = Some(exchange);
+        // The exchange stays out here until it is taken, so that a panic finds it.
+        let launched = catch_unwind(AssertUnwindSafe(|| chain::launch(&mut place, at, berth)));
+        let Some(exchange) = place else {
+            return;
+        };
+        self.open.set(self.open.get() + 1);
+        match launched {
+            Ok(()) => {
+                let outbox = self.clone();
+                let then = move |ended| outbox.put(ended, envelope);
+                self.worker.suspend(exchange, at, then);
+            }
+            Err(panic) => self.panicked(exchange, at, &*panic, envelope),
+        }
+    }
+
+    /// Keeps an envelope; gives its number.
+    fn moor(&self, envelope: Envelope) -> u32 {
+        self.open.set(self.open.get() + 1);
+        self.worker.waiting.set(self.worker.waiting.get() + 1);
+        let mut berths = self.berths.borrow_mut();
+        match berths.free.pop() {
+            Some(number) => {
+                if let Some(place) = berths.envelopes.get_mut(number as usize) {
+                    *place = envelope;
+                }
+                number
+            }
+            None => {
+                berths.envelopes.push(envelope);
+                (berths.envelopes.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Frees a number; gives its envelope. The query still counts as open.
+    fn unmoor(&self, number: u32) -> Envelope {
+        let waiting = &self.worker.waiting;
+        waiting.set(waiting.get().saturating_sub(1));
+        let mut berths = self.berths.borrow_mut();
+        berths.free.push(number);
+        let envelope = berths.envelopes.get(number as usize).copied();
+        envelope.unwrap_or(Envelope::NONE)
+    }
+
+    /// Answers SERVFAIL for a plugin that panicked.
+    #[cold]
+    fn panicked(
+        &self,
+        mut exchange: Box<Exchange>,
+        at: (&Arc<Block>, usize),
+        panic: &(dyn Any + Send),
+        envelope: Envelope,
+    ) {
+        panicked(at.0, at.1, panic);
+        exchange.begin();
+        exchange.fail(Failure::servfail("a plugin panicked"));
+        finish(&mut exchange);
+        self.put(Some(exchange), envelope);
+    }
+
     /// Takes the end of a query that waited.
     fn put(&self, ended: Option<Box<Exchange>>, envelope: Envelope) {
         self.open.set(self.open.get() - 1);
@@ -559,6 +656,52 @@ impl Outbox {
             });
         }
         self.filled.notify_one();
+    }
+}
+
+impl Shore for Outbox {
+    fn land(self: Rc<Self>, number: u32, mut exchange: Box<Exchange>, flow: Result<Flow, Failure>) {
+        let envelope = self.unmoor(number);
+        let Some((block, step)) = exchange.take_suspended() else {
+            return self.put(None, envelope);
+        };
+        let landed = catch_unwind(AssertUnwindSafe(|| exchange.land((&block, step), flow)));
+        match landed {
+            Ok(Outcome::Respond) => {
+                finish(&mut exchange);
+                self.put(Some(exchange), envelope);
+            }
+            Ok(Outcome::Silent) => {
+                self.worker.recycle(exchange);
+                self.put(None, envelope);
+            }
+            Ok(Outcome::Suspended(next)) => {
+                let outbox = self.clone();
+                let then = move |ended| outbox.put(ended, envelope);
+                self.worker.suspend(exchange, (&block, next), then);
+            }
+            Err(panic) => self.panicked(exchange, (&block, step), &*panic, envelope),
+        }
+    }
+
+    fn wait(self: Rc<Self>, number: u32, exchange: Box<Exchange>, rest: Rest) {
+        let envelope = self.unmoor(number);
+        let Some((block, step)) = exchange
+            .suspended_at()
+            .map(|(block, step)| (block.clone(), step))
+        else {
+            return self.put(None, envelope);
+        };
+        let rescue = Rescue::of(&exchange);
+        let walk = chain::resume_by(rest(exchange), block.clone(), step);
+        let outbox = self.clone();
+        let then = move |ended| outbox.put(ended, envelope);
+        self.worker.finish_later(walk, (&block, step), rescue, then);
+    }
+
+    fn abandon(&self, number: u32) {
+        let envelope = self.unmoor(number);
+        self.put(None, envelope);
     }
 }
 

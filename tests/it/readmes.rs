@@ -68,3 +68,34 @@ fn the_example_has_not_even_a_warning() {
     let report = check("Corefile.example", &text);
     assert!(report.is_empty(), "{} warnings", report.len());
 }
+
+#[test]
+fn every_code_that_is_raised_is_explained() {
+    let mut folders: Vec<PathBuf> = vec!["src".into(), "plugins".into()];
+    let mut codes = 0;
+    while let Some(folder) = folders.pop() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder);
+        for entry in std::fs::read_dir(path).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                for (at, _) in text.match_indices("\"CF0") {
+                    let Some(code) = text.get(at + 1..at + 7) else {
+                        continue;
+                    };
+                    if code[2..].bytes().all(|octet| octet.is_ascii_digit()) {
+                        assert!(
+                            corefile::codes::explain(code).is_some(),
+                            "{code} in {}",
+                            path.display()
+                        );
+                        codes += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(codes > 100, "only {codes} codes were found");
+}

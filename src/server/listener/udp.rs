@@ -42,7 +42,8 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    const NONE: Self = Self {
+    /// From nobody.
+    pub(crate) const NONE: Self = Self {
         peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         local: None,
         interface: 0,
@@ -547,11 +548,9 @@ mod tests {
             }
             client.send(&vec![0; DATAGRAM + 1]).expect("sent");
             let mut answered = 0;
-            let mut received = 0;
             // The slots grow with what comes.
             for expected in [4, 8, 16, BATCH - 21] {
                 assert_eq!(batch.receive(&server).expect("received"), expected);
-                received += expected;
                 for slot in batch.filled() {
                     assert_eq!(slot.envelope.peer, client.local_addr().expect("an address"));
                     if slot.cut {

@@ -1,0 +1,160 @@
+//! The way of most queries: one datagram up, its reply down, and no task in between.
+//!
+//! The query sits in its seat with what is left to do ([`Direct`]); the reader of the socket that hears the reply lands it. Whatever
+//! else happens (silence, an error, TC that is asked again over TCP, an upstream to fail over from) goes on in a task, by the same
+//! [`Run`] as a query that was one from the start.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chain::{Berth, Exchange, clock};
+use wire::Flags;
+
+use super::Forward;
+use super::local::{Arrived, Lane, Local, Ticket};
+use super::run::{HEDGE, Run, Second, Settled, Stage, Standing};
+use super::trouble::{Trouble, What};
+
+/// What is left to do for a query that sits without a task.
+pub(super) struct Direct {
+    run: Run,
+    berth: Berth,
+    ticket: Ticket,
+    upstream: usize,
+    began: u64,
+    second: Option<Second>,
+}
+
+/// Sends the query in `place` off, unless it wants a stream or a refusal.
+pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, berth: Berth) {
+    let Some(exchange) = place else {
+        return;
+    };
+    let datagram = exchange.context.transport.is_datagram() || forward.prefer_udp;
+    let most = forward.max_concurrent;
+    if !forward.plain
+        || forward.force_tcp
+        || !datagram
+        || most > 0 && forward.concurrent.load(Ordering::Relaxed) >= most
+    {
+        return;
+    }
+    let local = Local::of(forward);
+    if local.is_full() {
+        return;
+    }
+    let Ok(permit) = forward.admit() else {
+        return;
+    };
+    let began = clock::now();
+    let mut run = Run::new(permit, exchange, began);
+    let first = run.first();
+    let sent = first.map(|upstream| {
+        let standing = |stage| Standing {
+            upstream,
+            began,
+            stage,
+        };
+        let heard = |trouble| standing(Stage::Heard(Arrived::Trouble(trouble)));
+        let lane = match local.pools[upstream].datagram(&local, forward, began) {
+            Ok(lane) => lane,
+            Err(trouble) => return Err(heard(trouble)),
+        };
+        let Some(ticket) = Ticket::take(&local, Lane::Udp(lane.clone())) else {
+            return Err(heard(Trouble::full()));
+        };
+        match run.try_send(&lane, ticket.id, exchange) {
+            Ok(()) => Ok((upstream, ticket)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(standing(Stage::Unsent))
+            }
+            Err(error) => Err(heard(Trouble::io("write", &error))),
+        }
+    });
+    let Some(exchange) = place.take() else {
+        return;
+    };
+    match sent {
+        Some(Ok((upstream, ticket))) => {
+            let patience = run.patience(began);
+            let second = run.second(upstream, patience);
+            let wait = if second.is_some() { HEDGE } else { patience };
+            let seat = ticket.seat();
+            let order = run.seating(wait);
+            let direct = Direct {
+                run,
+                berth,
+                ticket,
+                upstream,
+                began,
+                second,
+            };
+            local.sit(seat, exchange, order, began, Some(direct));
+        }
+        Some(Err(standing)) => go_on(run, berth, exchange, Some(Box::new(standing))),
+        None => go_on(run, berth, exchange, None),
+    }
+}
+
+impl Direct {
+    /// Goes on with what came.
+    pub(super) fn heard(self, mut exchange: Box<Exchange>, arrived: Arrived, now: u64) {
+        let Self {
+            mut run,
+            berth,
+            ticket,
+            upstream,
+            began,
+            second,
+        } = self;
+        let stage = match (arrived, second) {
+            (
+                Arrived::Trouble(Trouble {
+                    what: What::Timeout,
+                    ..
+                }),
+                Some(second),
+            ) => Stage::Silent(ticket, second),
+            (arrived @ (Arrived::Trouble(_) | Arrived::Nothing), _) => Stage::Heard(arrived),
+            (arrived, _)
+                if run.retry_truncated
+                    && (matches!(arrived, Arrived::TooLarge)
+                        || exchange.response().flags().has(Flags::TC)) =>
+            {
+                Stage::Heard(arrived)
+            }
+            (arrived, _) => {
+                drop(ticket);
+                let took = now.saturating_sub(began);
+                match run.settle(&mut exchange, upstream, took, arrived) {
+                    Settled::Done(flow) => {
+                        drop(run);
+                        berth.land(exchange, Ok(flow));
+                    }
+                    Settled::More => go_on(run, berth, exchange, None),
+                    Settled::Failed(failure) => {
+                        drop(run);
+                        berth.land(exchange, Err(failure));
+                    }
+                }
+                return;
+            }
+        };
+        let standing = Standing {
+            upstream,
+            began,
+            stage,
+        };
+        go_on(run, berth, exchange, Some(Box::new(standing)));
+    }
+}
+
+/// Goes on in a task.
+#[cold]
+fn go_on(mut run: Run, berth: Berth, exchange: Box<Exchange>, standing: Option<Box<Standing>>) {
+    let local = Local::of(run.forward());
+    let rest = move |exchange| -> chain::Resolving {
+        Box::pin(async move { run.proceed(&local, exchange, standing).await })
+    };
+    berth.wait(exchange, Box::new(rest));
+}
