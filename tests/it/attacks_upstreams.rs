@@ -512,7 +512,7 @@ fn only_queries_of_class_in_are_forwarded() {
 }
 
 #[test]
-fn what_was_shed_is_asked_again_at_once() {
+fn what_was_shed_is_answered_when_there_is_room_again() {
     let silent = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let told = silent.clone();
     let upstream =
@@ -552,7 +552,7 @@ fn what_was_shed_is_asked_again_at_once() {
         }
         shed > 1_000
     });
-    // The upstream is back, those that wait have ended, and nobody waits for one that never left.
+    // The upstream is back, and those that waited have ended.
     silent.store(false, std::sync::atomic::Ordering::SeqCst);
     std::thread::sleep(Duration::from_millis(4_400));
     let mut octets = a("x");
