@@ -146,3 +146,74 @@ fn abandon(exchange: &mut Exchange, block: &Arc<Block>, step: usize, failure: fn
         exchange.fail(failure());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use chain::setup::StreamLimits;
+    use chain::{Flow, Hooks, Plugin, Query, Turn};
+    use wire::Response;
+
+    use super::*;
+    use crate::testing::{block, query, received};
+
+    /// Counts the queries that went down past it and have not come up.
+    #[derive(Default)]
+    struct Above(AtomicUsize);
+
+    impl Plugin for Above {
+        fn name(&self) -> &'static str {
+            "above"
+        }
+
+        fn hooks(&self) -> Hooks {
+            Hooks::BOTH
+        }
+
+        fn query(&self, _: &mut Query<'_>, _: &mut Response<'_>) -> Result<Flow, Failure> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Flow::Next)
+        }
+
+        fn response(&self, query: &mut Query<'_>, _: &mut Response<'_>) -> Turn {
+            assert!(query.failure().is_some());
+            self.0.fetch_sub(1, Ordering::Relaxed);
+            // Whoever wants to ask again is not heard.
+            Turn::Again
+        }
+    }
+
+    /// Panics, or wants to wait.
+    struct Below(bool);
+
+    impl Plugin for Below {
+        fn name(&self) -> &'static str {
+            "below"
+        }
+
+        fn query(&self, _: &mut Query<'_>, _: &mut Response<'_>) -> Result<Flow, Failure> {
+            assert!(self.0, "on purpose");
+            Ok(Flow::Suspend)
+        }
+    }
+
+    #[test]
+    fn who_let_a_query_pass_hears_that_it_was_shed_or_panicked() {
+        for waits in [true, false] {
+            let above: [Arc<Above>; 2] = Default::default();
+            let plugins: Vec<Arc<dyn Plugin>> =
+                vec![above[0].clone(), above[1].clone(), Arc::new(Below(waits))];
+            let table = Table::new(vec![block(".", plugins)], StreamLimits::default());
+            let mut exchange = received(&query(0, "www.example.org.", 1, 0, &[]));
+            match answer(&mut exchange, &table) {
+                Verdict::Suspended(block, step) => shed(&mut exchange, block, step),
+                Verdict::Respond => assert!(!waits),
+                Verdict::Silent => panic!("silence"),
+            }
+            assert_eq!(exchange.response().rcode(), Rcode::SERVFAIL);
+            let left = above.map(|above| above.0.load(Ordering::Relaxed));
+            assert_eq!(left, [0, 0], "waits: {waits}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ fn a_hundred_reloads_under_load_lose_nothing_and_leave_nothing() {
     let broken = format!("{base}.:{other} {{\n  bind 127.0.0.1\n  nonsense here\n");
     let server = Server::start("storm", &base);
     let reloads = |count: usize| {
-        let mut done = server.log().matches("SIGUSR1: Reloading").count();
+        let before = server.log().matches("SIGUSR1: Reloading").count();
         for number in 0..count {
             server.rewrite_corefile(match number % 4 {
                 0 => &more,
@@ -31,7 +31,7 @@ fn a_hundred_reloads_under_load_lose_nothing_and_leave_nothing() {
                 _ => &more,
             });
             server.signal("USR1");
-            done += 1;
+            let done = before + number + 1;
             // Each is over before the next: a signal that is pending swallows its successors.
             wait_until("a reload", || {
                 let log = server.log();

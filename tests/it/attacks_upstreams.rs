@@ -514,7 +514,7 @@ fn only_queries_are_forwarded() {
 }
 
 #[test]
-fn what_was_shed_is_asked_again_at_once() {
+fn what_was_shed_is_answered_when_there_is_room_again() {
     let silent = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let told = silent.clone();
     let upstream =
@@ -542,18 +542,19 @@ fn what_was_shed_is_asked_again_at_once() {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-    std::thread::sleep(Duration::from_millis(200));
     let (mut buffer, mut shed) = ([0; 512], 0);
     let mut last = Vec::new();
-    for socket in &sockets {
-        while let Ok(len) = socket.recv(&mut buffer) {
-            assert_eq!(rcode(&buffer[..len]), 2);
-            last = buffer[12..len].to_vec();
-            shed += 1;
+    crate::server::wait_until("queries to be shed", || {
+        for socket in &sockets {
+            while let Ok(len) = socket.recv(&mut buffer) {
+                assert_eq!(rcode(&buffer[..len]), 2);
+                last = buffer[12..len].to_vec();
+                shed += 1;
+            }
         }
-    }
-    assert!(shed > 1_000, "{shed} were shed");
-    // The upstream is back, those that wait have ended, and nobody waits for one that never left.
+        shed > 1_000
+    });
+    // The upstream is back, and those that waited have ended.
     silent.store(false, std::sync::atomic::Ordering::SeqCst);
     std::thread::sleep(Duration::from_millis(4_400));
     let mut octets = a("x");
