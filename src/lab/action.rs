@@ -257,8 +257,9 @@ impl Action {
                 let mtu = mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
                 let mut lines = vec![
                     format!(
-                        "ip link add {}{mtu} group {group} master {} type veth peer name {end} address {}{mtu} group {group} netns {space}",
+                        "ip link add {} address {}{mtu} group {group} master {} type veth peer name {end} address {}{mtu} group {group} netns {space}",
                         port.name,
+                        mac_text(&port.mac),
                         port.bridge,
                         mac_text(mac)
                     ),

@@ -106,7 +106,8 @@ fn load(which: &Which) -> Result<Spec> {
     let mut sources = Sources::default();
     let (spec, report) = Spec::load(&path, &mut sources)
         .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
-    if !report.is_empty() {
+    // What is survived is said by `check`.
+    if report.has_errors() {
         eprint!(
             "{}",
             report.render(&sources, std::io::stderr().is_terminal())

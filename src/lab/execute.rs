@@ -239,7 +239,7 @@ impl Executor {
                 let near = NewEnd {
                     name: &port.name,
                     index: 0,
-                    mac: &[],
+                    mac: &port.mac,
                     mtu: *mtu,
                     space: None,
                 };

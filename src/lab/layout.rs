@@ -126,6 +126,8 @@ pub enum Other {
 pub struct Port {
     /// Its name on the host.
     pub name: String,
+    /// Its MAC address: set when it is made, or udev would set another one.
+    pub mac: [u8; 6],
     /// The bridge.
     pub bridge: String,
     /// Whether packets may leave where they came in.
@@ -230,6 +232,7 @@ impl Layout {
                     addresses: addresses.spaces[at][slot].clone(),
                     other: Other::Port(Port {
                         name: port_name(spec, space, slot, &mut names),
+                        mac: hash::mac(&[&spec.name, &space.name.value, &name, "port"]),
                         bridge: on.net.value.clone(),
                         hairpin: targets.contains(space.name.value.as_str()),
                         alias: mark.alias(&format!("{}/{name}", space.name.value)),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::address::{self, Addresses};
 use super::read::{label, overlap};
-use super::{Dns, HostEnd, Spec, mistake};
+use super::{Dns, HostEnd, Space, Spec, mistake};
 use crate::reach::Picture;
 
 /// Ports that the kernel allows a bridge (`BR_MAX_PORTS`, one is not usable).
@@ -303,13 +303,26 @@ fn hops(spec: &Spec, addresses: &Addresses, report: &mut Report) {
 /// Namespaces that cannot reach each other, and those without a resolver.
 fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
     let picture = Picture::of(spec, addresses);
+    let mut without = Vec::new();
+    // Who is on internal networks only is meant to be cut off.
+    let inner = |space: &Space| {
+        !space.attachments.is_empty()
+            && space
+                .attachments
+                .iter()
+                .all(|on| spec.net(&on.net.value).is_some_and(|net| net.internal))
+    };
     for (from, space) in spec.spaces.iter().enumerate() {
         if space.is_host || picture.addresses(from).is_empty() {
             continue;
         }
         let mut lost = Vec::new();
         for (to, other) in spec.spaces.iter().enumerate() {
-            if from == to || other.is_host || picture.addresses(to).is_empty() {
+            if from == to
+                || other.is_host
+                || inner(space) != inner(other)
+                || picture.addresses(to).is_empty()
+            {
                 continue;
             }
             if let Err(why) = picture.path(from, to) {
@@ -336,11 +349,18 @@ fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
             report.push(warning);
         }
         if spec.dns == Dns::Bridge && picture.resolver(from).is_none() {
-            report.push(
-                Diagnostic::warning("LAB0202", format!("no resolver can be reached from `{}`", space.name.value))
-                    .at(space.name.span, "")
-                    .note("none of its networks has an address of the host; its hosts file gets every name of the lab"),
-            );
+            without.push(space);
         }
+    }
+    if let Some(first) = without.first() {
+        let names: Vec<&str> = without
+            .iter()
+            .map(|space| space.name.value.as_str())
+            .collect();
+        report.push(
+            Diagnostic::warning("LAB0202", format!("no resolver can be reached from {}", names.join(", ")))
+                .at(first.name.span, "")
+                .note("none of their networks has an address of the host; their hosts files get every name of the lab"),
+        );
     }
 }
