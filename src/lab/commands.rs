@@ -231,7 +231,7 @@ fn lab_name(which: &Which) -> Result<String> {
         let marked = converge::orphans()?;
         for candidate in [name, stem] {
             if !candidate.contains('/')
-                && (Journal::load(candidate)?.is_some()
+                && (lab::journal::directory(candidate).exists()
                     || marked.iter().any(|lab| lab == candidate))
             {
                 return Ok(candidate.to_owned());

@@ -80,6 +80,8 @@ impl Executor {
 
     /// Does all steps.
     pub(crate) fn run(&mut self, steps: &[Action]) {
+        // A kill may have left it, and its directory is to be empty when it goes.
+        let _ = std::fs::remove_file(&self.temporary);
         for (index, step) in steps.iter().enumerate() {
             if step
                 .space()
@@ -96,7 +98,6 @@ impl Executor {
         }
         self.flush(steps);
         self.home();
-        let _ = std::fs::remove_file(&self.temporary);
     }
 
     /// Remembers a failure.

@@ -358,6 +358,9 @@ fn bridges(spec: &Spec, mark: &Mark) -> Vec<Bridge> {
             if has_host {
                 sysctls.push((format!("net/ipv6/conf/{name}/accept_ra"), "0".to_owned()));
             }
+            if net.host_address(true).is_some() {
+                sysctls.push((format!("net/ipv6/conf/{name}/accept_dad"), "0".to_owned()));
+            }
             if net
                 .forwards
                 .iter()
@@ -402,6 +405,10 @@ fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String
     // Interfaces that are made later take it over: addresses and routes come from the file alone.
     set("net/ipv6/conf/default/accept_ra", "0");
     let addresses = picture.addresses(at);
+    if addresses.iter().any(IpAddr::is_ipv6) {
+        // A router asks for its neighbours from its link-local address, which would be tentative for two seconds.
+        set("net/ipv6/conf/default/accept_dad", "0");
+    }
     if space.router {
         set("net/ipv4/ip_forward", "1");
         if addresses.iter().any(IpAddr::is_ipv6) {

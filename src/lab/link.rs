@@ -250,6 +250,15 @@ pub struct LinkChange {
 
 /// Changes a link by name.
 pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, master: Option<u32>) {
+    if change.hairpin.is_some() && master.is_some() {
+        // The kernel looks at a port's options before it makes the link a port.
+        let port = LinkChange {
+            master: change.master.clone(),
+            ..LinkChange::default()
+        };
+        change_link(batch, name, &port, master);
+        return change_link(batch, name, change, None);
+    }
     let flags = if change.up == Some(true) { IFF_UP } else { 0 };
     let mask = if change.up.is_some() { IFF_UP } else { 0 };
     batch

@@ -1,6 +1,6 @@
 //! Drift, conflicts, faults: the next `apply` repairs what is the lab's and touches nothing else.
 
-use crate::world::{World, lab_file};
+use crate::world::{World, assert_same, lab_file};
 
 /// What somebody does behind our back.
 const DRIFT: &[&str] = &[
@@ -16,7 +16,7 @@ const DRIFT: &[&str] = &[
     "ip -n web addr flush dev eth0",
     "ip -n web link set eth0 down",
     "ip -n web route del default",
-    "ip -n deep route replace default via 10.2.0.1 proto 76 metric 7",
+    "ip -n deep route replace default via 10.2.0.77",
     "ip addr del 10.1.0.1/24 dev br0",
     "sysctl -qw net.ipv4.ip_forward=0",
     "ip netns exec gw sysctl -qw net.ipv4.ip_forward=0",
@@ -43,7 +43,7 @@ fn drift_is_seen_and_repaired() {
         assert_eq!(apply.code, 0, "{drift}: {apply:?}");
         let plan = world.lab(&["plan", file]);
         assert_eq!(plan.code, 0, "{drift}: {plan:?}");
-        assert_eq!(world.state(), fresh, "{drift}");
+        assert_same(&world.state(), &fresh, &format!("{drift}"));
     }
 }
 
@@ -57,10 +57,10 @@ fn one_lab_becomes_another() {
     world.apply_file(&file);
     let fresh = world.state();
     assert_eq!(world.lab(&["down", "everything"]).code, 0);
-    assert_eq!(world.snapshot(), before);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
     world.apply("everything");
     world.apply_file(&file);
-    assert_eq!(world.state(), fresh, "what the other lab had is gone");
+    assert_same(&world.state(), &fresh, "what the other lab had is gone");
     world.apply("everything");
     world.ok("rm /run/work/other.toml");
     assert_eq!(
@@ -68,7 +68,7 @@ fn one_lab_becomes_another() {
         0,
         "by name, without the file"
     );
-    assert_eq!(world.snapshot(), before);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn what_is_not_ours_is_a_conflict_and_stays() {
             assert_eq!(did.code, 1, "{make}: {did:?}");
             assert!(did.err.contains(expected), "{make}: {did:?}");
         }
-        assert_eq!(world.snapshot(), before, "{make}");
+        assert_same(&world.snapshot(), &before, &format!("{make}"));
     }
 }
 
@@ -173,7 +173,7 @@ fn two_labs_side_by_side() {
     );
     assert_eq!(world.lab(&["down", "two"]).code, 0);
     world.lab(&["down", "same"]);
-    assert_eq!(world.snapshot(), before);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn fifty_times_up_and_down_leave_nothing() {
         file.display()
     );
     world.ok(&line);
-    assert_eq!(world.snapshot(), before);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_process_inside_is_named_and_does_not_hinder() {
     let did = world.lab(&["down", "everything"]);
     assert_eq!(did.code, 0, "{did:?}");
     assert!(did.err.contains("(sleep) is still inside web"), "{did:?}");
-    assert_eq!(world.snapshot(), before);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
     world.apply("everything");
 }
 

@@ -1,6 +1,6 @@
 //! `kill -9` before every system call that changes something, of `apply` and of `down`.
 
-use crate::world::{World, lab_file};
+use crate::world::{World, assert_same, lab_file};
 
 /// How many such calls a verb makes.
 fn calls(world: &World, arguments: &[&str]) -> u32 {
@@ -22,7 +22,7 @@ fn apply_and_down_go_on_after_any_kill() {
     let applies = calls(&world, &["apply", file]);
     let fresh = world.state();
     let downs = calls(&world, &["down", "everything"]);
-    assert_eq!(world.snapshot(), before, "down leaves nothing");
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
     assert!(applies > 60 && downs > 15, "{applies} {downs}");
     for at in 1..=applies {
         let killed = world.lab_with(
@@ -36,22 +36,26 @@ fn apply_and_down_go_on_after_any_kill() {
         if at % 2 == 0 {
             // What was begun can be removed at once, …
             world.lab(&["down", "everything"]);
-            assert_eq!(
-                world.snapshot(),
-                before,
-                "down after apply was killed at {at}"
+            assert_same(
+                &world.snapshot(),
+                &before,
+                &format!("down after apply was killed at {at}"),
             );
             continue;
         }
         // … or finished.
         let again = world.lab(&["apply", file]);
         assert_eq!(again.code, 0, "apply after a kill at {at}: {again:?}");
-        assert_eq!(world.state(), fresh, "apply after a kill at {at}");
+        assert_same(
+            &world.state(),
+            &fresh,
+            &format!("apply after a kill at {at}"),
+        );
         assert_eq!(world.lab(&["down", "everything"]).code, 0);
-        assert_eq!(
-            world.snapshot(),
-            before,
-            "down after a kill at {at} and an apply"
+        assert_same(
+            &world.snapshot(),
+            &before,
+            &format!("down after a kill at {at} and an apply"),
         );
     }
     for at in 1..=downs {
@@ -67,13 +71,17 @@ fn apply_and_down_go_on_after_any_kill() {
                 again.code, 0,
                 "apply after down was killed at {at}: {again:?}"
             );
-            assert_eq!(world.state(), fresh, "apply after down was killed at {at}");
+            assert_same(
+                &world.state(),
+                &fresh,
+                &format!("apply after down was killed at {at}"),
+            );
         }
         world.lab(&["down", "everything"]);
-        assert_eq!(
-            world.snapshot(),
-            before,
-            "down after down was killed at {at}"
+        assert_same(
+            &world.snapshot(),
+            &before,
+            &format!("down after down was killed at {at}"),
         );
     }
 }

@@ -100,7 +100,7 @@ fn every_mistake_has_its_place_and_its_cure() {
         (
             "[net.br0]\nsubnet = \"10.1.0.0/30\"\n[ns]\n\"h[1-5]\" = \"br0\"\n",
             "LAB0107",
-            "4:12",
+            "4:13",
             "too few addresses",
         ),
         (
@@ -130,7 +130,7 @@ fn every_mistake_has_its_place_and_its_cure() {
         (
             "NET[ns]\nweb = { nets = \"br0\", sysctl = { \"kernel.hostname\" = \"x\" } }\n",
             "LAB0102",
-            "4:35",
+            "4:34",
             "start with `net.`",
         ),
     ];

@@ -224,7 +224,7 @@ impl World {
     pub(crate) fn snapshot(&self) -> String {
         self.ok("ip -j -d link; ip addr; ip route show table all; ip -6 route show table all; ip rule; nft list ruleset
             grep -c . /proc/self/mountinfo; grep netns /proc/self/mountinfo
-            find /etc /run -path /run/etc -prune -o -path /run/work -prune -o -path /run/nameplate -prune -o -path /run/blkid -prune -o -type f -exec cksum {} + -o -print | sort
+            find /etc /run -path /run/etc -prune -o -path /run/work -prune -o -path /run/nameplate -prune -o -path /etc/alternatives -prune -o -path /run/blkid -prune -o -type f -exec cksum {} + -o -print | sort
             ls -A /run/netns 2>/dev/null; ls -A /run/nameplate/lab 2>/dev/null | grep -v '^.lock$'
             cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; true")
     }
@@ -348,6 +348,28 @@ fn normalise(value: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// Two views of a machine are one; if not, the lines in which they differ.
+#[track_caller]
+pub(crate) fn assert_same(now: &str, wanted: &str, when: &str) {
+    if now == wanted {
+        return;
+    }
+    let only = |one: &str, other: &str| {
+        let other: std::collections::HashSet<&str> = other.lines().collect();
+        let lines: Vec<&str> = one
+            .lines()
+            .filter(|line| !other.contains(line))
+            .take(20)
+            .collect();
+        lines.join("\n")
+    };
+    panic!(
+        "{when}\nmore than wanted:\n{}\nmissing:\n{}",
+        only(now, wanted),
+        only(wanted, now)
+    );
 }
 
 /// A lab of `tests/labs`.
