@@ -20,6 +20,8 @@ mod error;
 pub mod exec;
 mod execute;
 pub mod fault;
+#[doc(hidden)]
+pub mod floor;
 pub mod graph;
 pub mod hash;
 pub mod journal;

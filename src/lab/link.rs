@@ -450,7 +450,10 @@ fn read_address(body: &[u8]) -> Option<Address> {
 pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
     retried(|| {
         let mut batch = Batch::default();
-        batch.message(RTM_GETROUTE, NLM_F_DUMP, &[0; 12]);
+        // Where the kernel filters, the table of local addresses stays away.
+        let mut header = [0; 12];
+        header[4] = RT_TABLE_MAIN;
+        batch.message(RTM_GETROUTE, NLM_F_DUMP, &header);
         let mut found = Vec::new();
         socket.dump(&mut batch, |kind, body| {
             if kind == RTM_NEWROUTE {

@@ -180,18 +180,23 @@ pub(crate) struct Socket {
 impl Socket {
     /// A socket to the links, addresses and routes of the thread's network namespace.
     pub(crate) fn route() -> io::Result<Self> {
-        Self::open(libc::NETLINK_ROUTE)
+        Self::open(libc::NETLINK_ROUTE, false)
+    }
+
+    /// The same, for dumps only.
+    pub(crate) fn reader() -> io::Result<Self> {
+        Self::open(libc::NETLINK_ROUTE, true)
     }
 
     /// A socket to its nf_tables.
     pub(crate) fn netfilter() -> io::Result<Self> {
-        Self::open(libc::NETLINK_NETFILTER)
+        Self::open(libc::NETLINK_NETFILTER, false)
     }
 
     /// Opens one.
-    fn open(protocol: i32) -> io::Result<Self> {
+    fn open(protocol: i32, reads_only: bool) -> io::Result<Self> {
         Ok(Self {
-            fd: sys::netlink(protocol)?,
+            fd: sys::netlink(protocol, reads_only)?,
             sequence: 1,
             buffer: Vec::new(),
         })

@@ -3,7 +3,8 @@
 //! One dump of the host; for each namespace one visit with three dumps. Nothing is changed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use crate::error::{During, Result};
 use crate::journal::Journal;
@@ -11,7 +12,7 @@ use crate::layout::Layout;
 use crate::link::{self, Address, Link, Route};
 use crate::netlink::Socket;
 use crate::nft;
-use crate::space::{self, Kind};
+use crate::space::{self, Away, Kind};
 
 /// The kernel's view of one network namespace.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ pub struct Inside {
 impl Inside {
     /// Looks at the thread's own namespace.
     pub(crate) fn here(keys: &[(String, String)]) -> io::Result<Self> {
-        let mut socket = Socket::route()?;
+        let mut socket = Socket::reader()?;
         Ok(Self {
             cookie: socket.cookie(),
             links: link::links(&mut socket)?,
@@ -46,7 +47,7 @@ impl Inside {
 
     /// The number of the thread's own namespace, and its links.
     pub(crate) fn identity() -> io::Result<Self> {
-        let mut socket = Socket::route()?;
+        let mut socket = Socket::reader()?;
         Ok(Self {
             cookie: socket.cookie(),
             links: link::links(&mut socket)?,
@@ -121,9 +122,10 @@ impl Kernel {
         let made = journal
             .iter()
             .flat_map(|journal| journal.spaces.keys().map(|name| (name, &nothing)));
+        let away = Away::here().during(|| "cannot remember this network namespace".to_owned())?;
         for (name, keys) in declared.chain(made) {
             if !kernel.spaces.contains_key(name) {
-                kernel.spaces.insert(name.clone(), look(name, keys)?);
+                kernel.spaces.insert(name.clone(), look(&away, name, keys)?);
             }
         }
         Ok(kernel)
@@ -161,13 +163,13 @@ impl Kernel {
 }
 
 /// Looks at one namespace.
-fn look(name: &str, keys: &[(String, String)]) -> Result<Seen> {
+fn look(away: &Away, name: &str, keys: &[(String, String)]) -> Result<Seen> {
     let look = || -> io::Result<Seen> {
         Ok(match space::kind(name)? {
             Kind::Absent => Seen::Absent,
             Kind::HalfMade => Seen::HalfMade,
             Kind::Namespace => {
-                let _away = space::enter(name)?;
+                away.go_on(name)?;
                 Seen::There(Box::new(Inside::here(keys)?))
             }
         })
@@ -177,7 +179,10 @@ fn look(name: &str, keys: &[(String, String)]) -> Result<Seen> {
 
 /// A setting of the thread's namespace.
 pub(crate) fn read_sysctl(key: &str) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/sys/{key}"))
-        .ok()
-        .map(|text| text.trim().to_owned())
+    // Short files, read by the thousand: one read tells all.
+    let mut octets = [0; 256];
+    let mut file = File::open(format!("/proc/sys/{key}")).ok()?;
+    let length = file.read(&mut octets).ok()?;
+    let text = std::str::from_utf8(&octets[..length]).ok()?;
+    Some(text.trim().to_owned())
 }

@@ -85,6 +85,14 @@ pub fn enter(name: &str) -> io::Result<Away> {
     Ok(away)
 }
 
+impl Away {
+    /// Goes on to another namespace, without going home in between.
+    pub(crate) fn go_on(&self, name: &str) -> io::Result<()> {
+        let target = File::open(path(name))?;
+        sys::setns(target.as_fd(), libc::CLONE_NEWNET)
+    }
+}
+
 /// Moves the thread into a namespace for good.
 pub(crate) fn enter_for_good(name: &str) -> io::Result<()> {
     sys::setns(File::open(path(name))?.as_fd(), libc::CLONE_NEWNET)

@@ -105,8 +105,8 @@ fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     .map(drop)
 }
 
-/// A netlink socket of the calling thread's network namespace.
-pub(crate) fn netlink(protocol: libc::c_int) -> io::Result<OwnedFd> {
+/// A netlink socket of the calling thread's network namespace; one that only reads needs no room for large batches.
+pub(crate) fn netlink(protocol: libc::c_int, reads_only: bool) -> io::Result<OwnedFd> {
     // SAFETY: no pointer is passed.
     let fd = checked(unsafe {
         libc::socket(
@@ -118,10 +118,13 @@ pub(crate) fn netlink(protocol: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: the kernel just gave us this descriptor; nobody else has it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let raw = fd.as_raw_fd();
-    set_option(raw, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1)?;
-    set_option(raw, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1)?;
     // Old kernels filter dumps loosely; then the reader sees more than it asked for, and sorts it out itself.
     let _ = set_option(raw, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
+    if reads_only {
+        return Ok(fd);
+    }
+    set_option(raw, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1)?;
+    set_option(raw, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1)?;
     // Root may pass the limits; without it the defaults are large enough for a small lab.
     for (force, plain) in [
         (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
