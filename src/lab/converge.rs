@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use crate::action::Action;
+use crate::claim::{self, is_marked, owned};
 use crate::error::{During, Error, Result};
 use crate::execute::Executor;
 use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, remove_file};
 use crate::layout::{ETC, Layout, Mark};
 use crate::names;
 use crate::observe::{Inside, Kernel};
-use crate::plan::{self, Plan, is_marked, owned};
+use crate::plan::Plan;
 use crate::space::{self, Kind};
 use crate::spec::Spec;
 
@@ -64,7 +65,7 @@ pub fn apply(spec: &Spec) -> Result<Outcome> {
         names::publish(&spec.name, &names::names(spec, &layout, generation))?;
         return Ok(outcome);
     }
-    let mut intent = plan::intent(
+    let mut intent = claim::intent(
         &layout,
         journal.as_ref(),
         &kernel,
@@ -82,7 +83,7 @@ pub fn apply(spec: &Spec) -> Result<Outcome> {
     outcome.steps = plan.steps;
     if outcome.failures.is_empty() {
         names::publish(&spec.name, &names::names(spec, &layout, intent.generation))?;
-        plan::outcome(&layout, intent, &executor.cookies).save()?;
+        claim::outcome(&layout, intent, &executor.cookies).save()?;
     }
     Ok(outcome)
 }
@@ -217,7 +218,7 @@ fn removal(
         }
     }
     for (key, before) in &journal.sysctls {
-        steps.extend(plan::restore(&mark.lab, key, before));
+        steps.extend(claim::restore(&mark.lab, key, before));
     }
     if journal.prepared
         && !others.iter().any(|other| other.prepared)

@@ -14,7 +14,7 @@ use crate::hash;
 use crate::nft::{Chain, Expression, Family, Hook, Rule, Table};
 use crate::reach::Picture;
 use crate::spec::address::{self, Addresses};
-use crate::spec::read::label;
+use crate::spec::forms::label;
 use crate::spec::{Dns, Forward, Hosts, Space, Spec};
 
 /// Link groups of labs start with this; the lower 20 bits are the lab's.

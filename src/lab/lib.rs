@@ -15,6 +15,7 @@
 //! mark; every prefix of the steps of `apply` and of `down` is a state from which both can go on.
 
 pub mod action;
+pub mod claim;
 pub mod converge;
 mod error;
 pub mod exec;

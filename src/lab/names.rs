@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::error::{During, Result};
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, Other};
-use crate::spec::read::label;
+use crate::spec::forms::label;
 use crate::spec::{Spec, subnet_address};
 
 /// The names of a lab.

@@ -8,14 +8,14 @@
 //! number, a table by its comment, a file by its first line, a namespace by the journal and its number. What has one of
 //! our names and is not ours is a conflict: then nothing is done.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashSet};
 
 use ipnet::IpNet;
 
 use crate::action::Action;
+use crate::claim::{is_marked, owned, restore};
 use crate::journal::Journal;
-use crate::layout::{Bridge, ETC, End, Layout, Mark, Other, Port, SpaceLayout};
+use crate::layout::{Bridge, End, Layout, Other, Port, SpaceLayout};
 use crate::link::{Link, LinkChange, PROTOCOL};
 use crate::observe::{Inside, Kernel, Seen};
 
@@ -110,130 +110,6 @@ impl Plan {
         }
         planner.plan
     }
-}
-
-/// The journal as it must be before the first step is done: everything that will exist, and everything that may.
-#[must_use]
-pub fn intent(
-    layout: &Layout,
-    journal: Option<&Journal>,
-    kernel: &Kernel,
-    others: &[Journal],
-) -> Journal {
-    let mut next = journal
-        .cloned()
-        .unwrap_or_else(|| Journal::new(&layout.mark.lab));
-    next.phase = crate::journal::Phase::Applying;
-    next.generation += 1;
-    for space in &layout.spaces {
-        let cookie = match kernel.spaces.get(&space.name) {
-            Some(Seen::There(inside)) => Some(inside.cookie),
-            _ => None,
-        };
-        next.spaces.insert(space.name.clone(), cookie);
-        for (path, _) in &space.files {
-            next.files.insert(path.clone());
-            if let Some(directory) = path.parent()
-                && !directory.exists()
-            {
-                next.directories.insert(directory.to_owned());
-            }
-        }
-    }
-    let etc = Path::new(ETC);
-    let claimed = |path: &Path| others.iter().any(|other| other.directories.contains(path));
-    if !next.files.is_empty() && (!etc.exists() || claimed(etc)) {
-        next.directories.insert(etc.to_owned());
-    }
-    if !layout.spaces.is_empty() && (!kernel.prepared || others.iter().any(|other| other.prepared))
-    {
-        next.prepared = true;
-    }
-    if let Some(table) = &layout.table {
-        next.table = Some(table.name.clone());
-    }
-    for (key, _) in &layout.sysctls {
-        let before = others
-            .iter()
-            .find_map(|other| other.sysctls.get(key))
-            .or_else(|| kernel.host.sysctls.get(key));
-        if let Some(before) = before {
-            next.sysctls
-                .entry(key.clone())
-                .or_insert_with(|| before.clone());
-        }
-    }
-    next
-}
-
-/// The journal when everything is done: nothing but what the lab has now.
-#[must_use]
-pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &HashMap<String, u64>) -> Journal {
-    journal.phase = crate::journal::Phase::Applied;
-    let names: HashSet<&str> = layout
-        .spaces
-        .iter()
-        .map(|space| space.name.as_str())
-        .collect();
-    journal
-        .spaces
-        .retain(|name, _| names.contains(name.as_str()));
-    for (name, cookie) in &mut journal.spaces {
-        if let Some(known) = cookies.get(name) {
-            *cookie = Some(*known);
-        }
-    }
-    let files = layout.files();
-    journal.files.retain(|path| files.contains_key(path));
-    journal.directories.retain(|path| path.exists());
-    journal.table = layout.table.as_ref().map(|table| table.name.clone());
-    let keys: HashSet<&str> = layout.sysctls.iter().map(|(key, _)| key.as_str()).collect();
-    journal.sysctls.retain(|key, _| keys.contains(key.as_str()));
-    journal
-}
-
-/// Whether a namespace is this lab's; if not, why.
-///
-/// # Errors
-/// The reason, in words.
-pub(crate) fn owned(
-    name: &str,
-    inside: &Inside,
-    mark: &Mark,
-    journal: Option<&Journal>,
-) -> Result<(), String> {
-    let foreign = || {
-        inside
-            .links
-            .iter()
-            .find(|link| !link.kind.is_empty() && link.group != mark.group())
-            .map(|link| link.name.clone())
-    };
-    match journal.and_then(|journal| journal.spaces.get(name)) {
-        Some(Some(cookie)) if *cookie == inside.cookie => Ok(()),
-        Some(Some(_)) => Err(format!(
-            "namespace {name} was removed and made again by somebody else; `ip netns del {name}` lets the lab make its own"
-        )),
-        Some(None) => match foreign() {
-            None => Ok(()),
-            Some(link) => Err(format!(
-                "namespace {name} holds {link}, which is not the lab's"
-            )),
-        },
-        None => {
-            let file = PathBuf::from(ETC).join(name).join("resolv.conf");
-            if is_marked(&file, mark) && foreign().is_none() {
-                Ok(())
-            } else {
-                Err(format!("namespace {name} exists and is not the lab's"))
-            }
-        }
-    }
-}
-
-/// Whether a file is this lab's.
-pub(crate) fn is_marked(path: &Path, mark: &Mark) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(&mark.line()))
 }
 
 /// The comparison at work.
@@ -873,20 +749,6 @@ impl<'a> Planner<'a> {
             ));
         }
     }
-}
-
-/// The step that puts a shared setting back, unless another lab needs it or somebody changed it since.
-pub(crate) fn restore(lab: &str, key: &str, before: &str) -> Option<Action> {
-    let claimed = Journal::others(lab)
-        .iter()
-        .any(|other| other.sysctls.contains_key(key));
-    let now = crate::observe::read_sysctl(key);
-    (!claimed && before != "1" && now.as_deref() == Some("1")).then(|| Action::Sysctl {
-        space: None,
-        key: key.to_owned(),
-        value: before.to_owned(),
-        before: None,
-    })
 }
 
 /// Whose a foreign object is, if it says so.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::{During, Result};
 use crate::reach::Picture;
 use crate::space;
-use crate::spec::read::label;
+use crate::spec::forms::label;
 use crate::spec::{Spec, address};
 
 /// How long an answer may take.

@@ -9,7 +9,9 @@
 
 pub mod address;
 pub mod check;
-pub(crate) mod read;
+pub(crate) mod forms;
+mod read;
+mod reader;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use corefile::{Diagnostic, Report, Span, nearest};
 use ipnet::IpNet;
 
 use super::address::{self, Addresses};
-use super::read::{label, overlap};
+use super::forms::{label, overlap};
 use super::{Dns, HostEnd, Space, Spec, mistake};
 use crate::reach::Picture;
 

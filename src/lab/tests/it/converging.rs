@@ -43,7 +43,7 @@ fn drift_is_seen_and_repaired() {
         assert_eq!(apply.code, 0, "{drift}: {apply:?}");
         let plan = world.lab(&["plan", file]);
         assert_eq!(plan.code, 0, "{drift}: {plan:?}");
-        assert_same(&world.state(), &fresh, &format!("{drift}"));
+        assert_same(&world.state(), &fresh, drift);
     }
 }
 
@@ -108,7 +108,7 @@ fn what_is_not_ours_is_a_conflict_and_stays() {
             assert_eq!(did.code, 1, "{make}: {did:?}");
             assert!(did.err.contains(expected), "{make}: {did:?}");
         }
-        assert_same(&world.snapshot(), &before, &format!("{make}"));
+        assert_same(&world.snapshot(), &before, make);
     }
 }
 

@@ -23,7 +23,7 @@ fn the_script_makes_the_same_lab() {
         let script = theirs.lab(&["show", "--as-shell", file]);
         theirs.write("/run/work/script".as_ref(), &script.out);
         theirs.ok("sh -e /run/work/script");
-        assert_same(&theirs.state(), &ours.state(), &format!("{name}"));
+        assert_same(&theirs.state(), &ours.state(), name);
     }
 }
 
