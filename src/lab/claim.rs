@@ -24,7 +24,9 @@ pub fn intent(
     for space in &layout.spaces {
         let cookie = match kernel.spaces.get(&space.name) {
             Some(Seen::There(inside)) => Some(inside.cookie),
-            _ => None,
+            Some(_) => None,
+            // One that was not looked at is as it was.
+            None => next.spaces.get(&space.name).copied().flatten(),
         };
         next.spaces.insert(space.name.clone(), cookie);
         for (path, _) in &space.files {

@@ -19,7 +19,11 @@ use crate::{Command, Format, Which};
 pub(crate) fn run(command: Command) -> Result<u8> {
     match command {
         Command::Plan { which, json } => plan(&which, json),
-        Command::Apply { which, verbose } => apply(&which, verbose),
+        Command::Apply {
+            which,
+            only,
+            verbose,
+        } => apply(&which, &only, verbose),
         Command::Down { which, all } => down(&which, all),
         Command::Status { which, json } => status(&which, json),
         Command::Exec {
@@ -198,9 +202,9 @@ fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
     }
 }
 
-fn apply(which: &Which, verbose: bool) -> Result<u8> {
+fn apply(which: &Which, only: &[String], verbose: bool) -> Result<u8> {
     let spec = load(which)?;
-    let outcome = converge::apply(&spec)?;
+    let outcome = converge::apply(&spec, only)?;
     Ok(concluded(&spec.name, &outcome, "applied", verbose))
 }
 

@@ -7,7 +7,7 @@ use crate::claim::{self, is_marked, owned};
 use crate::error::{During, Error, Result};
 use crate::execute::Executor;
 use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, remove_file};
-use crate::layout::{ETC, Layout, Mark};
+use crate::layout::{ETC, Layout, Mark, Other};
 use crate::names;
 use crate::observe::{Inside, Kernel};
 use crate::plan::Plan;
@@ -27,6 +27,26 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
+/// The namespaces that were asked for, with those at the other ends of their pairs.
+fn selection(layout: &Layout, only: &[String]) -> Result<Option<HashSet<String>>> {
+    if only.is_empty() {
+        return Ok(None);
+    }
+    let mut selected = HashSet::new();
+    for name in only {
+        let Some(space) = layout.spaces.iter().find(|space| space.name == *name) else {
+            return Err(Error::new(format!("the lab has no namespace {name}")));
+        };
+        selected.insert(name.clone());
+        for end in &space.ends {
+            if let Other::Space(other, _) = end.other {
+                selected.insert(layout.spaces[other].name.clone());
+            }
+        }
+    }
+    Ok(Some(selected))
+}
+
 /// Compares a lab with the kernel and changes nothing.
 ///
 /// # Errors
@@ -34,20 +54,28 @@ pub struct Outcome {
 pub fn plan(spec: &Spec) -> Result<Plan> {
     let layout = Layout::of(spec);
     let journal = Journal::load(&spec.name)?;
-    let kernel = Kernel::observe(&layout, journal.as_ref())?;
+    let kernel = Kernel::observe(&layout, journal.as_ref(), None)?;
     Ok(Plan::make(&layout, journal.as_ref(), &kernel))
 }
 
-/// Makes the kernel what the lab declares.
+/// Makes the kernel what the lab declares; only some namespaces of a lab that is up, if these are given.
 ///
 /// # Errors
 /// The kernel or the journal cannot be read, or the journal not be written.
-pub fn apply(spec: &Spec) -> Result<Outcome> {
+pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
     crate::sys::raise_descriptor_limit();
     let _lock = Lock::take()?;
     let layout = Layout::of(spec);
     let journal = Journal::load(&spec.name)?;
-    let kernel = Kernel::observe(&layout, journal.as_ref())?;
+    let mut selected = selection(&layout, only)?;
+    // What was never finished has to be looked at as a whole.
+    if journal
+        .as_ref()
+        .is_none_or(|journal| journal.phase != Phase::Applied)
+    {
+        selected = None;
+    }
+    let kernel = Kernel::observe(&layout, journal.as_ref(), selected.as_ref())?;
     let plan = Plan::make(&layout, journal.as_ref(), &kernel);
     let mut outcome = Outcome {
         conflicts: plan.conflicts,

@@ -40,6 +40,9 @@ enum Command {
     Apply {
         #[command(flatten)]
         which: Which,
+        /// Look at and change these namespaces only, and what lies on the host
+        #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+        only: Vec<String>,
         /// Say every step
         #[arg(short, long)]
         verbose: bool,

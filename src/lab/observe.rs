@@ -2,7 +2,7 @@
 //!
 //! One dump of the host; for each namespace one visit with three dumps. Nothing is changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 
@@ -87,7 +87,7 @@ pub struct Kernel {
     pub host: Inside,
     /// The host's links by name.
     pub host_links: HashMap<String, usize>,
-    /// Namespaces that the lab declares or once made.
+    /// Namespaces that the lab declares or once made; one that was not looked at is not here, and is left as it is.
     pub spaces: HashMap<String, Seen>,
     /// The labs' tables; none if the kernel has no nf_tables.
     pub tables: Option<BTreeMap<String, nft::Seen>>,
@@ -98,11 +98,15 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Looks at everything that concerns a lab.
+    /// Looks at everything that concerns a lab; of its namespaces only at some, if these are given.
     ///
     /// # Errors
     /// The kernel refuses to say.
-    pub fn observe(layout: &Layout, journal: Option<&Journal>) -> Result<Self> {
+    pub fn observe(
+        layout: &Layout,
+        journal: Option<&Journal>,
+        only: Option<&HashSet<String>>,
+    ) -> Result<Self> {
         let mut keys = layout.sysctls.clone();
         keys.extend(
             layout
@@ -115,13 +119,18 @@ impl Kernel {
         }
         let mut kernel = Self::host(&keys)?;
         let nothing = Vec::new();
+        let known: HashSet<&String> = layout.spaces.iter().map(|space| &space.name).collect();
+        let selected = |name: &String| only.is_none_or(|only| only.contains(name));
         let declared = layout
             .spaces
             .iter()
+            .filter(|space| selected(&space.name))
             .map(|space| (&space.name, &space.sysctls));
         let made = journal
             .iter()
-            .flat_map(|journal| journal.spaces.keys().map(|name| (name, &nothing)));
+            .flat_map(|journal| journal.spaces.keys())
+            .filter(|name| !known.contains(name))
+            .map(|name| (name, &nothing));
         let away = Away::here().during(|| "cannot remember this network namespace".to_owned())?;
         for (name, keys) in declared.chain(made) {
             if !kernel.spaces.contains_key(name) {

@@ -222,8 +222,14 @@ impl<'a> Planner<'a> {
                 self.layout.mark.table()
             ));
         }
-        for (path, _) in self.layout.files() {
-            if path.symlink_metadata().is_ok() && !is_marked(&path, &self.layout.mark) {
+        let kernel = self.kernel;
+        let all = self
+            .layout
+            .spaces
+            .iter()
+            .filter(|space| kernel.spaces.contains_key(&space.name));
+        for (path, _) in all.flat_map(|space| &space.files) {
+            if path.symlink_metadata().is_ok() && !is_marked(path, &self.layout.mark) {
                 self.conflict(format!("{} exists and is not the lab's", path.display()));
             }
         }
@@ -391,13 +397,19 @@ impl<'a> Planner<'a> {
     /// All namespaces: those with pairs first, because a pair needs both.
     fn spaces(&mut self) {
         let layout = self.layout;
+        let kernel = self.kernel;
+        let looked_at = |space: &SpaceLayout| kernel.spaces.contains_key(&space.name);
         let paired = |space: &SpaceLayout| {
             space
                 .ends
                 .iter()
                 .any(|end| matches!(end.other, Other::Space(..)))
         };
-        for space in layout.spaces.iter().filter(|space| paired(space)) {
+        for space in layout
+            .spaces
+            .iter()
+            .filter(|space| paired(space) && looked_at(space))
+        {
             self.make_space(space);
         }
         let mut fresh_links: HashSet<(usize, usize)> = HashSet::new();
@@ -405,6 +417,8 @@ impl<'a> Planner<'a> {
             for (slot, end) in space.ends.iter().enumerate() {
                 if let Other::Space(other, far) = end.other
                     && (at, slot) < (other, far)
+                    && looked_at(space)
+                    && looked_at(&layout.spaces[other])
                     && self.pair([at, other], [slot, far])
                 {
                     fresh_links.extend([(at, slot), (other, far)]);
@@ -412,6 +426,9 @@ impl<'a> Planner<'a> {
             }
         }
         for (at, space) in layout.spaces.iter().enumerate() {
+            if !looked_at(space) {
+                continue;
+            }
             if !paired(space) {
                 self.make_space(space);
             }
@@ -715,7 +732,14 @@ impl<'a> Planner<'a> {
 
     /// The files.
     fn files(&mut self) {
-        for (path, text) in self.layout.files() {
+        let kernel = self.kernel;
+        let all = self
+            .layout
+            .spaces
+            .iter()
+            .filter(|space| kernel.spaces.contains_key(&space.name));
+        for (path, text) in all.flat_map(|space| &space.files) {
+            let (path, text) = (path.clone(), text.as_str());
             let now = std::fs::read_to_string(&path).ok();
             if now.as_deref() != Some(text) {
                 self.step(Action::WriteFile {

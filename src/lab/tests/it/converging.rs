@@ -245,3 +245,26 @@ fn down_finds_everything_by_its_marks_when_the_journal_is_lost() {
     assert_eq!(did.code, 0, "{did:?}");
     assert_eq!(world.ok("ip netns; nft list ruleset; ip -o link | grep -v ' lo:'; ls /etc/netns 2>/dev/null; true"), "");
 }
+
+#[test]
+fn only_some_namespaces_are_looked_at() {
+    let world = World::new();
+    world.apply("everything");
+    world.ok("ip netns del web; ip -n deep addr flush dev eth0; ip -n far link set eth0 down");
+    let file = lab_file("everything");
+    let file = file.to_str().expect("a plain path");
+    let did = world.lab(&["apply", "--only", "web,gw", file]);
+    assert_eq!(did.code, 0, "{did:?}");
+    assert!(world.pings("web", "10.1.0.9"));
+    assert!(
+        world
+            .ok("ip -n deep -br addr show eth0")
+            .split_whitespace()
+            .nth(2)
+            .is_none_or(|address| address.starts_with("fe80"))
+    );
+    let plan = world.lab(&["plan", file]);
+    assert_eq!(plan.code, 2, "deep is still as somebody left it: {plan:?}");
+    world.apply("everything");
+    assert_eq!(world.lab(&["apply", "--only", "nobody", file]).code, 1);
+}
