@@ -43,7 +43,8 @@ pub fn intent(
     if !next.files.is_empty() && (!etc.exists() || claimed(etc)) {
         next.directories.insert(etc.to_owned());
     }
-    if !layout.spaces.is_empty() && (!kernel.prepared || others.iter().any(|other| other.prepared))
+    if !layout.spaces.is_empty()
+        && (!crate::space::is_prepared() || others.iter().any(|other| other.prepared))
     {
         next.prepared = true;
     }

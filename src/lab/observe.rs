@@ -23,7 +23,7 @@ pub struct Inside {
     pub links: Vec<Link>,
     /// Its addresses.
     pub addresses: Vec<Address>,
-    /// Its routes.
+    /// Its routes; those of the host are nobody's business.
     pub routes: Vec<Route>,
     /// The settings that were asked for.
     pub sysctls: HashMap<String, String>,
@@ -31,13 +31,17 @@ pub struct Inside {
 
 impl Inside {
     /// Looks at the thread's own namespace.
-    pub(crate) fn here(keys: &[(String, String)]) -> io::Result<Self> {
+    pub(crate) fn here(keys: &[(String, String)], with_routes: bool) -> io::Result<Self> {
         let mut socket = Socket::reader()?;
         Ok(Self {
             cookie: socket.cookie(),
             links: link::links(&mut socket)?,
             addresses: link::addresses(&mut socket)?,
-            routes: link::routes(&mut socket)?,
+            routes: if with_routes {
+                link::routes(&mut socket)?
+            } else {
+                Vec::new()
+            },
             sysctls: keys
                 .iter()
                 .filter_map(|(key, _)| Some((key.clone(), read_sysctl(key)?)))
@@ -93,8 +97,6 @@ pub struct Kernel {
     pub tables: Option<BTreeMap<String, nft::Seen>>,
     /// Forward chains of others that drop by policy.
     pub dropping: Vec<String>,
-    /// Whether `/run/netns` is a mount.
-    pub prepared: bool,
 }
 
 impl Kernel {
@@ -142,7 +144,8 @@ impl Kernel {
 
     /// The host alone.
     pub(crate) fn host(keys: &[(String, String)]) -> Result<Self> {
-        let host = Inside::here(keys).during(|| "cannot read the links of this host".to_owned())?;
+        let host =
+            Inside::here(keys, false).during(|| "cannot read the links of this host".to_owned())?;
         let host_links = host
             .links
             .iter()
@@ -152,7 +155,6 @@ impl Kernel {
         let mut kernel = Self {
             host,
             host_links,
-            prepared: space::is_prepared(),
             ..Self::default()
         };
         if let Ok(mut socket) = Socket::netfilter() {
@@ -179,7 +181,7 @@ fn look(away: &Away, name: &str, keys: &[(String, String)]) -> Result<Seen> {
             Kind::HalfMade => Seen::HalfMade,
             Kind::Namespace => {
                 away.go_on(name)?;
-                Seen::There(Box::new(Inside::here(keys)?))
+                Seen::There(Box::new(Inside::here(keys, true)?))
             }
         })
     };
