@@ -364,6 +364,12 @@ impl Action {
                 let inside = space
                     .as_ref()
                     .map_or(String::new(), |space| format!("ip netns exec {space} "));
+                let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+                let value = if value.chars().all(plain) {
+                    value.clone()
+                } else {
+                    format!("'{}'", value.replace('\'', "'\\''"))
+                };
                 vec![format!("{inside}sysctl -qw {key}={value}")]
             }
             Self::WriteFile { path, text, .. } => {

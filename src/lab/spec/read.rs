@@ -140,7 +140,24 @@ impl Reader<'_> {
                     spec.search = self.search(value);
                     searched = true;
                 }
-                "options" => spec.options = self.plain(value, key),
+                "options" => {
+                    let options = self.strings(value, key);
+                    for At {
+                        value: option,
+                        span,
+                    } in &options
+                    {
+                        if option.is_empty() || !option.bytes().all(|c| c.is_ascii_graphic()) {
+                            self.wrong(
+                                "LAB0102",
+                                *span,
+                                format!("`{}` is not an option", option.escape_debug()),
+                                "",
+                            );
+                        }
+                    }
+                    spec.options = options.into_iter().map(|option| option.value).collect();
+                }
                 "ndots" => {
                     if let Some(ndots) = self.number(value, key) {
                         spec.options.push(format!("ndots:{ndots}"));
@@ -454,7 +471,12 @@ impl Reader<'_> {
                         _ => self.string(value, key).unwrap_or("").to_owned(),
                     };
                     // A key is a path below /proc/sys; only what belongs to a network namespace may be set.
-                    if !key.starts_with("net.") || key.contains('/') || key.contains("..") {
+                    let plain = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+                    if text.chars().any(char::is_control) {
+                        self.wrong("LAB0102", span, "a sysctl's value is one line", "");
+                        continue;
+                    }
+                    if !key.starts_with("net.") || !key.bytes().all(plain) || key.contains("..") {
                         self.wrong(
                             "LAB0102",
                             span,

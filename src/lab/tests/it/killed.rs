@@ -85,3 +85,48 @@ fn apply_and_down_go_on_after_any_kill() {
         );
     }
 }
+
+#[test]
+fn a_change_goes_on_after_any_kill() {
+    let other = "[lab]\nname = \"everything\"\n[net.br0]\nsubnet = \"10.1.0.0/24\"\nhost = \"10.1.0.200\"\n\
+        [ns]\nweb = \"br0 10.1.0.6\"\nextra = \"br0\"\n";
+    let world = World::new();
+    let before = world.snapshot();
+    let first = lab_file("everything");
+    let first = first.to_str().expect("a plain path");
+    let file = world.file("other", other);
+    let second = file.to_str().expect("a plain path");
+    assert_eq!(world.lab(&["apply", second]).code, 0);
+    let fresh = world.state();
+    assert_eq!(world.lab(&["down", "everything"]).code, 0);
+    assert_eq!(world.lab(&["apply", first]).code, 0);
+    let changes = calls(&world, &["apply", second]);
+    assert_same(&world.state(), &fresh, "changed");
+    for at in 1..=changes {
+        assert_eq!(world.lab(&["apply", first]).code, 0);
+        let killed = world.lab_with(
+            &["apply", second],
+            &[("NAMEPLATE_LAB_KILL_AT", &at.to_string())],
+        );
+        assert_ne!(
+            killed.code, 0,
+            "apply was to be killed at {at} of {changes}"
+        );
+        if at % 4 == 0 {
+            assert_eq!(world.lab(&["down", "everything"]).code, 0);
+            assert_same(
+                &world.snapshot(),
+                &before,
+                &format!("down after a change was killed at {at}"),
+            );
+            continue;
+        }
+        let again = world.lab(&["apply", second]);
+        assert_eq!(again.code, 0, "apply after a kill at {at}: {again:?}");
+        assert_same(
+            &world.state(),
+            &fresh,
+            &format!("a change that was killed at {at}"),
+        );
+    }
+}

@@ -185,3 +185,46 @@ fn picked_addresses_do_not_depend_on_the_order() {
     );
     assert_eq!(one, other);
 }
+
+#[test]
+fn no_text_ends_the_program() {
+    let labs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/labs");
+    let mut parsed = 0;
+    for entry in std::fs::read_dir(labs).expect("labs").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("a lab");
+        for at in
+            (0..text.len()).filter(|at| text.is_char_boundary(*at) && text.is_char_boundary(at + 1))
+        {
+            for other in ["", "9", "0.0.0.0/0", "\u{1b}", "é", "[", "\""] {
+                let mutated = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+                let mut sources = Sources::default();
+                let (spec, report) = Spec::parse(Path::new("t.toml"), &mutated, &mut sources);
+                if let Some(spec) = spec {
+                    let layout = lab::layout::Layout::of(&spec);
+                    let _ = lab::shell::script(&spec, &layout);
+                    parsed += 1;
+                } else {
+                    let shown = report.render(&sources, false);
+                    assert!(
+                        !shown.is_empty() && !shown.contains('\u{1b}'),
+                        "{mutated:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(parsed > 1_000, "{parsed}");
+}
+
+#[test]
+fn nothing_written_can_leave_its_line() {
+    for text in [
+        "[lab]\noptions = [\"a\\nnameserver 192.0.2.1\"]\n",
+        "[ns]\na = { sysctl = { \"net.x\" = \"1\\n2\" } }\n",
+        "[ns]\na = { sysctl = { \"net.x; reboot\" = \"1\" } }\n",
+        "[lab]\nsearch = [\"a b\"]\n",
+        "[lab]\nname = \"../x\"\n",
+    ] {
+        assert!(report(text).contains("error"), "{text}");
+    }
+}
