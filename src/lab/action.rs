@@ -1,0 +1,454 @@
+//! The steps between a lab and its kernel objects. One list serves three readers.
+//!
+//! ```text
+//!  plan ──► Vec<Action> ──► print      `plan`: + ~ -, and the command that would do the same
+//!                      ├──► execute    `apply`, `down`: netlink, mounts, files
+//!                      └──► commands   `show --as-shell`: the whole lab as a script
+//! ```
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+use crate::hash::mac_text;
+use crate::layout::{Bridge, Port};
+use crate::link::LinkChange;
+use crate::nft::Table;
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A bridge, still down.
+    MakeBridge {
+        /// The bridge.
+        bridge: Bridge,
+        /// Its link group.
+        group: u32,
+    },
+    /// A namespace.
+    MakeSpace {
+        /// Its name.
+        space: String,
+        /// Whether a half-made one is in the way.
+        repair: bool,
+    },
+    /// A pair between a bridge and a namespace, with the port up.
+    MakePort {
+        /// The namespace.
+        space: String,
+        /// The interface's name inside.
+        end: String,
+        /// Its MAC address.
+        mac: [u8; 6],
+        /// Largest packet.
+        mtu: Option<u32>,
+        /// The port.
+        port: Port,
+        /// Their link group.
+        group: u32,
+    },
+    /// A pair between two namespaces.
+    MakePair {
+        /// The namespaces.
+        spaces: [String; 2],
+        /// The interfaces' names inside.
+        ends: [String; 2],
+        /// Their MAC addresses.
+        macs: [[u8; 6]; 2],
+        /// Their link group.
+        group: u32,
+    },
+    /// Attributes of a link.
+    ChangeLink {
+        /// The namespace; none is the host.
+        space: Option<String>,
+        /// The link.
+        link: String,
+        /// What to change.
+        change: LinkChange,
+    },
+    /// A link goes; a pair's other end with it.
+    DeleteLink {
+        /// The namespace; none is the host.
+        space: Option<String>,
+        /// The link.
+        link: String,
+    },
+    /// All links of a group go.
+    DeleteGroup {
+        /// The group.
+        group: u32,
+        /// Their names.
+        links: Vec<String>,
+    },
+    /// An address.
+    AddAddress {
+        /// The namespace; none is the host.
+        space: Option<String>,
+        /// The link.
+        link: String,
+        /// Address and prefix.
+        net: IpNet,
+    },
+    /// An address goes.
+    DeleteAddress {
+        /// The namespace; none is the host.
+        space: Option<String>,
+        /// The link.
+        link: String,
+        /// Address and prefix.
+        net: IpNet,
+    },
+    /// A route.
+    AddRoute {
+        /// The namespace.
+        space: String,
+        /// The destination.
+        to: IpNet,
+        /// The next hop.
+        via: IpAddr,
+    },
+    /// A route goes.
+    DeleteRoute {
+        /// The namespace.
+        space: String,
+        /// The destination.
+        to: IpNet,
+        /// The next hop.
+        via: Option<IpAddr>,
+    },
+    /// A setting.
+    Sysctl {
+        /// The namespace; none is the host.
+        space: Option<String>,
+        /// The path below `/proc/sys`.
+        key: String,
+        /// The value.
+        value: String,
+        /// The value to be put back later, for those of the host.
+        before: Option<String>,
+    },
+    /// A file.
+    WriteFile {
+        /// Its path.
+        path: PathBuf,
+        /// Its content.
+        text: String,
+        /// Whether there is none yet.
+        fresh: bool,
+    },
+    /// A file goes.
+    RemoveFile {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A directory goes if it is empty.
+    RemoveDirectory {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The rules.
+    ReplaceTable {
+        /// The table.
+        table: Table,
+        /// Whether there is none yet.
+        fresh: bool,
+    },
+    /// The rules go.
+    RemoveTable {
+        /// The table's name.
+        name: String,
+    },
+    /// A namespace goes.
+    RemoveSpace {
+        /// Its name.
+        space: String,
+    },
+    /// `/run/netns` becomes an ordinary directory again, and goes.
+    Unprepare,
+}
+
+impl Action {
+    /// `+`, `~` or `-`.
+    #[must_use]
+    pub fn sign(&self) -> char {
+        match self {
+            Self::MakeBridge { .. }
+            | Self::MakeSpace { .. }
+            | Self::MakePort { .. }
+            | Self::MakePair { .. }
+            | Self::AddAddress { .. }
+            | Self::AddRoute { .. }
+            | Self::WriteFile { fresh: true, .. }
+            | Self::ReplaceTable { fresh: true, .. } => '+',
+            Self::ChangeLink { .. }
+            | Self::Sysctl { .. }
+            | Self::WriteFile { .. }
+            | Self::ReplaceTable { .. } => '~',
+            Self::DeleteLink { .. }
+            | Self::DeleteGroup { .. }
+            | Self::DeleteAddress { .. }
+            | Self::DeleteRoute { .. }
+            | Self::RemoveFile { .. }
+            | Self::RemoveDirectory { .. }
+            | Self::RemoveTable { .. }
+            | Self::RemoveSpace { .. }
+            | Self::Unprepare => '-',
+        }
+    }
+
+    /// The namespace that it happens in; none is the host.
+    #[must_use]
+    pub fn space(&self) -> Option<&str> {
+        match self {
+            Self::MakeSpace { space, .. }
+            | Self::MakePort { space, .. }
+            | Self::AddRoute { space, .. }
+            | Self::DeleteRoute { space, .. }
+            | Self::RemoveSpace { space } => Some(space),
+            Self::ChangeLink { space, .. }
+            | Self::DeleteLink { space, .. }
+            | Self::AddAddress { space, .. }
+            | Self::DeleteAddress { space, .. }
+            | Self::Sysctl { space, .. } => space.as_deref(),
+            Self::MakePair { spaces, .. } => Some(&spaces[0]),
+            _ => None,
+        }
+    }
+
+    /// The commands that would do the same.
+    #[must_use]
+    pub fn commands(&self) -> Vec<String> {
+        let ip = |space: Option<&str>| match space {
+            Some(space) => format!("ip -n {space}"),
+            None => "ip".to_owned(),
+        };
+        match self {
+            Self::MakeBridge { bridge, group } => {
+                let mtu = bridge
+                    .mtu
+                    .map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+                vec![
+                    format!(
+                        "ip link add {} address {}{mtu} group {group} type bridge",
+                        bridge.name,
+                        mac_text(&bridge.mac)
+                    ),
+                    format!("ip link set {} alias '{}'", bridge.name, bridge.alias),
+                ]
+            }
+            Self::MakeSpace { space, repair } => {
+                let mut lines = vec![format!("ip netns add {space}")];
+                if *repair {
+                    lines.insert(0, format!("rm /run/netns/{space}"));
+                }
+                lines
+            }
+            Self::MakePort {
+                space,
+                end,
+                mac,
+                mtu,
+                port,
+                group,
+            } => {
+                let mtu = mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+                let mut lines = vec![
+                    format!(
+                        "ip link add {} address {}{mtu} group {group} master {} type veth peer name {end} address {}{mtu} group {group} netns {space}",
+                        port.name,
+                        mac_text(&port.mac),
+                        port.bridge,
+                        mac_text(mac)
+                    ),
+                    format!("ip link set {} alias '{}'", port.name, port.alias),
+                ];
+                if port.hairpin {
+                    lines.push(format!(
+                        "ip link set {} type bridge_slave hairpin on",
+                        port.name
+                    ));
+                }
+                lines.push(format!("ip link set {} up", port.name));
+                lines
+            }
+            Self::MakePair {
+                spaces,
+                ends,
+                macs,
+                group,
+            } => vec![format!(
+                "ip link add {} address {} group {group} netns {} type veth peer name {} address {} group {group} netns {}",
+                ends[0],
+                mac_text(&macs[0]),
+                spaces[0],
+                ends[1],
+                mac_text(&macs[1]),
+                spaces[1]
+            )],
+            Self::ChangeLink {
+                space,
+                link,
+                change,
+            } => {
+                let mut lines = Vec::new();
+                let mut words = String::new();
+                if let Some(master) = &change.master {
+                    words.push_str(&format!(" master {master}"));
+                }
+                if let Some(mtu) = change.mtu {
+                    words.push_str(&format!(" mtu {mtu}"));
+                }
+                if let Some(mac) = &change.mac {
+                    words.push_str(&format!(" address {}", mac_text(mac)));
+                }
+                if let Some(group) = change.group {
+                    words.push_str(&format!(" group {group}"));
+                }
+                if let Some(alias) = &change.alias {
+                    words.push_str(&format!(" alias '{alias}'"));
+                }
+                if let Some(up) = change.up {
+                    words.push_str(if up { " up" } else { " down" });
+                }
+                let ip = ip(space.as_deref());
+                if !words.is_empty() {
+                    lines.push(format!("{ip} link set {link}{words}"));
+                }
+                if let Some(hairpin) = change.hairpin {
+                    let word = if hairpin { "on" } else { "off" };
+                    lines.push(format!(
+                        "{ip} link set {link} type bridge_slave hairpin {word}"
+                    ));
+                }
+                lines
+            }
+            Self::DeleteLink { space, link } => {
+                vec![format!("{} link del {link}", ip(space.as_deref()))]
+            }
+            Self::DeleteGroup { links, .. } => links
+                .iter()
+                .map(|link| format!("ip link del {link}"))
+                .collect(),
+            Self::AddAddress { space, link, net } => {
+                let nodad = if net.addr().is_ipv6() { " nodad" } else { "" };
+                vec![format!(
+                    "{} addr add {net} dev {link}{nodad}",
+                    ip(space.as_deref())
+                )]
+            }
+            Self::DeleteAddress { space, link, net } => {
+                vec![format!(
+                    "{} addr del {net} dev {link}",
+                    ip(space.as_deref())
+                )]
+            }
+            Self::AddRoute { space, to, via } => {
+                vec![format!(
+                    "ip -n {space} route replace {} via {via} proto 76",
+                    destination(*to)
+                )]
+            }
+            Self::DeleteRoute { space, to, via } => {
+                let via = via.map_or(String::new(), |via| format!(" via {via}"));
+                vec![format!(
+                    "ip -n {space} route del {}{via} proto 76",
+                    destination(*to)
+                )]
+            }
+            Self::Sysctl {
+                space, key, value, ..
+            } => {
+                let inside = space
+                    .as_ref()
+                    .map_or(String::new(), |space| format!("ip netns exec {space} "));
+                let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+                let value = if value.chars().all(plain) {
+                    value.clone()
+                } else {
+                    format!("'{}'", value.replace('\'', "'\\''"))
+                };
+                vec![format!("{inside}sysctl -qw {key}={value}")]
+            }
+            Self::WriteFile { path, text, .. } => {
+                let directory = path.parent().unwrap_or(Path::new("/"));
+                vec![
+                    format!("mkdir -p {}", directory.display()),
+                    format!("cat > {} <<'END'\n{text}END", path.display()),
+                ]
+            }
+            Self::RemoveFile { path } => vec![format!("rm {}", path.display())],
+            Self::RemoveDirectory { path } => vec![format!("rmdir {}", path.display())],
+            Self::ReplaceTable { table, fresh } => {
+                let delete = if *fresh {
+                    String::new()
+                } else {
+                    format!("delete table inet {}\n", table.name)
+                };
+                vec![format!("nft -f - <<'END'\n{delete}{}END", table.text())]
+            }
+            Self::RemoveTable { name } => vec![format!("nft delete table inet {name}")],
+            Self::RemoveSpace { space } => vec![format!("ip netns del {space}")],
+            Self::Unprepare => vec!["umount /run/netns && rmdir /run/netns".to_owned()],
+        }
+    }
+}
+
+/// A destination as `ip route` writes it, with the family of a default route.
+fn destination(to: IpNet) -> String {
+    match (to.prefix_len(), to) {
+        (0, IpNet::V4(_)) => "default".to_owned(),
+        (0, IpNet::V6(_)) => "::/0".to_owned(),
+        _ => to.to_string(),
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |space: &Option<String>| match space {
+            Some(space) => format!(" in {space}"),
+            None => " on the host".to_owned(),
+        };
+        match self {
+            Self::MakeBridge { bridge, .. } => write!(f, "bridge {}", bridge.name),
+            Self::MakeSpace { space, .. } | Self::RemoveSpace { space } => {
+                write!(f, "namespace {space}")
+            }
+            Self::MakePort {
+                space, end, port, ..
+            } => {
+                write!(f, "{end} in {space}, port {} of {}", port.name, port.bridge)
+            }
+            Self::MakePair { spaces, ends, .. } => {
+                write!(
+                    f,
+                    "pair {} in {}, {} in {}",
+                    ends[0], spaces[0], ends[1], spaces[1]
+                )
+            }
+            Self::ChangeLink { space, link, .. } | Self::DeleteLink { space, link } => {
+                write!(f, "link {link}{}", at(space))
+            }
+            Self::DeleteGroup { links, .. } => write!(f, "{} links", links.len()),
+            Self::AddAddress { space, link, net } | Self::DeleteAddress { space, link, net } => {
+                write!(f, "address {net} of {link}{}", at(space))
+            }
+            Self::AddRoute { space, to, via } => write!(f, "route {to} via {via} in {space}"),
+            Self::DeleteRoute { space, to, .. } => write!(f, "route {to} in {space}"),
+            Self::Sysctl {
+                space, key, value, ..
+            } => write!(f, "{key} = {value}{}", at(space)),
+            Self::WriteFile { path, .. } | Self::RemoveFile { path } => {
+                write!(f, "file {}", path.display())
+            }
+            Self::RemoveDirectory { path } => write!(f, "directory {}", path.display()),
+            Self::ReplaceTable { table, .. } => {
+                write!(f, "table inet {}, {} rules", table.name, table.rules())
+            }
+            Self::RemoveTable { name } => write!(f, "table inet {name}"),
+            Self::Unprepare => f.write_str("mount /run/netns"),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What a lab claims: the journal before and after the steps, and whether something that is there is the lab's.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::action::Action;
+use crate::journal::Journal;
+use crate::layout::{ETC, Layout, Mark};
+use crate::observe::{Inside, Kernel, Seen};
+
+/// The journal as it must be before the first step is done: everything that will exist, and everything that may.
+#[must_use]
+pub fn intent(
+    layout: &Layout,
+    journal: Option<&Journal>,
+    kernel: &Kernel,
+    others: &[Journal],
+) -> Journal {
+    let mut next = journal
+        .cloned()
+        .unwrap_or_else(|| Journal::new(&layout.mark.lab));
+    next.phase = crate::journal::Phase::Applying;
+    next.generation += 1;
+    for space in &layout.spaces {
+        let cookie = match kernel.spaces.get(&space.name) {
+            Some(Seen::There(inside)) => Some(inside.cookie),
+            Some(_) => None,
+            // One that was not looked at is as it was.
+            None => next.spaces.get(&space.name).copied().flatten(),
+        };
+        next.spaces.insert(space.name.clone(), cookie);
+        for (path, _) in &space.files {
+            next.files.insert(path.clone());
+            if let Some(directory) = path.parent()
+                && !directory.exists()
+            {
+                next.directories.insert(directory.to_owned());
+            }
+        }
+    }
+    let etc = Path::new(ETC);
+    let claimed = |path: &Path| others.iter().any(|other| other.directories.contains(path));
+    if !next.files.is_empty() && (!etc.exists() || claimed(etc)) {
+        next.directories.insert(etc.to_owned());
+    }
+    if !layout.spaces.is_empty()
+        && (!crate::space::is_prepared() || others.iter().any(|other| other.prepared))
+    {
+        next.prepared = true;
+    }
+    if let Some(table) = &layout.table {
+        next.table = Some(table.name.clone());
+    }
+    for (key, _) in &layout.sysctls {
+        let before = others
+            .iter()
+            .find_map(|other| other.sysctls.get(key))
+            .or_else(|| kernel.host.sysctls.get(key));
+        if let Some(before) = before {
+            next.sysctls
+                .entry(key.clone())
+                .or_insert_with(|| before.clone());
+        }
+    }
+    next
+}
+
+/// The journal when everything is done: nothing but what the lab has now.
+#[must_use]
+pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &HashMap<String, u64>) -> Journal {
+    journal.phase = crate::journal::Phase::Applied;
+    let names: HashSet<&str> = layout
+        .spaces
+        .iter()
+        .map(|space| space.name.as_str())
+        .collect();
+    journal
+        .spaces
+        .retain(|name, _| names.contains(name.as_str()));
+    for (name, cookie) in &mut journal.spaces {
+        if let Some(known) = cookies.get(name) {
+            *cookie = Some(*known);
+        }
+    }
+    let files = layout.files();
+    journal.files.retain(|path| files.contains_key(path));
+    journal.directories.retain(|path| path.exists());
+    journal.table = layout.table.as_ref().map(|table| table.name.clone());
+    let keys: HashSet<&str> = layout.sysctls.iter().map(|(key, _)| key.as_str()).collect();
+    journal.sysctls.retain(|key, _| keys.contains(key.as_str()));
+    journal
+}
+
+/// Whether a namespace is this lab's; if not, why.
+///
+/// # Errors
+/// The reason, in words.
+pub(crate) fn owned(
+    name: &str,
+    inside: &Inside,
+    mark: &Mark,
+    journal: Option<&Journal>,
+) -> Result<(), String> {
+    let foreign = || {
+        inside
+            .links
+            .iter()
+            .find(|link| !link.kind.is_empty() && link.group != mark.group())
+            .map(|link| link.name.clone())
+    };
+    match journal.and_then(|journal| journal.spaces.get(name)) {
+        Some(Some(cookie)) if *cookie == inside.cookie => Ok(()),
+        Some(Some(_)) => Err(format!(
+            "namespace {name} was removed and made again by somebody else; `ip netns del {name}` lets the lab make its own"
+        )),
+        Some(None) => match foreign() {
+            None => Ok(()),
+            Some(link) => Err(format!(
+                "namespace {name} holds {link}, which is not the lab's"
+            )),
+        },
+        None => {
+            let file = PathBuf::from(ETC).join(name).join("resolv.conf");
+            if is_marked(&file, mark) && foreign().is_none() {
+                Ok(())
+            } else {
+                Err(format!("namespace {name} exists and is not the lab's"))
+            }
+        }
+    }
+}
+
+/// Whether a file is this lab's.
+pub(crate) fn is_marked(path: &Path, mark: &Mark) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(&mark.line()))
+}
+
+/// The step that puts a shared setting back, unless another lab needs it or somebody changed it since.
+pub(crate) fn restore(lab: &str, key: &str, before: &str) -> Option<Action> {
+    let claimed = Journal::others(lab)
+        .iter()
+        .any(|other| other.sysctls.contains_key(key));
+    let now = crate::observe::read_sysctl(key);
+    (!claimed && before != "1" && now.as_deref() == Some("1")).then(|| Action::Sysctl {
+        space: None,
+        key: key.to_owned(),
+        value: before.to_owned(),
+        before: None,
+    })
+}

@@ -1,0 +1,334 @@
+//! What each verb prints, and how it ends.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use corefile::Sources;
+use lab::action::Action;
+use lab::converge::{self, Outcome};
+use lab::journal::Journal;
+use lab::layout::Layout;
+use lab::plan::Plan;
+use lab::spec::Spec;
+use lab::{Error, Result};
+use serde_json::json;
+
+use crate::{Command, Format, Which};
+
+/// Runs a verb; the exit code.
+pub(crate) fn run(command: Command) -> Result<u8> {
+    match command {
+        Command::Plan { which, json } => plan(&which, json),
+        Command::Apply {
+            which,
+            only,
+            verbose,
+        } => apply(&which, &only, verbose),
+        Command::Down { which, all } => down(&which, all),
+        Command::Status { which, json } => status(&which, json),
+        Command::Exec {
+            name,
+            no_dns,
+            command,
+        } => Ok(lab::exec::exec(&name, &command, no_dns)),
+        Command::Graph { which, format } => graph(&which, format),
+        Command::Check {
+            which,
+            probe,
+            json,
+            explain,
+        } => match explain {
+            Some(code) => explain_code(&code),
+            None => check(&which, probe, json),
+        },
+        Command::Show {
+            which,
+            hosts,
+            names,
+            ..
+        } => show(&which, hosts, names),
+        Command::Run {
+            which,
+            rootless,
+            command,
+        } => {
+            let spec = load(&which)?;
+            if rootless {
+                lab::rootless::enter()?;
+            }
+            lab::exec::run(&spec, &command)
+        }
+        Command::Adopt { pid, name } => converge::adopt(pid, &name).map(|()| 0),
+        Command::Gc => gc(),
+    }
+}
+
+/// The file that is meant.
+fn file(which: &Which) -> Result<PathBuf> {
+    if let Some(path) = which.file.as_ref().or(which.lab.as_ref()) {
+        if path.exists() || which.file.is_some() {
+            return Ok(path.clone());
+        }
+        if let Some(name) = path.to_str()
+            && let Some(journal) = Journal::load(name)?
+            && let Some(file) = journal.file
+        {
+            return Ok(file);
+        }
+        return Err(Error::new(format!(
+            "there is neither a file nor a lab {}",
+            path.display()
+        )));
+    }
+    let default = PathBuf::from("lab.toml");
+    if default.exists() {
+        return Ok(default);
+    }
+    let mut found: Vec<PathBuf> = std::fs::read_dir(".")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .filter(|path| path.file_name().is_none_or(|name| name != "Cargo.toml"))
+        .collect();
+    match (found.pop(), found.len()) {
+        (Some(only), 0) => Ok(only.strip_prefix("./").map(Path::to_owned).unwrap_or(only)),
+        (None, _) => Err(Error::new("there is no lab.toml here; name the lab's file")),
+        _ => Err(Error::new(
+            "there are several .toml files here; name the lab's",
+        )),
+    }
+}
+
+/// The lab that is meant, its mistakes shown.
+fn load(which: &Which) -> Result<Spec> {
+    let path = file(which)?;
+    let mut sources = Sources::default();
+    let (spec, report) = Spec::load(&path, &mut sources)
+        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+    // What is survived is said by `check`.
+    if report.has_errors() {
+        eprint!(
+            "{}",
+            report.render(&sources, std::io::stderr().is_terminal())
+        );
+    }
+    spec.ok_or_else(|| Error::new(format!("{} has mistakes; nothing was done", path.display())))
+}
+
+/// Steps with their commands.
+fn print_steps(steps: &[Action], commands: bool) {
+    for step in steps {
+        println!("{} {step}", step.sign());
+        if commands {
+            for line in step
+                .commands()
+                .iter()
+                .flat_map(|command| command.lines().map(str::to_owned).collect::<Vec<_>>())
+            {
+                println!("      {line}");
+            }
+        }
+    }
+}
+
+fn plan(which: &Which, json: bool) -> Result<u8> {
+    let spec = load(which)?;
+    let Plan {
+        steps,
+        conflicts,
+        warnings,
+    } = converge::plan(&spec)?;
+    if json {
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|step| json!({"sign": step.sign().to_string(), "object": step.to_string(), "namespace": step.space(), "commands": step.commands()}))
+            .collect();
+        println!(
+            "{}",
+            json!({"v": 1, "lab": spec.name, "steps": steps, "conflicts": conflicts, "warnings": warnings})
+        );
+    } else {
+        print_steps(&steps, true);
+        told(&conflicts, &warnings);
+        if steps.is_empty() && conflicts.is_empty() {
+            println!("lab {} is as declared", spec.name);
+        }
+    }
+    Ok(match (conflicts.is_empty(), steps.is_empty()) {
+        (false, _) => 1,
+        (true, true) => 0,
+        (true, false) => 2,
+    })
+}
+
+/// Conflicts and warnings.
+fn told(conflicts: &[String], warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    for conflict in conflicts {
+        eprintln!("conflict: {conflict}");
+    }
+}
+
+/// What an outcome says, and its exit code.
+fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
+    told(&outcome.conflicts, &outcome.warnings);
+    if !outcome.conflicts.is_empty() {
+        eprintln!("nothing was done");
+        return 1;
+    }
+    if verbose {
+        print_steps(&outcome.steps, false);
+    }
+    for failure in &outcome.failures {
+        eprintln!("error: {failure}");
+    }
+    if outcome.failures.is_empty() {
+        match outcome.steps.len() {
+            0 => println!("lab {lab}: nothing to do"),
+            1 => println!("lab {lab} {verb}: 1 step"),
+            steps => println!("lab {lab} {verb}: {steps} steps"),
+        }
+        0
+    } else {
+        eprintln!("lab {lab} is not complete; the next `apply` goes on, `down` removes it");
+        3
+    }
+}
+
+fn apply(which: &Which, only: &[String], verbose: bool) -> Result<u8> {
+    let spec = load(which)?;
+    let outcome = converge::apply(&spec, only)?;
+    Ok(concluded(&spec.name, &outcome, "applied", verbose))
+}
+
+fn down(which: &Which, all: bool) -> Result<u8> {
+    let labs = if all {
+        Journal::labs()
+    } else {
+        vec![lab_name(which)?]
+    };
+    let mut worst = 0;
+    for lab in labs {
+        let outcome = converge::down(&lab)?;
+        worst = worst.max(concluded(&lab, &outcome, "removed", false));
+    }
+    Ok(worst)
+}
+
+/// The name of the lab that is meant, also when its file is gone.
+fn lab_name(which: &Which) -> Result<String> {
+    if which.file.is_none()
+        && let Some(name) = which.lab.as_ref().and_then(|path| path.to_str())
+        && !Path::new(name).exists()
+    {
+        let stem = Path::new(name)
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or(name);
+        let marked = converge::orphans()?;
+        for candidate in [name, stem] {
+            if !candidate.contains('/')
+                && (lab::journal::directory(candidate).exists()
+                    || marked.iter().any(|lab| lab == candidate))
+            {
+                return Ok(candidate.to_owned());
+            }
+        }
+        return Err(Error::new(format!(
+            "there is neither a file nor a lab {name}"
+        )));
+    }
+    Ok(load(which)?.name)
+}
+
+fn status(which: &Which, json: bool) -> Result<u8> {
+    let spec = load(which)?;
+    let status = lab::status::Status::of(&spec)?;
+    if json {
+        println!("{}", status.to_json());
+    } else {
+        print!("{status}");
+    }
+    Ok(if status.is_as_declared() { 0 } else { 4 })
+}
+
+fn graph(which: &Which, format: Format) -> Result<u8> {
+    let spec = load(which)?;
+    let graph = lab::graph::Graph::of(&spec);
+    print!(
+        "{}",
+        match format {
+            Format::Ascii => graph.ascii(),
+            Format::Dot => graph.dot(),
+            Format::Mermaid => graph.mermaid(),
+        }
+    );
+    Ok(0)
+}
+
+fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
+    let path = file(which)?;
+    let mut sources = Sources::default();
+    let (spec, report) = Spec::load(&path, &mut sources)
+        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+    if json {
+        println!("{}", report.to_json(&sources));
+    } else if !report.is_empty() {
+        eprint!(
+            "{}",
+            report.render(&sources, std::io::stderr().is_terminal())
+        );
+    }
+    let Some(spec) = spec else { return Ok(1) };
+    if !probe {
+        return Ok(0);
+    }
+    let failures = lab::probe::probe(&spec)?;
+    for failure in &failures {
+        eprintln!("error: {failure}");
+    }
+    Ok(u8::from(!failures.is_empty()))
+}
+
+fn explain_code(code: &str) -> Result<u8> {
+    let found = lab::spec::EXPLANATIONS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(code));
+    let (code, text) = found.ok_or_else(|| Error::new(format!("there is no code {code}")))?;
+    println!("{code}: {text}");
+    Ok(0)
+}
+
+fn show(which: &Which, hosts: bool, names: bool) -> Result<u8> {
+    let spec = load(which)?;
+    let layout = Layout::of(&spec);
+    if names {
+        let names = lab::names::names(&spec, &layout, 0);
+        println!("{names:#}");
+    } else if hosts {
+        print!("{}", lab::layout::hosts(&spec));
+    } else {
+        print!("{}", lab::shell::script(&spec, &layout));
+    }
+    Ok(0)
+}
+
+fn gc() -> Result<u8> {
+    let mut worst = 0;
+    let labs = converge::orphans()?;
+    if labs.is_empty() {
+        println!("nothing is left of any lab");
+    }
+    for lab in labs {
+        let outcome = converge::down(&lab)?;
+        worst = worst.max(concluded(&lab, &outcome, "removed", false));
+    }
+    Ok(worst)
+}

@@ -1,0 +1,371 @@
+//! `plan`, `apply` and `down`: look, compare, write the intent, act, write the outcome.
+
+use std::collections::HashSet;
+
+use crate::action::Action;
+use crate::claim::{self, is_marked, owned};
+use crate::error::{During, Error, Result};
+use crate::execute::Executor;
+use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, remove_file};
+use crate::layout::{ETC, Layout, Mark, Other};
+use crate::names;
+use crate::observe::{Inside, Kernel};
+use crate::plan::Plan;
+use crate::space::{self, Kind};
+use crate::spec::Spec;
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The steps.
+    pub steps: Vec<Action>,
+    /// What failed, in words; the rest was done.
+    pub failures: Vec<String>,
+    /// What is in the way and not the lab's; then nothing was done.
+    pub conflicts: Vec<String>,
+    /// What will not work although everything is there.
+    pub warnings: Vec<String>,
+}
+
+/// The namespaces that were asked for, with those at the other ends of their pairs.
+fn selection(layout: &Layout, only: &[String]) -> Result<Option<HashSet<String>>> {
+    if only.is_empty() {
+        return Ok(None);
+    }
+    let mut selected = HashSet::new();
+    for name in only {
+        let Some(space) = layout.spaces.iter().find(|space| space.name == *name) else {
+            return Err(Error::new(format!("the lab has no namespace {name}")));
+        };
+        selected.insert(name.clone());
+        for end in &space.ends {
+            if let Other::Space(other, _) = end.other {
+                selected.insert(layout.spaces[other].name.clone());
+            }
+        }
+    }
+    Ok(Some(selected))
+}
+
+/// Compares a lab with the kernel and changes nothing.
+///
+/// # Errors
+/// The kernel or the journal cannot be read.
+pub fn plan(spec: &Spec) -> Result<Plan> {
+    let layout = Layout::of(spec);
+    let journal = Journal::load(&spec.name)?;
+    let kernel = Kernel::observe(&layout, journal.as_ref(), None)?;
+    Ok(Plan::make(&layout, journal.as_ref(), &kernel))
+}
+
+/// Makes the kernel what the lab declares; only some namespaces of a lab that is up, if these are given.
+///
+/// # Errors
+/// The kernel or the journal cannot be read, or the journal not be written.
+pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
+    crate::sys::raise_descriptor_limit();
+    let _lock = Lock::take()?;
+    let layout = Layout::of(spec);
+    let journal = Journal::load(&spec.name)?;
+    let mut selected = selection(&layout, only)?;
+    // What was never finished has to be looked at as a whole.
+    if journal
+        .as_ref()
+        .is_none_or(|journal| journal.phase != Phase::Applied)
+    {
+        selected = None;
+    }
+    let kernel = Kernel::observe(&layout, journal.as_ref(), selected.as_ref())?;
+    let plan = Plan::make(&layout, journal.as_ref(), &kernel);
+    let mut outcome = Outcome {
+        conflicts: plan.conflicts,
+        warnings: plan.warnings,
+        ..Outcome::default()
+    };
+    if !outcome.conflicts.is_empty() {
+        return Ok(outcome);
+    }
+    let settled = journal
+        .as_ref()
+        .is_some_and(|journal| journal.phase == Phase::Applied && journal.file == spec.file);
+    if plan.steps.is_empty() && settled {
+        let generation = journal.map_or(0, |journal| journal.generation);
+        names::publish(&spec.name, &names::names(spec, &layout, generation))?;
+        return Ok(outcome);
+    }
+    let mut intent = claim::intent(
+        &layout,
+        journal.as_ref(),
+        &kernel,
+        &Journal::others(&spec.name),
+    );
+    intent.file.clone_from(&spec.file);
+    intent.save()?;
+    let mut executor =
+        Executor::new(&kernel, &spec.name).during(|| "cannot open a netlink socket".to_owned())?;
+    executor.run(&plan.steps);
+    outcome.failures = std::mem::take(&mut executor.failures)
+        .into_iter()
+        .map(|(_, why)| why)
+        .collect();
+    outcome.steps = plan.steps;
+    if outcome.failures.is_empty() {
+        names::publish(&spec.name, &names::names(spec, &layout, intent.generation))?;
+        claim::outcome(&layout, intent, &executor.cookies).save()?;
+    }
+    Ok(outcome)
+}
+
+/// Removes everything that a lab made, also without its file.
+///
+/// # Errors
+/// The kernel or the journal cannot be read, or the journal not be written.
+pub fn down(lab: &str) -> Result<Outcome> {
+    let _lock = Lock::take()?;
+    let journal = Journal::load(lab)?;
+    let mark = Mark::of(lab);
+    let kernel = Kernel::host(&[])?;
+    let mut outcome = Outcome::default();
+    let known = journal.is_some();
+    let mut journal = journal.unwrap_or_else(|| discover(&mark));
+    let steps = removal(&mark, &journal, &kernel, &mut outcome)?;
+    if known {
+        journal.phase = Phase::Removing;
+        journal.save()?;
+        // The server must stop answering for what is about to go.
+        let names = directory(lab).join("names.json");
+        absent_is_fine(remove_file(&names))
+            .during(|| format!("cannot remove {}", names.display()))?;
+    }
+    let mut executor =
+        Executor::new(&kernel, lab).during(|| "cannot open a netlink socket".to_owned())?;
+    executor.run(&steps);
+    outcome.failures = std::mem::take(&mut executor.failures)
+        .into_iter()
+        .map(|(_, why)| why)
+        .collect();
+    outcome.steps = steps;
+    if outcome.failures.is_empty() {
+        Journal::remove(lab)?;
+    }
+    Ok(outcome)
+}
+
+/// What carries a lab's mark when its journal is lost.
+fn discover(mark: &Mark) -> Journal {
+    let mut journal = Journal::new(&mark.lab);
+    for entry in std::fs::read_dir(ETC).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        for file in ["resolv.conf", "hosts", "nsswitch.conf"] {
+            let path = entry.path().join(file);
+            if is_marked(&path, mark) {
+                journal.files.insert(path);
+                journal.directories.insert(entry.path());
+                journal.spaces.insert(name.clone(), None);
+            }
+        }
+    }
+    journal
+}
+
+/// The steps that remove a lab.
+fn removal(
+    mark: &Mark,
+    journal: &Journal,
+    kernel: &Kernel,
+    outcome: &mut Outcome,
+) -> Result<Vec<Action>> {
+    let mut steps = Vec::new();
+    let table = mark.table();
+    if let Some(seen) = kernel.tables.as_ref().and_then(|tables| tables.get(&table))
+        && mark.owns(&seen.comment)
+    {
+        steps.push(Action::RemoveTable { name: table });
+    }
+    let (ours, others): (Vec<_>, Vec<_>) = kernel
+        .host
+        .links
+        .iter()
+        .filter(|link| link.group == mark.group())
+        .partition(|link| mark.owns(&link.alias));
+    let links: Vec<String> = ours.iter().map(|link| link.name.clone()).collect();
+    if others.is_empty() && !links.is_empty() {
+        steps.push(Action::DeleteGroup {
+            group: mark.group(),
+            links,
+        });
+    } else {
+        steps.extend(
+            links
+                .into_iter()
+                .map(|link| Action::DeleteLink { space: None, link }),
+        );
+    }
+    let mut inhabited = Vec::new();
+    for name in journal.spaces.keys() {
+        let ours = match space::kind(name).during(|| format!("cannot look at namespace {name}"))? {
+            Kind::Absent => false,
+            Kind::HalfMade => true,
+            Kind::Namespace => {
+                // One that is known by its number is not looked into any further.
+                let seen = look(name)?;
+                match owned(name, &seen, mark, Some(journal)) {
+                    Ok(()) => true,
+                    Err(why) => {
+                        outcome.warnings.push(format!("{why}; it stays"));
+                        false
+                    }
+                }
+            }
+        };
+        if ours {
+            inhabited.push(name.clone());
+            steps.push(Action::RemoveSpace {
+                space: name.clone(),
+            });
+        }
+    }
+    warn_of_processes(&inhabited, outcome);
+    for path in &journal.files {
+        if is_marked(path, mark) {
+            steps.push(Action::RemoveFile { path: path.clone() });
+        } else if path.exists() {
+            outcome.warnings.push(format!(
+                "{} is not the lab's any more; it stays",
+                path.display()
+            ));
+        }
+    }
+    let others = Journal::others(&mark.lab);
+    // The deepest directory goes first.
+    for path in journal.directories.iter().rev() {
+        if path.exists() && !others.iter().any(|other| other.directories.contains(path)) {
+            steps.push(Action::RemoveDirectory { path: path.clone() });
+        }
+    }
+    for (key, before) in &journal.sysctls {
+        steps.extend(claim::restore(&mark.lab, key, before));
+    }
+    if journal.prepared
+        && !others.iter().any(|other| other.prepared)
+        && std::path::Path::new(space::RUN).exists()
+    {
+        steps.push(Action::Unprepare);
+    }
+    Ok(steps)
+}
+
+/// The number of a namespace and its links.
+fn look(name: &str) -> Result<Inside> {
+    let look = || -> std::io::Result<Inside> {
+        let _away = space::enter(name)?;
+        Inside::identity()
+    };
+    look().during(|| format!("cannot look into namespace {name}"))
+}
+
+/// Says which processes keep a namespace alive after its name is gone.
+fn warn_of_processes(names: &[String], outcome: &mut Outcome) {
+    use std::os::unix::fs::MetadataExt as _;
+    let identities: Vec<_> = names
+        .iter()
+        .filter_map(|name| {
+            let data = std::fs::metadata(space::path(name)).ok()?;
+            Some(((data.dev(), data.ino()), name))
+        })
+        .collect();
+    let all: std::collections::HashMap<_, _> = identities.into_iter().collect();
+    for (identity, pid, command) in space::processes_by_namespace() {
+        if let Some(name) = all.get(&identity) {
+            outcome.warnings.push(format!(
+                "process {pid} ({command}) is still inside {name}, without links; its namespace lives until it ends"
+            ));
+        }
+    }
+}
+
+/// Labs of which something is left although nothing declares it: marks without a journal, and journals of removals that
+/// were cut short.
+///
+/// # Errors
+/// The kernel cannot be read.
+pub fn orphans() -> Result<Vec<String>> {
+    let kernel = Kernel::host(&[])?;
+    let mut labs: HashSet<String> = HashSet::new();
+    let aliases = kernel.host.links.iter().map(|link| link.alias.clone());
+    let comments = kernel
+        .tables
+        .iter()
+        .flatten()
+        .map(|(_, seen)| seen.comment.clone());
+    for alias in aliases.chain(comments) {
+        let lab = alias
+            .strip_prefix("lab:")
+            .and_then(|rest| rest.split(':').next());
+        labs.extend(
+            lab.filter(|lab| Mark::of(lab).owns(&alias))
+                .map(str::to_owned),
+        );
+    }
+    for entry in std::fs::read_dir(ETC).into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(entry.path().join("resolv.conf")).unwrap_or_default();
+        let lab = text
+            .strip_prefix("# lab ")
+            .and_then(|rest| rest.split(' ').next());
+        labs.extend(
+            lab.filter(|lab| text.starts_with(&Mark::of(lab).line()))
+                .map(str::to_owned),
+        );
+    }
+    labs.retain(|lab| !matches!(Journal::load(lab), Ok(Some(_))));
+    for lab in Journal::labs() {
+        match Journal::load(&lab) {
+            Ok(Some(journal)) if journal.phase == Phase::Removing => {
+                labs.insert(lab);
+            }
+            _ => {}
+        }
+    }
+    let mut labs: Vec<String> = labs.into_iter().collect();
+    labs.sort();
+    Ok(labs)
+}
+
+/// Gives a process's network namespace a name.
+///
+/// # Errors
+/// The name is taken, or the process is gone.
+pub fn adopt(pid: i32, name: &str) -> Result<()> {
+    let _lock = Lock::take()?;
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(Error::new(format!("`{name}` cannot be a namespace's name")));
+    }
+    let from = std::path::PathBuf::from(format!("/proc/{pid}/ns/net"));
+    if !from.exists() {
+        return Err(Error::new(format!("there is no process {pid}")));
+    }
+    let bind = || -> std::io::Result<()> {
+        space::prepare()?;
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(space::path(name))?;
+        space::bind(&from, &space::path(name))
+    };
+    bind().during(|| format!("cannot name the namespace of process {pid} {name}"))
+}
+
+/// Brings up `lo` of the thread's network namespace.
+pub(crate) fn loopback() -> std::io::Result<()> {
+    let mut batch = crate::netlink::Batch::default();
+    let change = crate::link::LinkChange {
+        up: Some(true),
+        ..crate::link::LinkChange::default()
+    };
+    crate::link::change_link(&mut batch, "lo", &change, None);
+    crate::netlink::Socket::route()?
+        .transact(&mut batch)
+        .map(drop)
+}

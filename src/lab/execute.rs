@@ -1,0 +1,486 @@
+//! Steps, done: consecutive netlink messages to one namespace leave in one send.
+//!
+//! A step that fails spoils the later steps of its namespace only; everything independent is finished, and what failed is
+//! told with the kernel's own words. Doing a step that is already done is no failure when something is removed.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::action::Action;
+use crate::fault::point;
+use crate::journal::{absent_is_fine, make_directory, remove_directory, remove_file, replace};
+use crate::layout::ETC;
+use crate::link::{self, LinkChange, NewEnd};
+use crate::netlink::{Batch, Socket};
+use crate::nft;
+use crate::observe::{Kernel, Seen};
+use crate::space::{self, Away};
+
+/// Doing steps.
+pub(crate) struct Executor {
+    host: Socket,
+    netfilter: Option<Socket>,
+    /// Where the thread is, and the way home.
+    at: Option<String>,
+    away: Option<Away>,
+    /// The socket of the namespace that was last written to.
+    inside: Option<(String, Socket)>,
+    indices: HashMap<(Option<String>, String), u32>,
+    /// Namespaces made in this run, with the index of their next link.
+    fresh: HashMap<String, u32>,
+    pending: Batch,
+    /// The step of each pending message.
+    pending_steps: Vec<usize>,
+    pending_space: Option<String>,
+    /// What failed: the step and why.
+    pub(crate) failures: Vec<(usize, String)>,
+    broken: HashSet<String>,
+    /// Numbers of the namespaces that were made.
+    pub(crate) cookies: HashMap<String, u64>,
+    temporary: std::path::PathBuf,
+}
+
+impl Executor {
+    /// Nothing done yet.
+    pub(crate) fn new(kernel: &Kernel, lab: &str) -> io::Result<Self> {
+        let mut indices = HashMap::new();
+        for link in &kernel.host.links {
+            indices.insert((None, link.name.clone()), link.index);
+        }
+        let mut cookies = HashMap::new();
+        for (name, seen) in &kernel.spaces {
+            if let Seen::There(inside) = seen {
+                cookies.insert(name.clone(), inside.cookie);
+                for link in &inside.links {
+                    indices.insert((Some(name.clone()), link.name.clone()), link.index);
+                }
+            }
+        }
+        Ok(Self {
+            host: Socket::route()?,
+            netfilter: None,
+            at: None,
+            away: None,
+            inside: None,
+            indices,
+            fresh: HashMap::new(),
+            pending: Batch::default(),
+            pending_steps: Vec::new(),
+            pending_space: None,
+            failures: Vec::new(),
+            broken: HashSet::new(),
+            cookies,
+            // A dot-name is never a namespace's; `ip netns exec` would stumble over a stray file one level deeper.
+            temporary: Path::new(ETC).join(format!(".lab-{lab}")),
+        })
+    }
+
+    /// Does all steps.
+    pub(crate) fn run(&mut self, steps: &[Action]) {
+        // A kill may have left it, and its directory is to be empty when it goes.
+        let _ = std::fs::remove_file(&self.temporary);
+        for (index, step) in steps.iter().enumerate() {
+            if step
+                .space()
+                .is_some_and(|space| self.broken.contains(space))
+            {
+                continue;
+            }
+            if self.pending_space.as_deref() != step.space() || !is_message(step) {
+                self.flush(steps);
+            }
+            if let Err(error) = self.step(index, step) {
+                self.fail(index, step, &plain(&error));
+            }
+        }
+        self.flush(steps);
+        self.home();
+    }
+
+    /// Remembers a failure.
+    fn fail(&mut self, index: usize, step: &Action, why: &str) {
+        let verb = match step.sign() {
+            '+' => "make",
+            '-' => "remove",
+            _ => "change",
+        };
+        self.failures
+            .push((index, format!("cannot {verb} {step}: {why}")));
+        if let Some(space) = step.space()
+            && step.sign() != '-'
+        {
+            self.broken.insert(space.to_owned());
+        }
+    }
+
+    /// Sends what is pending.
+    fn flush(&mut self, steps: &[Action]) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.pending);
+        let owners = std::mem::take(&mut self.pending_steps);
+        let space = self.pending_space.take();
+        let refusals = match &space {
+            None => self.host.transact(&mut batch),
+            Some(space) => self
+                .socket(space)
+                .and_then(|socket| socket.transact(&mut batch)),
+        };
+        match refusals {
+            Ok(refusals) => {
+                for refusal in refusals {
+                    let index = owners[refusal.index];
+                    // What is to be removed may be gone already, with its pair or with its namespace.
+                    let gone = [libc::ENODEV, libc::ESRCH, libc::EADDRNOTAVAIL, libc::ENOENT];
+                    if steps[index].sign() == '-' && gone.contains(&refusal.errno) {
+                        continue;
+                    }
+                    self.fail(index, &steps[index], &refusal.to_string());
+                }
+            }
+            Err(error) => {
+                let index = owners.first().copied().unwrap_or(0);
+                self.fail(index, &steps[index], &plain(&error));
+            }
+        }
+        batch.clear();
+        self.pending = batch;
+    }
+
+    /// The socket of a namespace.
+    fn socket(&mut self, name: &str) -> io::Result<&mut Socket> {
+        if self
+            .inside
+            .as_ref()
+            .is_none_or(|(inside, _)| inside != name)
+        {
+            self.visit(Some(name))?;
+            self.inside = Some((name.to_owned(), Socket::route()?));
+        }
+        match &mut self.inside {
+            Some((_, socket)) => Ok(socket),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Takes the thread there.
+    fn visit(&mut self, space: Option<&str>) -> io::Result<()> {
+        if self.at.as_deref() == space {
+            return Ok(());
+        }
+        self.home();
+        if let Some(name) = space {
+            self.away = Some(space::enter(name)?);
+            self.at = Some(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes the thread home.
+    fn home(&mut self) {
+        self.away = None;
+        self.at = None;
+    }
+
+    /// The index of a link.
+    fn index(&mut self, space: Option<&str>, link: &str) -> io::Result<u32> {
+        let key = (space.map(str::to_owned), link.to_owned());
+        if let Some(&index) = self.indices.get(&key) {
+            return Ok(index);
+        }
+        let links = match space {
+            None => link::links(&mut self.host)?,
+            Some(space) => link::links(self.socket(space)?)?,
+        };
+        for link in links {
+            self.indices.insert((key.0.clone(), link.name), link.index);
+        }
+        self.indices
+            .get(&key)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Adds the messages of a step to what is pending, or does it.
+    fn step(&mut self, index: usize, step: &Action) -> io::Result<()> {
+        match step {
+            Action::MakeBridge { bridge, group } => {
+                link::add_bridge(
+                    &mut self.pending,
+                    &bridge.name,
+                    &bridge.mac,
+                    bridge.mtu,
+                    *group,
+                );
+                let change = LinkChange {
+                    alias: Some(bridge.alias.clone()),
+                    ..LinkChange::default()
+                };
+                link::change_link(&mut self.pending, &bridge.name, &change, None);
+                // The index of a bridge of that name from before is void.
+                self.indices.remove(&(None, bridge.name.clone()));
+                self.note(index, None);
+            }
+            Action::MakeSpace { space, repair } => self.make_space(space, *repair)?,
+            Action::MakePort {
+                space,
+                end,
+                mac,
+                mtu,
+                port,
+                group,
+            } => {
+                let master = self.index(None, &port.bridge)?;
+                let number = self.next_index(space, end);
+                let target = File::open(space::path(space))?;
+                let near = NewEnd {
+                    name: &port.name,
+                    index: 0,
+                    mac: &port.mac,
+                    mtu: *mtu,
+                    space: None,
+                };
+                let far = NewEnd {
+                    name: end,
+                    index: number,
+                    mac,
+                    mtu: *mtu,
+                    space: Some(target.as_fd()),
+                };
+                let mut batch = Batch::default();
+                link::add_pair(&mut batch, near, far, Some(master), *group);
+                let change = LinkChange {
+                    alias: Some(port.alias.clone()),
+                    up: Some(true),
+                    hairpin: port.hairpin.then_some(true),
+                    ..LinkChange::default()
+                };
+                link::change_link(&mut batch, &port.name, &change, None);
+                self.at_once(&mut batch)?;
+            }
+            Action::MakePair {
+                spaces,
+                ends,
+                macs,
+                group,
+            } => {
+                let numbers = [0, 1].map(|side| self.next_index(&spaces[side], &ends[side]));
+                let targets = [
+                    File::open(space::path(&spaces[0]))?,
+                    File::open(space::path(&spaces[1]))?,
+                ];
+                let [near, far] = [0, 1].map(|side| NewEnd {
+                    name: &ends[side],
+                    index: numbers[side],
+                    mac: &macs[side],
+                    mtu: None,
+                    space: Some(targets[side].as_fd()),
+                });
+                let mut batch = Batch::default();
+                link::add_pair(&mut batch, near, far, None, *group);
+                self.at_once(&mut batch)?;
+            }
+            Action::ChangeLink {
+                space,
+                link,
+                change,
+            } => {
+                let master = match &change.master {
+                    Some(master) => Some(self.index(None, master)?),
+                    None => None,
+                };
+                link::change_link(&mut self.pending, link, change, master);
+                self.note(index, space.as_deref());
+            }
+            Action::DeleteLink { space, link } => {
+                link::delete_link(&mut self.pending, link);
+                self.indices.remove(&(space.clone(), link.clone()));
+                self.note(index, space.as_deref());
+            }
+            Action::DeleteGroup { group, .. } => {
+                link::delete_group(&mut self.pending, *group);
+                self.note(index, None);
+            }
+            Action::AddAddress { space, link, net }
+            | Action::DeleteAddress { space, link, net } => {
+                // The link may be among the messages that have not left yet.
+                if !self.indices.contains_key(&(space.clone(), link.clone())) {
+                    self.send_pending()?;
+                }
+                let number = self.index(space.as_deref(), link)?;
+                if step.sign() == '+' {
+                    link::add_address(&mut self.pending, number, *net);
+                } else {
+                    link::delete_address(&mut self.pending, number, *net);
+                }
+                self.note(index, space.as_deref());
+            }
+            Action::AddRoute { space, to, via } => {
+                link::add_route(&mut self.pending, *to, *via);
+                self.note(index, Some(space));
+            }
+            Action::DeleteRoute { space, to, via } => {
+                link::delete_route(&mut self.pending, *to, *via);
+                self.note(index, Some(space));
+            }
+            Action::Sysctl {
+                space, key, value, ..
+            } => {
+                self.visit(space.as_deref())?;
+                write_sysctl(key, value)?;
+            }
+            Action::WriteFile { path, text, .. } => {
+                if let Some(directory) = path.parent() {
+                    make_directory(directory)?;
+                }
+                replace(path, &self.temporary, text.as_bytes(), 0o644)?;
+            }
+            Action::RemoveFile { path } => absent_is_fine(remove_file(path))?,
+            Action::RemoveDirectory { path } => match absent_is_fine(remove_directory(path)) {
+                // Somebody put something there: then it stays.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                other => other?,
+            },
+            Action::ReplaceTable { table, .. } => {
+                self.home();
+                let refusals = table.replace(netfilter(&mut self.netfilter)?)?;
+                refused(&refusals)?;
+            }
+            Action::RemoveTable { name } => {
+                self.home();
+                refused(&nft::remove(netfilter(&mut self.netfilter)?, name)?)?;
+            }
+            Action::RemoveSpace { space } => {
+                self.home();
+                space::remove(space)?;
+            }
+            Action::Unprepare => space::unprepare()?,
+        }
+        Ok(())
+    }
+
+    /// Says which step the messages since the last note belong to, and where they go.
+    fn note(&mut self, step: usize, space: Option<&str>) {
+        self.pending_steps.resize(self.pending.len(), step);
+        self.pending_space = space.map(str::to_owned);
+    }
+
+    /// Sends what is pending in the middle of a run of messages; a refusal is the caller's failure.
+    fn send_pending(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut batch = std::mem::take(&mut self.pending);
+        self.pending_steps.clear();
+        let refusals = match self.pending_space.clone() {
+            None => self.host.transact(&mut batch)?,
+            Some(space) => self.socket(&space)?.transact(&mut batch)?,
+        };
+        refused(&refusals)
+    }
+
+    /// Sends a batch of the host.
+    fn at_once(&mut self, batch: &mut Batch) -> io::Result<()> {
+        refused(&self.host.transact(batch)?)
+    }
+
+    /// The index of the next link of a namespace: known beforehand where nothing else makes links.
+    fn next_index(&mut self, space: &str, link: &str) -> u32 {
+        let key = (Some(space.to_owned()), link.to_owned());
+        match self.fresh.get_mut(space) {
+            Some(next) => {
+                let index = *next;
+                *next += 1;
+                self.indices.insert(key, index);
+                index
+            }
+            None => {
+                self.indices.remove(&key);
+                0
+            }
+        }
+    }
+
+    /// A namespace; the thread stays in it.
+    fn make_space(&mut self, name: &str, repair: bool) -> io::Result<()> {
+        self.inside = None;
+        if self.fresh.is_empty() {
+            self.home();
+            space::prepare()?;
+        }
+        if repair {
+            space::remove(name)?;
+        }
+        if self.away.is_none() {
+            self.away = Some(Away::here()?);
+        }
+        self.at = None;
+        space::make(name)?;
+        self.at = Some(name.to_owned());
+        let socket = Socket::route()?;
+        self.cookies.insert(name.to_owned(), socket.cookie());
+        self.inside = Some((name.to_owned(), socket));
+        self.fresh.insert(name.to_owned(), 2);
+        Ok(())
+    }
+}
+
+/// The netfilter socket of the host, opened when it is needed.
+fn netfilter(socket: &mut Option<Socket>) -> io::Result<&mut Socket> {
+    Ok(match socket {
+        Some(socket) => socket,
+        None => socket.insert(Socket::netfilter()?),
+    })
+}
+
+/// Whether a step is messages only.
+fn is_message(step: &Action) -> bool {
+    matches!(
+        step,
+        Action::MakeBridge { .. }
+            | Action::ChangeLink { .. }
+            | Action::DeleteLink { .. }
+            | Action::DeleteGroup { .. }
+            | Action::AddAddress { .. }
+            | Action::DeleteAddress { .. }
+            | Action::AddRoute { .. }
+            | Action::DeleteRoute { .. }
+    )
+}
+
+/// The first refusal as an error.
+fn refused(refusals: &[crate::netlink::Refusal]) -> io::Result<()> {
+    match refusals.first() {
+        None => Ok(()),
+        Some(refusal) => Err(io::Error::other(refusal.to_string())),
+    }
+}
+
+/// An error without its number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or("").to_owned()
+}
+
+/// Writes a setting of the thread's namespace.
+fn write_sysctl(key: &str, value: &str) -> io::Result<()> {
+    // A kernel without IPv6 has nothing to turn off.
+    if key.starts_with("net/ipv6/") && !Path::new("/proc/sys/net/ipv6").exists() {
+        return Ok(());
+    }
+    point("sysctl");
+    let path = format!("/proc/sys/{key}");
+    let written = OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(value.as_bytes()));
+    match written {
+        // Some containers have them read-only; the right value is right all the same.
+        Err(_) if crate::observe::read_sysctl(key).as_deref() == Some(value) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,254 @@
+//! What a lab has made, written before it is made: `/run/nameplate/lab/LAB/journal.json`.
+//!
+//! The journal names every object that may exist because of the lab, so that `down` finds all of it after a kill at any
+//! instruction, and with the lab's file gone. It lies in `/run` and therefore dies with the objects at a reboot; where
+//! `/run` is a disk, the boot's number in it tells. Writing is a temporary file and a rename.
+//!
+//! What labs share (forwarding on the host, the directories of iproute2) is claimed by each lab with the value from
+//! before the first of them, and is put back by the last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{During, Result};
+use crate::fault::point;
+
+/// Where the state of all labs is.
+pub const STATE: &str = "/run/nameplate/lab";
+
+/// How far the lab is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Being made or changed.
+    #[default]
+    Applying,
+    /// As declared.
+    Applied,
+    /// Being removed.
+    Removing,
+}
+
+/// What one lab has made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// The format: 1.
+    pub v: u32,
+    /// The lab's name.
+    pub lab: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// Counts the changes.
+    pub generation: u64,
+    /// The boot that it was made in.
+    pub boot: String,
+    /// The lab's file.
+    pub file: Option<PathBuf>,
+    /// Namespaces and, once they are known, the numbers that identify them.
+    pub spaces: BTreeMap<String, Option<u64>>,
+    /// Files.
+    pub files: BTreeSet<PathBuf>,
+    /// Directories that were not there before.
+    pub directories: BTreeSet<PathBuf>,
+    /// The nf_tables table.
+    pub table: Option<String>,
+    /// Settings of the host, with their values from before the first lab.
+    pub sysctls: BTreeMap<String, String>,
+    /// Whether `/run/netns` was not a mount before the first lab.
+    pub prepared: bool,
+}
+
+/// The exclusive right to change any lab.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] File);
+
+impl Lock {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// The state directory cannot be made or the lock not be taken.
+    pub fn take() -> Result<Self> {
+        let state = Path::new(STATE);
+        std::fs::create_dir_all(state).during(|| format!("cannot make {STATE}"))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(state.join(".lock"))
+            .during(|| format!("cannot open {STATE}/.lock"))?;
+        file.lock()
+            .during(|| format!("cannot lock {STATE}/.lock"))?;
+        Ok(Self(file))
+    }
+}
+
+/// The directory of a lab.
+#[must_use]
+pub fn directory(lab: &str) -> PathBuf {
+    Path::new(STATE).join(lab)
+}
+
+/// This boot's number.
+pub(crate) fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+impl Journal {
+    /// An empty one.
+    #[must_use]
+    pub fn new(lab: &str) -> Self {
+        Self {
+            v: 1,
+            lab: lab.to_owned(),
+            boot: boot(),
+            ..Self::default()
+        }
+    }
+
+    /// The journal of a lab, if it has one.
+    ///
+    /// # Errors
+    /// It cannot be read or understood.
+    pub fn load(lab: &str) -> Result<Option<Self>> {
+        // A word of the command line must not lead out of the directory.
+        if lab.is_empty() || lab.starts_with('.') || lab.contains('/') {
+            return Ok(None);
+        }
+        let path = directory(lab).join("journal.json");
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).during(|| format!("cannot read {}", path.display())),
+        };
+        let mut journal: Self = serde_json::from_slice(&text)
+            .map_err(io::Error::from)
+            .during(|| format!("cannot understand {}", path.display()))?;
+        if journal.boot != boot() {
+            // Nothing in the kernel is from that boot; files below /etc may be.
+            journal.boot = boot();
+            journal
+                .spaces
+                .values_mut()
+                .for_each(|cookie| *cookie = None);
+            journal.sysctls.clear();
+            journal.table = None;
+            journal.prepared = false;
+            journal.phase = Phase::Applying;
+        }
+        Ok(Some(journal))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self) -> Result<()> {
+        let directory = directory(&self.lab);
+        let path = directory.join("journal.json");
+        let text = serde_json::to_vec(self).map_err(io::Error::from);
+        text.and_then(|text| {
+            make_directory(&directory)?;
+            replace(&path, &directory.join(".journal"), &text, 0o600)
+        })
+        .during(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Forgets the lab.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove(lab: &str) -> Result<()> {
+        let directory = directory(lab);
+        let remove = || -> io::Result<()> {
+            // The journal goes last: while it is there, `down` can be repeated.
+            for name in [".names", "names.json", ".journal", "journal.json"] {
+                absent_is_fine(remove_file(&directory.join(name)))?;
+            }
+            absent_is_fine(remove_directory(&directory))
+        };
+        remove().during(|| format!("cannot remove {}", directory.display()))
+    }
+
+    /// Names of all labs that have state.
+    #[must_use]
+    pub fn labs() -> Vec<String> {
+        let mut labs: Vec<String> = std::fs::read_dir(STATE)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        labs.sort();
+        labs
+    }
+
+    /// The journals of all other labs.
+    #[must_use]
+    pub fn others(lab: &str) -> Vec<Self> {
+        Self::labs()
+            .iter()
+            .filter(|other| *other != lab)
+            .filter_map(|other| Self::load(other).ok().flatten())
+            .collect()
+    }
+}
+
+/// Makes a directory if it is not there.
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    point("mkdir");
+    std::fs::create_dir_all(path)
+}
+
+/// Replaces a file by way of a temporary one in a place where nobody looks.
+pub(crate) fn replace(path: &Path, temporary: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    point("open");
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(temporary)?;
+        point("write");
+        file.write_all(text)?;
+        point("rename");
+        std::fs::rename(temporary, path)
+    };
+    write().inspect_err(|_| {
+        let _ = std::fs::remove_file(temporary);
+    })
+}
+
+/// Removes a file.
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+    point("unlink");
+    std::fs::remove_file(path)
+}
+
+/// Removes an empty directory.
+pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
+    point("rmdir");
+    std::fs::remove_dir(path)
+}
+
+/// What is not there need not be removed.
+pub(crate) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

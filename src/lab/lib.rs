@@ -1,0 +1,45 @@
+//! A lab of network namespaces from one TOML file, made by netlink, mounts and files alone.
+//!
+//! ```text
+//!  lab.toml ─► spec ─► layout ─┐                       ┌─► print         plan, show --as-shell
+//!                              ├─► plan ─► Vec<Action> ┤
+//!  kernel ──► observe ─────────┘      ▲                └─► execute       apply, down
+//!  /run/nameplate/lab/LAB ─► journal ─┘                      │
+//!                              names.json ◄──────────────────┘           what the server's plugin reads
+//! ```
+//!
+//! Its contract with the world is iproute2's: `/run/netns/NAME`, `/etc/netns/NAME/*`. There is no daemon. Synchronous,
+//! one thread: the kernel serialises what changes links anyway. `unsafe` stands in [`sys`] only.
+//!
+//! Invariants: nothing is made before the journal names it; nothing is changed or removed that does not carry the lab's
+//! mark; every prefix of the steps of `apply` and of `down` is a state from which both can go on.
+
+pub mod action;
+pub mod claim;
+pub mod converge;
+mod error;
+pub mod exec;
+mod execute;
+pub mod fault;
+#[doc(hidden)]
+pub mod floor;
+pub mod graph;
+pub mod hash;
+pub mod journal;
+pub mod layout;
+pub mod link;
+pub mod names;
+mod netlink;
+pub mod nft;
+pub mod observe;
+pub mod plan;
+pub mod probe;
+pub mod reach;
+pub mod rootless;
+pub mod shell;
+pub mod space;
+pub mod spec;
+pub mod status;
+pub mod sys;
+
+pub use error::{Error, Result};

@@ -1,0 +1,502 @@
+//! Links, addresses and routes: the messages of the route family, written into a [`Batch`] and read from dumps.
+//!
+//! A veth pair is one message: both names, namespaces, MAC addresses, the master and our group are set by the kernel in
+//! one step, so that a pair is never half there.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use ipnet::IpNet;
+
+use crate::netlink::{
+    Attributes, Batch, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Socket, natural, string,
+};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+const RTM_GETROUTE: u16 = 26;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const VETH_INFO_PEER: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_PROTO: u16 = 11;
+const IFA_F_NODAD: u32 = 2;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RT_TABLE_MAIN: u8 = 254;
+
+const IFF_UP: u32 = 1;
+
+/// The protocol number of our routes and addresses: unassigned, so whatever carries it is ours.
+pub const PROTOCOL: u8 = 76;
+
+/// A link as the kernel has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// `veth`, `bridge`, …; empty for a device such as lo.
+    pub kind: String,
+    /// MAC address.
+    pub mac: Vec<u8>,
+    /// Largest packet.
+    pub mtu: u32,
+    /// Index of the bridge that it is a port of; 0 for none.
+    pub master: u32,
+    /// Link group.
+    pub group: u32,
+    /// The alias: a comment that the kernel keeps.
+    pub alias: String,
+    /// Index of the other end of a pair; 0 for none.
+    pub peer: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Whether a bridge sends back out of the port that a packet came in by.
+    pub hairpin: bool,
+}
+
+/// An address as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The link's index.
+    pub link: u32,
+    /// Address and prefix.
+    pub net: IpNet,
+    /// Who set it.
+    pub protocol: u8,
+}
+
+/// A route of the main table as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The destination.
+    pub to: IpNet,
+    /// The next hop.
+    pub via: Option<IpAddr>,
+    /// The link's index.
+    pub link: u32,
+    /// Who set it.
+    pub protocol: u8,
+}
+
+/// `struct ifinfomsg`
+fn link_header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut octets = [0; 16];
+    octets[0] = family;
+    octets[4..8].copy_from_slice(&index.to_ne_bytes());
+    octets[8..12].copy_from_slice(&flags.to_ne_bytes());
+    octets[12..16].copy_from_slice(&change.to_ne_bytes());
+    octets
+}
+
+/// `struct ifaddrmsg`
+fn address_header(net: IpNet, index: u32) -> [u8; 8] {
+    let mut octets = [0; 8];
+    octets[0] = family(net.addr());
+    octets[1] = net.prefix_len();
+    if net.addr().is_ipv6() {
+        octets[2] = IFA_F_NODAD as u8;
+    }
+    octets[4..8].copy_from_slice(&index.to_ne_bytes());
+    octets
+}
+
+/// `struct rtmsg` of a unicast route in the main table.
+fn route_header(to: IpNet) -> [u8; 12] {
+    let mut octets = [0; 12];
+    octets[0] = family(to.addr());
+    octets[1] = to.prefix_len();
+    octets[4] = RT_TABLE_MAIN;
+    octets[5] = PROTOCOL;
+    octets[7] = 1;
+    octets
+}
+
+/// AF_INET or AF_INET6.
+fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => libc::AF_INET as u8,
+        IpAddr::V6(_) => libc::AF_INET6 as u8,
+    }
+}
+
+/// An address's octets.
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// One end of a pair that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewEnd<'a> {
+    pub(crate) name: &'a str,
+    /// 0: the kernel chooses.
+    pub(crate) index: u32,
+    pub(crate) mac: &'a [u8],
+    pub(crate) mtu: Option<u32>,
+    /// The namespace, if it is not the socket's.
+    pub(crate) space: Option<BorrowedFd<'a>>,
+}
+
+/// Adds a bridge, down.
+pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: &[u8], mtu: Option<u32>, group: u32) {
+    batch
+        .message(
+            RTM_NEWLINK,
+            NLM_F_CREATE | NLM_F_EXCL,
+            &link_header(0, 0, 0, 0),
+        )
+        .text(IFLA_IFNAME, name)
+        .attribute(IFLA_ADDRESS, mac)
+        .number(IFLA_GROUP, group);
+    if let Some(mtu) = mtu {
+        batch.number(IFLA_MTU, mtu);
+    }
+    let info = batch.open(IFLA_LINKINFO);
+    batch.text(IFLA_INFO_KIND, "bridge");
+    batch.close(info);
+}
+
+/// Adds a pair; `master` is a bridge in the socket's namespace.
+pub(crate) fn add_pair(
+    batch: &mut Batch,
+    near: NewEnd<'_>,
+    far: NewEnd<'_>,
+    master: Option<u32>,
+    group: u32,
+) {
+    // A pair's peer cannot be created up, and a port that is up before its peer only waits.
+    batch.message(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        &link_header(0, near.index, 0, 0),
+    );
+    end_attributes(batch, near, group);
+    if let Some(master) = master {
+        batch.number(IFLA_MASTER, master);
+    }
+    let info = batch.open(IFLA_LINKINFO);
+    batch.text(IFLA_INFO_KIND, "veth");
+    let data = batch.open(IFLA_INFO_DATA);
+    let peer = batch.open(VETH_INFO_PEER);
+    batch.raw(&link_header(0, far.index, 0, 0));
+    end_attributes(batch, far, group);
+    batch.close(peer);
+    batch.close(data);
+    batch.close(info);
+}
+
+/// The attributes of one end.
+fn end_attributes(batch: &mut Batch, end: NewEnd<'_>, group: u32) {
+    batch.text(IFLA_IFNAME, end.name).number(IFLA_GROUP, group);
+    if !end.mac.is_empty() {
+        batch.attribute(IFLA_ADDRESS, end.mac);
+    }
+    if let Some(mtu) = end.mtu {
+        batch.number(IFLA_MTU, mtu);
+    }
+    if let Some(space) = end.space {
+        batch.number(IFLA_NET_NS_FD, space.as_raw_fd() as u32);
+    }
+}
+
+/// What of a link is to be changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkChange {
+    /// Up or down.
+    pub up: Option<bool>,
+    /// Largest packet.
+    pub mtu: Option<u32>,
+    /// MAC address.
+    pub mac: Option<Vec<u8>>,
+    /// Alias.
+    pub alias: Option<String>,
+    /// Link group.
+    pub group: Option<u32>,
+    /// The bridge that it is a port of, by name.
+    pub master: Option<String>,
+    /// Hairpin of its port.
+    pub hairpin: Option<bool>,
+}
+
+/// Changes a link by name.
+pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, master: Option<u32>) {
+    if change.hairpin.is_some() && master.is_some() {
+        // The kernel looks at a port's options before it makes the link a port.
+        let port = LinkChange {
+            master: change.master.clone(),
+            ..LinkChange::default()
+        };
+        change_link(batch, name, &port, master);
+        return change_link(batch, name, change, None);
+    }
+    let flags = if change.up == Some(true) { IFF_UP } else { 0 };
+    let mask = if change.up.is_some() { IFF_UP } else { 0 };
+    batch
+        .message(RTM_NEWLINK, 0, &link_header(0, 0, flags, mask))
+        .text(IFLA_IFNAME, name);
+    if let Some(mtu) = change.mtu {
+        batch.number(IFLA_MTU, mtu);
+    }
+    if let Some(mac) = &change.mac {
+        batch.attribute(IFLA_ADDRESS, mac);
+    }
+    if let Some(alias) = &change.alias {
+        batch.attribute(IFLA_IFALIAS, alias.as_bytes());
+    }
+    if let Some(group) = change.group {
+        batch.number(IFLA_GROUP, group);
+    }
+    if let Some(master) = master {
+        batch.number(IFLA_MASTER, master);
+    }
+    if let Some(hairpin) = change.hairpin {
+        let info = batch.open(IFLA_LINKINFO);
+        batch.text(IFLA_INFO_SLAVE_KIND, "bridge");
+        let data = batch.open(IFLA_INFO_SLAVE_DATA);
+        batch.attribute(IFLA_BRPORT_MODE, &[u8::from(hairpin)]);
+        batch.close(data);
+        batch.close(info);
+    }
+}
+
+/// Removes a link by name; a pair's other end goes with it.
+pub(crate) fn delete_link(batch: &mut Batch, name: &str) {
+    batch
+        .message(RTM_DELLINK, 0, &link_header(0, 0, 0, 0))
+        .text(IFLA_IFNAME, name);
+}
+
+/// Removes every link of a group in one step.
+pub(crate) fn delete_group(batch: &mut Batch, group: u32) {
+    batch
+        .message(RTM_DELLINK, 0, &link_header(0, 0, 0, 0))
+        .number(IFLA_GROUP, group);
+}
+
+/// Adds an address, usable at once.
+pub(crate) fn add_address(batch: &mut Batch, index: u32, net: IpNet) {
+    let address = octets(net.addr());
+    batch
+        .message(
+            RTM_NEWADDR,
+            NLM_F_CREATE | NLM_F_REPLACE,
+            &address_header(net, index),
+        )
+        .attribute(IFA_LOCAL, &address)
+        .attribute(IFA_ADDRESS, &address)
+        .attribute(IFA_PROTO, &[PROTOCOL]);
+    if net.addr().is_ipv6() {
+        batch.number(IFA_FLAGS, IFA_F_NODAD);
+    }
+}
+
+/// Removes an address.
+pub(crate) fn delete_address(batch: &mut Batch, index: u32, net: IpNet) {
+    batch
+        .message(RTM_DELADDR, 0, &address_header(net, index))
+        .attribute(IFA_LOCAL, &octets(net.addr()));
+}
+
+/// Adds a route, or gives it another next hop.
+pub(crate) fn add_route(batch: &mut Batch, to: IpNet, via: IpAddr) {
+    batch
+        .message(
+            RTM_NEWROUTE,
+            NLM_F_CREATE | NLM_F_REPLACE,
+            &route_header(to),
+        )
+        .attribute(RTA_DST, &octets(to.network()))
+        .attribute(RTA_GATEWAY, &octets(via));
+}
+
+/// Removes a route of ours.
+pub(crate) fn delete_route(batch: &mut Batch, to: IpNet, via: Option<IpAddr>) {
+    batch
+        .message(RTM_DELROUTE, 0, &route_header(to))
+        .attribute(RTA_DST, &octets(to.network()));
+    if let Some(via) = via {
+        batch.attribute(RTA_GATEWAY, &octets(via));
+    }
+}
+
+/// Repeats a dump that the kernel says it could not do in one go.
+fn retried<T>(mut dump: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..16 {
+        match dump() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+    dump()
+}
+
+/// All links.
+pub(crate) fn links(socket: &mut Socket) -> io::Result<Vec<Link>> {
+    retried(|| {
+        let mut batch = Batch::default();
+        batch.message(RTM_GETLINK, NLM_F_DUMP, &link_header(0, 0, 0, 0));
+        // Counters and VF data are most of a dump; bit 3 leaves them out.
+        batch.number(29, 8);
+        let mut found = Vec::new();
+        socket.dump(&mut batch, |kind, body| {
+            if kind == RTM_NEWLINK {
+                found.extend(read_link(body));
+            }
+        })?;
+        Ok(found)
+    })
+}
+
+/// One link.
+fn read_link(body: &[u8]) -> Option<Link> {
+    let mut link = Link {
+        index: natural(body.get(4..8)?),
+        up: natural(body.get(8..12)?) & IFF_UP != 0,
+        ..Link::default()
+    };
+    for (kind, value) in Attributes(body.get(16..)?) {
+        match kind {
+            IFLA_ADDRESS => link.mac = value.to_vec(),
+            IFLA_IFNAME => link.name = string(value),
+            IFLA_MTU => link.mtu = natural(value),
+            IFLA_LINK => link.peer = natural(value),
+            IFLA_MASTER => link.master = natural(value),
+            IFLA_GROUP => link.group = natural(value),
+            IFLA_IFALIAS => link.alias = string(value),
+            IFLA_LINKINFO => {
+                for (kind, value) in Attributes(value) {
+                    match kind {
+                        IFLA_INFO_KIND => link.kind = string(value),
+                        IFLA_INFO_SLAVE_DATA => {
+                            link.hairpin = Attributes(value)
+                                .any(|(kind, value)| kind == IFLA_BRPORT_MODE && value == [1]);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// All addresses.
+pub(crate) fn addresses(socket: &mut Socket) -> io::Result<Vec<Address>> {
+    retried(|| {
+        let mut batch = Batch::default();
+        batch.message(RTM_GETADDR, NLM_F_DUMP, &[0; 8]);
+        let mut found = Vec::new();
+        socket.dump(&mut batch, |kind, body| {
+            if kind == RTM_NEWADDR {
+                found.extend(read_address(body));
+            }
+        })?;
+        Ok(found)
+    })
+}
+
+/// One address.
+fn read_address(body: &[u8]) -> Option<Address> {
+    let prefix = *body.get(1)?;
+    let link = natural(body.get(4..8)?);
+    let (mut local, mut address, mut protocol) = (None, None, 0);
+    for (kind, value) in Attributes(body.get(8..)?) {
+        match kind {
+            IFA_LOCAL => local = read_ip(value),
+            IFA_ADDRESS => address = read_ip(value),
+            IFA_PROTO => protocol = value.first().copied().unwrap_or(0),
+            _ => {}
+        }
+    }
+    Some(Address {
+        link,
+        net: IpNet::new(local.or(address)?, prefix).ok()?,
+        protocol,
+    })
+}
+
+/// All unicast routes of the main table.
+pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
+    retried(|| {
+        let mut batch = Batch::default();
+        // Where the kernel filters, the table of local addresses stays away.
+        let mut header = [0; 12];
+        header[4] = RT_TABLE_MAIN;
+        batch.message(RTM_GETROUTE, NLM_F_DUMP, &header);
+        let mut found = Vec::new();
+        socket.dump(&mut batch, |kind, body| {
+            if kind == RTM_NEWROUTE {
+                found.extend(read_route(body));
+            }
+        })?;
+        Ok(found)
+    })
+}
+
+/// One route.
+fn read_route(body: &[u8]) -> Option<Route> {
+    let header = body.first_chunk::<12>()?;
+    if header[4] != RT_TABLE_MAIN || header[7] != 1 {
+        return None;
+    }
+    let v6 = header[0] == libc::AF_INET6 as u8;
+    let (mut to, mut via, mut link) = (None, None, 0);
+    for (kind, value) in Attributes(body.get(12..)?) {
+        match kind {
+            RTA_DST => to = read_ip(value),
+            RTA_GATEWAY => via = read_ip(value),
+            RTA_OIF => link = natural(value),
+            _ => {}
+        }
+    }
+    let unspecified = if v6 {
+        IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
+    };
+    Some(Route {
+        to: IpNet::new(to.unwrap_or(unspecified), header[1]).ok()?,
+        via,
+        link,
+        protocol: header[5],
+    })
+}
+
+/// Four or sixteen octets as an address.
+fn read_ip(value: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(value) {
+        return Some(octets.into());
+    }
+    <[u8; 16]>::try_from(value).ok().map(IpAddr::from)
+}

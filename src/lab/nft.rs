@@ -1,0 +1,631 @@
+//! nf_tables without `nft`: a lab's rules as one table that is replaced whole, in one transaction.
+//!
+//! ```text
+//!  Table ── Chain ── Rule ── Expression     one description …
+//!    ├── batch()   the kernel's registers and attributes
+//!    └── text()    the same as `nft -f` reads it: what `plan` and `show --as-shell` print
+//! ```
+//!
+//! The table's comment holds the lab's name and a hash of the text, so that a look at the table says whether it is ours
+//! and whether it is current. The kernel's counts of rules catch what was flushed from it.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::hash::hash;
+use crate::link::octets;
+use crate::netlink::{Attributes, Batch, NLM_F_CREATE, NLM_F_DUMP, Refusal, Socket, string};
+use crate::spec::Protocol;
+
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const SUBSYSTEM: u16 = 10;
+const NEWTABLE: u16 = 0;
+const GETTABLE: u16 = 1;
+const DELTABLE: u16 = 2;
+const NEWCHAIN: u16 = 3;
+const GETCHAIN: u16 = 4;
+const NEWRULE: u16 = 6;
+const GETRULE: u16 = 7;
+const NLM_F_APPEND: u16 = 0x800;
+
+const INET: u8 = 1;
+const REGISTER_1: u32 = 1;
+const REGISTER_2: u32 = 2;
+const VERDICT: u32 = 0;
+const DROP: u32 = 0;
+
+/// A lab's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name, in the family `inet`.
+    pub name: String,
+    /// The lab and its number, for the comment.
+    pub owner: String,
+    /// Its chains.
+    pub chains: Vec<Chain>,
+}
+
+/// A base chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its name.
+    pub name: &'static str,
+    /// `nat` or `filter`.
+    pub kind: &'static str,
+    /// Where packets enter it.
+    pub hook: Hook,
+    /// The order among chains of the hook.
+    pub priority: i32,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// Where packets meet a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Before routing.
+    Prerouting = 0,
+    /// On the way through.
+    Forward = 2,
+    /// From a local process.
+    Output = 3,
+    /// After routing.
+    Postrouting = 4,
+}
+
+impl Hook {
+    /// As `nft` writes it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Prerouting => "prerouting",
+            Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
+        }
+    }
+}
+
+/// What packets must be, and what is done with them.
+pub type Rule = Vec<Expression>;
+
+/// A part of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expression {
+    /// The source lies in the subnet, or does not.
+    Source(IpNet, bool),
+    /// The destination lies in the subnet, or does not.
+    Destination(IpNet, bool),
+    /// The destination is an address of this machine.
+    ToThisMachine(Family),
+    /// The protocol and the port that it goes to.
+    Port(Protocol, u16),
+    /// It came in by this interface, or did not.
+    In(String, bool),
+    /// It leaves by this interface, or does not.
+    Out(String, bool),
+    /// Its destination was changed by one of the other chains, or was not.
+    Redirected(bool),
+    /// It starts a connection.
+    New,
+    /// Every `n`-th new connection.
+    OneIn(u32),
+    /// Counts packets and octets.
+    Counter,
+    /// Another destination.
+    ToTarget(IpAddr, u16),
+    /// The router's own address as source.
+    Masquerade,
+    /// Away with it.
+    Drop,
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv6() {
+            Self::V6
+        } else {
+            Self::V4
+        }
+    }
+
+    /// `NFPROTO_IPV4` or `NFPROTO_IPV6`.
+    fn number(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    /// `ip` or `ip6`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        }
+    }
+}
+
+impl Expression {
+    /// As `nft` reads it.
+    fn text(&self) -> String {
+        let not = |equal: &bool| if *equal { "" } else { "!= " };
+        match self {
+            Self::Source(net, equal) => {
+                format!(
+                    "{} saddr {}{}",
+                    Family::of(net.addr()).word(),
+                    not(equal),
+                    plain(*net)
+                )
+            }
+            Self::Destination(net, equal) => {
+                format!(
+                    "{} daddr {}{}",
+                    Family::of(net.addr()).word(),
+                    not(equal),
+                    plain(*net)
+                )
+            }
+            Self::ToThisMachine(Family::V4) => "meta nfproto ipv4 fib daddr type local".to_owned(),
+            Self::ToThisMachine(Family::V6) => "meta nfproto ipv6 fib daddr type local".to_owned(),
+            Self::Port(protocol, port) => format!("{} dport {port}", protocol.name()),
+            Self::In(name, equal) => format!("iifname {}\"{name}\"", not(equal)),
+            Self::Out(name, equal) => format!("oifname {}\"{name}\"", not(equal)),
+            Self::Redirected(true) => "ct status dnat".to_owned(),
+            Self::Redirected(false) => "ct status ! dnat".to_owned(),
+            Self::New => "ct state new".to_owned(),
+            Self::OneIn(n) => format!("numgen inc mod {n} 0"),
+            Self::Counter => "counter".to_owned(),
+            Self::ToTarget(IpAddr::V4(address), port) => format!("dnat ip to {address}:{port}"),
+            Self::ToTarget(IpAddr::V6(address), port) => format!("dnat ip6 to [{address}]:{port}"),
+            Self::Masquerade => "masquerade".to_owned(),
+            Self::Drop => "drop".to_owned(),
+        }
+    }
+
+    /// As the kernel reads it.
+    fn write(&self, batch: &mut Batch) {
+        match self {
+            Self::Source(net, equal) => address(batch, *net, *equal, [12, 8]),
+            Self::Destination(net, equal) => address(batch, *net, *equal, [16, 24]),
+            Self::ToThisMachine(family) => {
+                protocol_is(batch, *family);
+                // fib: result 3 is the address's type, flag 2 looks at the destination; type 2 is local.
+                expression(batch, "fib", |batch| {
+                    batch.big(1, REGISTER_1).big(2, 3).big(3, 2);
+                });
+                compare(batch, true, &2u32.to_ne_bytes());
+            }
+            Self::Port(protocol, port) => {
+                meta(batch, 16);
+                compare(batch, true, &[protocol.number()]);
+                payload(batch, 2, 2, 2);
+                compare(batch, true, &port.to_be_bytes());
+            }
+            Self::In(name, equal) => interface(batch, 6, name, *equal),
+            Self::Out(name, equal) => interface(batch, 7, name, *equal),
+            // ct: key 2 is the status, bit 5 of it says that the destination was changed; key 0 is the state, bit 3 is new.
+            Self::Redirected(is) => tracked(batch, 2, 0x20, *is),
+            Self::New => tracked(batch, 0, 8, true),
+            Self::OneIn(n) => {
+                expression(batch, "numgen", |batch| {
+                    batch.big(1, REGISTER_1).big(2, *n).big(3, 0).big(4, 0);
+                });
+                compare(batch, true, &0u32.to_ne_bytes());
+            }
+            Self::Counter => expression(batch, "counter", |_| {}),
+            Self::ToTarget(target, port) => {
+                immediate(batch, REGISTER_1, &octets(*target));
+                immediate(batch, REGISTER_2, &port.to_be_bytes());
+                let family = u32::from(Family::of(*target).number());
+                expression(batch, "nat", |batch| {
+                    batch
+                        .big(1, 1)
+                        .big(2, family)
+                        .big(3, REGISTER_1)
+                        .big(5, REGISTER_2);
+                });
+            }
+            Self::Masquerade => expression(batch, "masq", |_| {}),
+            Self::Drop => expression(batch, "immediate", |batch| {
+                batch.big(1, VERDICT);
+                let data = batch.open(2);
+                let verdict = batch.open(2);
+                batch.big(1, DROP);
+                batch.close(verdict);
+                batch.close(data);
+            }),
+        }
+    }
+}
+
+/// A subnet as `nft` prints it: a single address without its prefix.
+fn plain(net: IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() {
+        net.addr().to_string()
+    } else {
+        net.trunc().to_string()
+    }
+}
+
+/// A bit of what connection tracking knows is set, or is not.
+fn tracked(batch: &mut Batch, key: u32, bit: u32, set: bool) {
+    expression(batch, "ct", |batch| {
+        batch.big(1, REGISTER_1).big(2, key);
+    });
+    mask(batch, &bit.to_ne_bytes());
+    compare(batch, !set, &[0; 4]);
+}
+
+/// One expression of a rule.
+fn expression(batch: &mut Batch, name: &str, data: impl FnOnce(&mut Batch)) {
+    let element = batch.open(1);
+    batch.text(1, name);
+    let nest = batch.open(2);
+    data(batch);
+    batch.close(nest);
+    batch.close(element);
+}
+
+/// Loads what is known about a packet.
+fn meta(batch: &mut Batch, key: u32) {
+    expression(batch, "meta", |batch| {
+        batch.big(1, REGISTER_1).big(2, key);
+    });
+}
+
+/// The packet is IPv4, or IPv6.
+fn protocol_is(batch: &mut Batch, family: Family) {
+    meta(batch, 15);
+    compare(batch, true, &[family.number()]);
+}
+
+/// Compares the register.
+fn compare(batch: &mut Batch, equal: bool, value: &[u8]) {
+    expression(batch, "cmp", |batch| {
+        batch.big(1, REGISTER_1).big(2, u32::from(!equal));
+        let data = batch.open(3);
+        batch.attribute(1, value);
+        batch.close(data);
+    });
+}
+
+/// Loads octets of the network header (1) or of the transport header (2).
+fn payload(batch: &mut Batch, base: u32, offset: u32, length: u32) {
+    expression(batch, "payload", |batch| {
+        batch
+            .big(1, REGISTER_1)
+            .big(2, base)
+            .big(3, offset)
+            .big(4, length);
+    });
+}
+
+/// Keeps some bits of the register.
+fn mask(batch: &mut Batch, bits: &[u8]) {
+    expression(batch, "bitwise", |batch| {
+        batch
+            .big(1, REGISTER_1)
+            .big(2, REGISTER_1)
+            .big(3, bits.len() as u32);
+        for (kind, value) in [(4, bits.to_vec()), (5, vec![0; bits.len()])] {
+            let data = batch.open(kind);
+            batch.attribute(1, &value);
+            batch.close(data);
+        }
+    });
+}
+
+/// Puts a value into a register.
+fn immediate(batch: &mut Batch, register: u32, value: &[u8]) {
+    expression(batch, "immediate", |batch| {
+        batch.big(1, register);
+        let data = batch.open(2);
+        batch.attribute(1, value);
+        batch.close(data);
+    });
+}
+
+/// An address of the network header is in a subnet, or is not; `offsets` of IPv4 and IPv6.
+fn address(batch: &mut Batch, net: IpNet, equal: bool, offsets: [u32; 2]) {
+    let family = Family::of(net.addr());
+    protocol_is(batch, family);
+    let value = octets(net.network());
+    let offset = offsets[usize::from(family == Family::V6)];
+    payload(batch, 1, offset, value.len() as u32);
+    if net.prefix_len() < net.max_prefix_len() {
+        mask(batch, &octets(net.netmask()));
+    }
+    compare(batch, equal, &value);
+}
+
+/// An interface's name.
+fn interface(batch: &mut Batch, key: u32, name: &str, equal: bool) {
+    meta(batch, key);
+    let mut value = [0; 16];
+    let length = name.len().min(15);
+    value[..length].copy_from_slice(&name.as_bytes()[..length]);
+    compare(batch, equal, &value);
+}
+
+/// `struct nfgenmsg`
+fn header(family: u8, resource: u16) -> [u8; 4] {
+    let resource = resource.to_be_bytes();
+    [family, 0, resource[0], resource[1]]
+}
+
+/// A message type of nf_tables.
+fn kind(message: u16) -> u16 {
+    SUBSYSTEM << 8 | message
+}
+
+impl Table {
+    /// The rules as `nft -f` reads them.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = format!("table inet {} {{\n", self.name);
+        let _ = writeln!(out, "\tcomment \"{}\"", self.comment());
+        for chain in &self.chains {
+            let _ = writeln!(out, "\tchain {} {{", chain.name);
+            let _ = writeln!(
+                out,
+                "\t\ttype {} hook {} priority {}; policy accept;",
+                chain.kind,
+                chain.hook.name(),
+                chain.priority
+            );
+            for rule in &chain.rules {
+                let _ = writeln!(out, "\t\t{}", rule_text(rule));
+            }
+            out.push_str("\t}\n");
+        }
+        out.push_str("}\n");
+        out
+    }
+
+    /// What the table says about itself.
+    #[must_use]
+    pub fn comment(&self) -> String {
+        let mut parts = vec![self.name.clone()];
+        for chain in &self.chains {
+            parts.push(format!(
+                "{} {} {}",
+                chain.name,
+                chain.hook.name(),
+                chain.priority
+            ));
+            parts.extend(chain.rules.iter().map(rule_text));
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        format!("{}:{:016x}", self.owner, hash(&parts))
+    }
+
+    /// Rules of all chains.
+    #[must_use]
+    pub fn rules(&self) -> usize {
+        self.chains.iter().map(|chain| chain.rules.len()).sum()
+    }
+
+    /// The transaction that replaces the table.
+    fn batch(&self) -> Batch {
+        let mut batch = Batch::default();
+        batch.message(BATCH_BEGIN, 0, &header(0, SUBSYSTEM));
+        // Deleting what is not there is an error; so it is made first.
+        batch
+            .message(kind(NEWTABLE), NLM_F_CREATE, &header(INET, 0))
+            .text(1, &self.name);
+        batch
+            .message(kind(DELTABLE), 0, &header(INET, 0))
+            .text(1, &self.name);
+        batch
+            .message(kind(NEWTABLE), NLM_F_CREATE, &header(INET, 0))
+            .text(1, &self.name)
+            .attribute(6, &comment_data(&self.comment()));
+        for chain in &self.chains {
+            batch
+                .message(kind(NEWCHAIN), NLM_F_CREATE, &header(INET, 0))
+                .text(1, &self.name)
+                .text(3, chain.name)
+                .text(7, chain.kind)
+                .big(5, 1);
+            let hook = batch.open(4);
+            batch
+                .big(1, chain.hook as u32)
+                .big(2, chain.priority as u32);
+            batch.close(hook);
+        }
+        for chain in &self.chains {
+            for rule in &chain.rules {
+                batch
+                    .message(kind(NEWRULE), NLM_F_CREATE | NLM_F_APPEND, &header(INET, 0))
+                    .text(1, &self.name)
+                    .text(2, chain.name);
+                let list = batch.open(4);
+                for part in rule {
+                    part.write(&mut batch);
+                }
+                batch.close(list);
+            }
+        }
+        batch.message(BATCH_END, 0, &header(0, SUBSYSTEM));
+        batch
+    }
+
+    /// Replaces the table in the kernel.
+    pub(crate) fn replace(&self, socket: &mut Socket) -> io::Result<Vec<Refusal>> {
+        socket.transaction(&mut self.batch())
+    }
+}
+
+/// One rule as text.
+fn rule_text(rule: &Rule) -> String {
+    rule.iter()
+        .map(Expression::text)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The comment as user data: type 0, its length with the NUL, the text. A wrong length makes `nft list` crash.
+fn comment_data(comment: &str) -> Vec<u8> {
+    let text = &comment.as_bytes()[..comment.len().min(127)];
+    let mut data = vec![0, text.len() as u8 + 1];
+    data.extend_from_slice(text);
+    data.push(0);
+    data
+}
+
+/// Removes a table.
+pub(crate) fn remove(socket: &mut Socket, name: &str) -> io::Result<Vec<Refusal>> {
+    let mut batch = Batch::default();
+    batch.message(BATCH_BEGIN, 0, &header(0, SUBSYSTEM));
+    batch
+        .message(kind(NEWTABLE), NLM_F_CREATE, &header(INET, 0))
+        .text(1, name);
+    batch
+        .message(kind(DELTABLE), 0, &header(INET, 0))
+        .text(1, name);
+    batch.message(BATCH_END, 0, &header(0, SUBSYSTEM));
+    socket.transaction(&mut batch)
+}
+
+/// A table that is in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its comment.
+    pub comment: String,
+    /// How many rules it has.
+    pub rules: usize,
+    /// How many chains it has.
+    pub chains: usize,
+}
+
+/// The tables of the family `inet` whose name starts with `lab_`; empty where the kernel has no nf_tables.
+pub(crate) fn tables(socket: &mut Socket) -> io::Result<std::collections::BTreeMap<String, Seen>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut batch = Batch::default();
+    batch.message(kind(GETTABLE), NLM_F_DUMP, &header(INET, 0));
+    socket.dump(&mut batch, |_, body| {
+        let (mut name, mut seen) = (String::new(), Seen::default());
+        for (kind, value) in Attributes(body.get(4..).unwrap_or(&[])) {
+            match kind {
+                1 => name = string(value),
+                6 if value.first() == Some(&0) => {
+                    seen.comment = string(value.get(2..).unwrap_or(&[]))
+                }
+                _ => {}
+            }
+        }
+        if name.starts_with("lab_") {
+            found.insert(name, seen);
+        }
+    })?;
+    if found.is_empty() {
+        return Ok(found);
+    }
+    for (message, is_rule) in [(GETCHAIN, false), (GETRULE, true)] {
+        let mut batch = Batch::default();
+        batch.message(kind(message), NLM_F_DUMP, &header(INET, 0));
+        socket.dump(&mut batch, |_, body| {
+            let table = Attributes(body.get(4..).unwrap_or(&[])).find(|&(kind, _)| kind == 1);
+            if let Some(seen) = table.and_then(|(_, name)| found.get_mut(&string(name))) {
+                *(if is_rule {
+                    &mut seen.rules
+                } else {
+                    &mut seen.chains
+                }) += 1;
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+/// Forward chains of other tables that drop by policy: `family table chain`.
+pub(crate) fn dropping_forward_chains(socket: &mut Socket) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut batch = Batch::default();
+    batch.message(kind(GETCHAIN), NLM_F_DUMP, &header(0, 0));
+    socket.dump(&mut batch, |_, body| {
+        let family = match body.first() {
+            Some(&1) => "inet",
+            Some(&2) => "ip",
+            Some(&10) => "ip6",
+            _ => return,
+        };
+        let (mut table, mut chain, mut hook, mut policy) = (String::new(), String::new(), None, 1);
+        let big = |value: &[u8]| {
+            value
+                .first_chunk::<4>()
+                .map(|octets| u32::from_be_bytes(*octets))
+        };
+        for (kind, value) in Attributes(body.get(4..).unwrap_or(&[])) {
+            match kind {
+                1 => table = string(value),
+                3 => chain = string(value),
+                4 => {
+                    hook = Attributes(value)
+                        .find(|&(kind, _)| kind == 1)
+                        .and_then(|(_, value)| big(value))
+                }
+                5 => policy = big(value).unwrap_or(1),
+                _ => {}
+            }
+        }
+        if hook == Some(Hook::Forward as u32) && policy == 0 {
+            found.push(format!("{family} {table} {chain}"));
+        }
+    })?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comment_data_has_its_own_length() {
+        for comment in ["", "lab:x:1", &"c".repeat(200)] {
+            let data = comment_data(comment);
+            assert_eq!(usize::from(data[1]), data.len() - 2, "{comment}");
+            assert_eq!(data.last(), Some(&0));
+        }
+    }
+
+    #[test]
+    fn text_is_what_nft_reads() -> Result<(), Box<dyn std::error::Error>> {
+        let rule: Rule = vec![
+            Expression::Source("192.0.2.0/24".parse()?, true),
+            Expression::Destination("192.0.2.0/24".parse()?, false),
+            Expression::Counter,
+            Expression::Masquerade,
+        ];
+        assert_eq!(
+            rule_text(&rule),
+            "ip saddr 192.0.2.0/24 ip daddr != 192.0.2.0/24 counter masquerade"
+        );
+        let rule: Rule = vec![
+            Expression::ToThisMachine(Family::V6),
+            Expression::Port(Protocol::Udp, 53),
+            Expression::ToTarget("2001:db8::1".parse()?, 53),
+        ];
+        assert_eq!(
+            rule_text(&rule),
+            "meta nfproto ipv6 fib daddr type local udp dport 53 dnat ip6 to [2001:db8::1]:53"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! What the kernel has: links, addresses and routes of the host and of a lab's namespaces, and the labs' tables.
+//!
+//! One dump of the host; for each namespace one visit with three dumps. Nothing is changed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use crate::error::{During, Result};
+use crate::journal::Journal;
+use crate::layout::Layout;
+use crate::link::{self, Address, Link, Route};
+use crate::netlink::Socket;
+use crate::nft;
+use crate::space::{self, Away, Kind};
+
+/// The kernel's view of one network namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Inside {
+    /// The number that identifies it.
+    pub cookie: u64,
+    /// Its links.
+    pub links: Vec<Link>,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// Its routes; those of the host are nobody's business.
+    pub routes: Vec<Route>,
+    /// The settings that were asked for.
+    pub sysctls: HashMap<String, String>,
+}
+
+impl Inside {
+    /// Looks at the thread's own namespace.
+    pub(crate) fn here(keys: &[(String, String)], with_routes: bool) -> io::Result<Self> {
+        let mut socket = Socket::reader()?;
+        Ok(Self {
+            cookie: socket.cookie(),
+            links: link::links(&mut socket)?,
+            addresses: link::addresses(&mut socket)?,
+            routes: if with_routes {
+                link::routes(&mut socket)?
+            } else {
+                Vec::new()
+            },
+            sysctls: keys
+                .iter()
+                .filter_map(|(key, _)| Some((key.clone(), read_sysctl(key)?)))
+                .collect(),
+        })
+    }
+
+    /// The number of the thread's own namespace, and its links.
+    pub(crate) fn identity() -> io::Result<Self> {
+        let mut socket = Socket::reader()?;
+        Ok(Self {
+            cookie: socket.cookie(),
+            links: link::links(&mut socket)?,
+            ..Self::default()
+        })
+    }
+
+    /// The link of that name.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The addresses of a link.
+    pub fn addresses_of(&self, link: u32) -> impl Iterator<Item = &Address> {
+        self.addresses
+            .iter()
+            .filter(move |address| address.link == link)
+    }
+}
+
+/// A namespace's name and what is behind it.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// Nothing.
+    Absent,
+    /// Half made.
+    HalfMade,
+    /// A namespace.
+    There(Box<Inside>),
+}
+
+/// Everything that a plan needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Kernel {
+    /// The host.
+    pub host: Inside,
+    /// The host's links by name.
+    pub host_links: HashMap<String, usize>,
+    /// Namespaces that the lab declares or once made; one that was not looked at is not here, and is left as it is.
+    pub spaces: HashMap<String, Seen>,
+    /// The labs' tables; none if the kernel has no nf_tables.
+    pub tables: Option<BTreeMap<String, nft::Seen>>,
+    /// Forward chains of others that drop by policy.
+    pub dropping: Vec<String>,
+}
+
+impl Kernel {
+    /// Looks at everything that concerns a lab; of its namespaces only at some, if these are given.
+    ///
+    /// # Errors
+    /// The kernel refuses to say.
+    pub fn observe(
+        layout: &Layout,
+        journal: Option<&Journal>,
+        only: Option<&HashSet<String>>,
+    ) -> Result<Self> {
+        let mut keys = layout.sysctls.clone();
+        keys.extend(
+            layout
+                .bridges
+                .iter()
+                .flat_map(|bridge| bridge.sysctls.clone()),
+        );
+        if let Some(journal) = journal {
+            keys.extend(journal.sysctls.clone());
+        }
+        let mut kernel = Self::host(&keys)?;
+        let nothing = Vec::new();
+        let known: HashSet<&String> = layout.spaces.iter().map(|space| &space.name).collect();
+        let selected = |name: &String| only.is_none_or(|only| only.contains(name));
+        let declared = layout
+            .spaces
+            .iter()
+            .filter(|space| selected(&space.name))
+            .map(|space| (&space.name, &space.sysctls));
+        let made = journal
+            .iter()
+            .flat_map(|journal| journal.spaces.keys())
+            .filter(|name| !known.contains(name))
+            .map(|name| (name, &nothing));
+        let away = Away::here().during(|| "cannot remember this network namespace".to_owned())?;
+        for (name, keys) in declared.chain(made) {
+            if !kernel.spaces.contains_key(name) {
+                kernel.spaces.insert(name.clone(), look(&away, name, keys)?);
+            }
+        }
+        Ok(kernel)
+    }
+
+    /// The host alone.
+    pub(crate) fn host(keys: &[(String, String)]) -> Result<Self> {
+        let host =
+            Inside::here(keys, false).during(|| "cannot read the links of this host".to_owned())?;
+        let host_links = host
+            .links
+            .iter()
+            .enumerate()
+            .map(|(index, link)| (link.name.clone(), index))
+            .collect();
+        let mut kernel = Self {
+            host,
+            host_links,
+            ..Self::default()
+        };
+        if let Ok(mut socket) = Socket::netfilter() {
+            kernel.tables = nft::tables(&mut socket).ok();
+            kernel.dropping = nft::dropping_forward_chains(&mut socket).unwrap_or_default();
+        }
+        Ok(kernel)
+    }
+
+    /// A link of the host.
+    #[must_use]
+    pub fn host_link(&self, name: &str) -> Option<&Link> {
+        self.host_links
+            .get(name)
+            .map(|&index| &self.host.links[index])
+    }
+}
+
+/// Looks at one namespace.
+fn look(away: &Away, name: &str, keys: &[(String, String)]) -> Result<Seen> {
+    let look = || -> io::Result<Seen> {
+        Ok(match space::kind(name)? {
+            Kind::Absent => Seen::Absent,
+            Kind::HalfMade => Seen::HalfMade,
+            Kind::Namespace => {
+                away.go_on(name)?;
+                Seen::There(Box::new(Inside::here(keys, true)?))
+            }
+        })
+    };
+    look().during(|| format!("cannot look into namespace {name}"))
+}
+
+/// A setting of the thread's namespace.
+pub(crate) fn read_sysctl(key: &str) -> Option<String> {
+    // Short files, read by the thousand: one read tells all.
+    let mut octets = [0; 256];
+    let mut file = File::open(format!("/proc/sys/{key}")).ok()?;
+    let length = file.read(&mut octets).ok()?;
+    let text = std::str::from_utf8(&octets[..length]).ok()?;
+    Some(text.trim().to_owned())
+}

@@ -1,0 +1,394 @@
+//! A lab as its file declares it: typed, with the place of everything that can be wrong.
+//!
+//! ```text
+//!  lab.toml ──► toml (spans) ──► read.rs: keys, types, short forms ──► Spec ──► check.rs: does it fit together?
+//!                                   └────────── mistakes ────────► Report ◄──────────┘
+//! ```
+//!
+//! All mistakes of a file are found at once. Nothing here looks at the kernel.
+
+pub mod address;
+pub mod check;
+pub(crate) mod forms;
+mod read;
+mod reader;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use corefile::{Diagnostic, Report, Sources, Span};
+use ipnet::IpNet;
+
+/// A value and where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+/// Everything that one file declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The lab's name: `[lab] name`, or the file's stem.
+    pub name: String,
+    /// Where it is written, or the start of the file.
+    pub span: Span,
+    /// The file, if it came from one.
+    pub file: Option<PathBuf>,
+    /// The domain that all its names lie in.
+    pub domain: String,
+    /// Who answers for it.
+    pub dns: Dns,
+    /// Search domains of its namespaces.
+    pub search: Vec<String>,
+    /// Options of `resolv.conf`.
+    pub options: Vec<String>,
+    /// What `/etc/netns/NAME/hosts` holds.
+    pub hosts: Hosts,
+    /// Whether `/etc/netns/NAME/nsswitch.conf` is written.
+    pub nsswitch: bool,
+    /// Seconds that answers may be kept.
+    pub ttl: u32,
+    /// Networks, in the file's order.
+    pub nets: Vec<Net>,
+    /// Veth pairs between two namespaces.
+    pub links: Vec<PointToPoint>,
+    /// Namespaces.
+    pub spaces: Vec<Space>,
+    /// Additional names.
+    pub records: Vec<Record>,
+    /// Balanced addresses.
+    pub services: Vec<Service>,
+}
+
+/// Who answers the lab's queries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dns {
+    /// The server listens on the bridge's own address.
+    Bridge,
+    /// It listens at this address.
+    Address(IpAddr),
+    /// Nobody; no `resolv.conf` is written.
+    Off,
+}
+
+/// What the hosts file of a namespace holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Its own name; every name where no resolver can be reached.
+    Own,
+    /// Every name of the lab.
+    All,
+    /// No hosts file.
+    Off,
+}
+
+/// A network: one bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Net {
+    /// The bridge's name.
+    pub name: At<String>,
+    /// One subnet of each family at most.
+    pub subnets: Vec<At<IpNet>>,
+    /// The host's own addresses on the bridge.
+    pub host: HostEnd,
+    /// The default gateway, where it is not the host: an address or a namespace.
+    pub gateway: Option<At<String>>,
+    /// No way out and none in.
+    pub internal: bool,
+    /// Other networks may not reach in.
+    pub isolate: bool,
+    /// The largest packet.
+    pub mtu: Option<u32>,
+    /// Masquerade IPv4.
+    pub nat4: bool,
+    /// Masquerade IPv6.
+    pub nat6: bool,
+    /// Port forwards, one port each.
+    pub forwards: Vec<Forward>,
+    /// Where the server forwards what this network asks.
+    pub upstream: Vec<IpAddr>,
+}
+
+/// The host on a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostEnd {
+    /// The first address of each subnet.
+    First,
+    /// These.
+    Addresses(Vec<At<IpAddr>>),
+    /// A switch without the host.
+    Absent,
+}
+
+/// One forwarded port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Where it is written.
+    pub span: Span,
+    /// Only at this address of the host; at each of them if there is none.
+    pub listen: Option<IpAddr>,
+    /// The host's port.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: Protocol,
+    /// The namespace.
+    pub target: String,
+    /// Its port.
+    pub target_port: u16,
+}
+
+/// What has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// Its name in rules and SRV records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// Its number in the IP header.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
+/// A veth pair without a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PointToPoint {
+    /// `a-b`, as written.
+    pub name: At<String>,
+    /// The two namespaces.
+    pub ends: [String; 2],
+    /// One subnet of each family at most; the first end gets the first address.
+    pub subnets: Vec<At<IpNet>>,
+}
+
+/// A network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Its name under `/run/netns`.
+    pub name: At<String>,
+    /// Whether it is the host itself (Docker's `host`): then there is nothing to make.
+    pub is_host: bool,
+    /// Networks that it is on; none is Docker's `none`.
+    pub attachments: Vec<Attachment>,
+    /// Whether it routes.
+    pub router: bool,
+    /// Whether it gets default routes.
+    pub default: bool,
+    /// Other names.
+    pub alias: Vec<At<String>>,
+    /// More routes.
+    pub routes: Vec<RouteSpec>,
+    /// MAC address of its first interface.
+    pub mac: Option<[u8; 6]>,
+    /// Settings, by key with dots.
+    pub sysctl: Vec<(String, String)>,
+    /// The command that `run` starts in it.
+    pub run: Vec<String>,
+    /// Its own search domains.
+    pub search: Option<Vec<String>>,
+    /// Its own `ndots`.
+    pub ndots: Option<u32>,
+}
+
+/// A namespace on a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The network's name.
+    pub net: At<String>,
+    /// Addresses as written; what is missing is picked.
+    pub addresses: Vec<At<IpAddr>>,
+}
+
+/// A route as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// Where it is written.
+    pub span: Span,
+    /// The destination.
+    pub to: IpNet,
+    /// The next hop: an address or a namespace on a common network.
+    pub via: String,
+}
+
+/// An additional name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The owner, relative to the lab's domain.
+    pub owner: At<String>,
+    /// Type and data, as in a zone file.
+    pub data: String,
+}
+
+/// An address that stands for several namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: At<String>,
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: Protocol,
+    /// The namespaces behind it.
+    pub to: Vec<At<String>>,
+    /// Their port.
+    pub target_port: u16,
+}
+
+impl Spec {
+    /// Reads a lab from text; `path` names it and gives the default of its name.
+    ///
+    /// There is a lab unless the report has errors.
+    pub fn parse(path: &Path, text: &str, sources: &mut Sources) -> (Option<Spec>, Report) {
+        let file = sources.add(&path.display().to_string(), text.to_owned());
+        let mut report = Report::new();
+        let spec = read::read(path, text, file, &mut report);
+        if let Some(spec) = &spec
+            && !report.has_errors()
+        {
+            check::check(spec, &mut report);
+        }
+        (spec.filter(|_| !report.has_errors()), report)
+    }
+
+    /// Reads a lab from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not UTF-8.
+    pub fn load(path: &Path, sources: &mut Sources) -> std::io::Result<(Option<Spec>, Report)> {
+        let text = std::fs::read_to_string(path)?;
+        let (mut spec, report) = Self::parse(path, &text, sources);
+        if let Some(spec) = &mut spec {
+            spec.file = Some(std::path::absolute(path)?);
+        }
+        Ok((spec, report))
+    }
+
+    /// The network of that name.
+    #[must_use]
+    pub fn net(&self, name: &str) -> Option<&Net> {
+        self.nets.iter().find(|net| net.name.value == name)
+    }
+
+    /// The namespace of that name.
+    #[must_use]
+    pub fn space(&self, name: &str) -> Option<&Space> {
+        self.spaces.iter().find(|space| space.name.value == name)
+    }
+}
+
+impl Net {
+    /// The subnet of one family.
+    #[must_use]
+    pub fn subnet(&self, v6: bool) -> Option<IpNet> {
+        self.subnets
+            .iter()
+            .map(|subnet| subnet.value)
+            .find(|subnet| subnet.addr().is_ipv6() == v6)
+    }
+
+    /// The host's address on the bridge, of one family.
+    #[must_use]
+    pub fn host_address(&self, v6: bool) -> Option<IpAddr> {
+        let subnet = self.subnet(v6)?;
+        match &self.host {
+            HostEnd::Absent => None,
+            HostEnd::First => subnet_address(subnet, 1),
+            HostEnd::Addresses(addresses) => addresses
+                .iter()
+                .map(|address| address.value)
+                .find(|address| address.is_ipv6() == v6),
+        }
+    }
+}
+
+/// The `n`-th address of a subnet; none if it has not so many.
+#[must_use]
+pub fn subnet_address(subnet: IpNet, n: u128) -> Option<IpAddr> {
+    let address = match subnet.network() {
+        IpAddr::V4(first) => {
+            IpAddr::V4(u32::from(first).checked_add(u32::try_from(n).ok()?)?.into())
+        }
+        IpAddr::V6(first) => IpAddr::V6(u128::from(first).checked_add(n)?.into()),
+    };
+    subnet.contains(&address).then_some(address)
+}
+
+/// A mistake at a place.
+fn mistake(code: &'static str, message: impl Into<String>, span: Span, label: &str) -> Diagnostic {
+    Diagnostic::error(code, message).at(span, label)
+}
+
+/// What each code means.
+pub const EXPLANATIONS: &[(&str, &str)] = &[
+    ("LAB0001", "The file is not TOML."),
+    (
+        "LAB0002",
+        "Nobody knows this key; a misspelt key would otherwise be ignored silently.",
+    ),
+    ("LAB0003", "The value has another type than the key takes."),
+    (
+        "LAB0101",
+        "Names of labs, networks and namespaces become file names, interface names and DNS labels; they are letters, digits, `-`, `_` and `.`, and start with a letter or a digit. A network is a bridge, so its name has at most 15 octets.",
+    ),
+    (
+        "LAB0102",
+        "An address, a subnet, a MAC address or a port cannot be read.",
+    ),
+    (
+        "LAB0103",
+        "The name refers to nothing that is declared in this file.",
+    ),
+    (
+        "LAB0104",
+        "The address does not lie in the network's subnet, or is its network or broadcast address.",
+    ),
+    (
+        "LAB0105",
+        "Two things have one address, one port or one name.",
+    ),
+    (
+        "LAB0106",
+        "Two subnets overlap: the kernel would choose one of them for both.",
+    ),
+    (
+        "LAB0107",
+        "The subnet has fewer addresses than there are namespaces, or a bridge more than 1,023 ports.",
+    ),
+    (
+        "LAB0108",
+        "A port forward, route, record or service cannot be read.",
+    ),
+    (
+        "LAB0109",
+        "The next hop cannot be reached directly, so the kernel would refuse the route.",
+    ),
+    (
+        "LAB0201",
+        "Two namespaces of the lab cannot reach each other: a route or a router is missing on the way there or back.",
+    ),
+    (
+        "LAB0202",
+        "No resolver can be reached from the namespace; its hosts file gets every name of the lab instead.",
+    ),
+];

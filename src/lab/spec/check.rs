@@ -1,0 +1,366 @@
+//! Whether the parts of a lab fit together: references, addresses, ports, and who can reach whom.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use corefile::{Diagnostic, Report, Span, nearest};
+use ipnet::IpNet;
+
+use super::address::{self, Addresses};
+use super::forms::{label, overlap};
+use super::{Dns, HostEnd, Space, Spec, mistake};
+use crate::reach::Picture;
+
+/// Ports that the kernel allows a bridge (`BR_MAX_PORTS`, one is not usable).
+const PORTS: usize = 1_023;
+/// Namespaces up to which every pair's path is computed.
+const PAIRS: usize = 64;
+
+/// Reports everything that does not fit.
+pub fn check(spec: &Spec, report: &mut Report) {
+    names(spec, report);
+    references(spec, report);
+    subnets(spec, report);
+    ports(spec, report);
+    let addresses = address::assign(spec, report);
+    if report.has_errors() {
+        return;
+    }
+    hops(spec, &addresses, report);
+    if !report.has_errors() && spec.spaces.len() <= PAIRS {
+        paths(spec, &addresses, report);
+    }
+}
+
+/// Two things of one name.
+fn names(spec: &Spec, report: &mut Report) {
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    for space in &spec.spaces {
+        let own = std::iter::once(&space.name).chain(&space.alias);
+        for name in own {
+            if let Some(before) = seen.insert(label(&name.value), name.span) {
+                report.push(
+                    mistake(
+                        "LAB0105",
+                        format!("two hosts would be called `{}`", label(&name.value)),
+                        name.span,
+                        "",
+                    )
+                    .beside(before, "here as well"),
+                );
+            }
+        }
+    }
+    for net in &spec.nets {
+        if net.name.value.starts_with("veth-") {
+            report.push(mistake(
+                "LAB0101",
+                "names that start with `veth-` are kept for the ends of veth pairs",
+                net.name.span,
+                "",
+            ));
+        }
+    }
+}
+
+/// A word that names nothing.
+fn unknown<'a>(
+    what: &str,
+    name: &str,
+    span: Span,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Diagnostic {
+    let found = mistake("LAB0103", format!("there is no {what} `{name}`"), span, "");
+    match nearest(name, known.clone()) {
+        Some(meant) => found
+            .help(format!("write `{meant}`"))
+            .replace(span, meant.to_owned()),
+        None => {
+            let known: Vec<&str> = known.take(12).collect();
+            found.help(match known.is_empty() {
+                true => format!("no {what} is declared in this file"),
+                false => format!("declared are {}", known.join(", ")),
+            })
+        }
+    }
+}
+
+/// Names that must be declared.
+fn references(spec: &Spec, report: &mut Report) {
+    let nets: HashSet<&str> = spec
+        .nets
+        .iter()
+        .map(|net| net.name.value.as_str())
+        .collect();
+    let spaces: HashSet<&str> = spec
+        .spaces
+        .iter()
+        .map(|space| space.name.value.as_str())
+        .collect();
+    let net_names = || spec.nets.iter().map(|net| net.name.value.as_str());
+    let space_names = || spec.spaces.iter().map(|space| space.name.value.as_str());
+    for space in &spec.spaces {
+        let mut on = HashSet::new();
+        for attachment in &space.attachments {
+            let net = &attachment.net;
+            if !nets.contains(net.value.as_str()) {
+                report.push(unknown("network", &net.value, net.span, net_names()));
+            } else if !on.insert(net.value.as_str()) {
+                report.push(mistake(
+                    "LAB0105",
+                    format!("`{}` is on `{}` twice", space.name.value, net.value),
+                    net.span,
+                    "",
+                ));
+            }
+        }
+    }
+    for net in &spec.nets {
+        for forward in &net.forwards {
+            if !spaces.contains(forward.target.as_str()) {
+                report.push(unknown(
+                    "namespace",
+                    &forward.target,
+                    forward.span,
+                    space_names(),
+                ));
+            } else if let Some(space) = spec.space(&forward.target)
+                && !space
+                    .attachments
+                    .iter()
+                    .any(|on| on.net.value == net.name.value)
+            {
+                report.push(
+                    mistake(
+                        "LAB0108",
+                        format!("`{}` is not on `{}`", forward.target, net.name.value),
+                        forward.span,
+                        "",
+                    )
+                    .help("write the forward under a network that its target is on"),
+                );
+            }
+        }
+        if let Some(gateway) = &net.gateway
+            && gateway.value.parse::<IpAddr>().is_err()
+        {
+            match spec.space(&gateway.value) {
+                None => report.push(unknown(
+                    "namespace",
+                    &gateway.value,
+                    gateway.span,
+                    space_names(),
+                )),
+                Some(space)
+                    if !space
+                        .attachments
+                        .iter()
+                        .any(|on| on.net.value == net.name.value) =>
+                {
+                    report.push(mistake(
+                        "LAB0109",
+                        format!("`{}` is not on `{}`", gateway.value, net.name.value),
+                        gateway.span,
+                        "",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for service in &spec.services {
+        for target in &service.to {
+            if !spaces.contains(target.value.as_str()) {
+                report.push(unknown(
+                    "namespace",
+                    &target.value,
+                    target.span,
+                    space_names(),
+                ));
+            }
+        }
+    }
+}
+
+/// Subnets that overlap.
+fn subnets(spec: &Spec, report: &mut Report) {
+    let all: Vec<(IpNet, Span, &str)> = spec
+        .nets
+        .iter()
+        .flat_map(|net| {
+            net.subnets
+                .iter()
+                .map(|s| (s.value, s.span, net.name.value.as_str()))
+        })
+        .chain(spec.links.iter().flat_map(|link| {
+            link.subnets
+                .iter()
+                .map(|s| (s.value, s.span, link.name.value.as_str()))
+        }))
+        .collect();
+    for (at, (subnet, span, name)) in all.iter().enumerate() {
+        if let Some((other, before, whose)) =
+            all[..at].iter().find(|(other, ..)| overlap(other, subnet))
+        {
+            report.push(
+                mistake(
+                    "LAB0106",
+                    format!("{subnet} of `{name}` overlaps {other} of `{whose}`"),
+                    *span,
+                    "",
+                )
+                .beside(*before, "the other"),
+            );
+        }
+    }
+    for net in &spec.nets {
+        if net.subnets.is_empty() {
+            report.push(mistake(
+                "LAB0107",
+                "10.201.0.0/16 has no free /24 left",
+                net.name.span,
+                "give it a `subnet`",
+            ));
+        }
+        if let HostEnd::Addresses(addresses) = &net.host {
+            for address in addresses {
+                if !net
+                    .subnets
+                    .iter()
+                    .any(|subnet| subnet.value.contains(&address.value))
+                {
+                    report.push(mistake(
+                        "LAB0104",
+                        format!("{} is not in the network's subnet", address.value),
+                        address.span,
+                        "",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Ports of the host and of the bridges.
+fn ports(spec: &Spec, report: &mut Report) {
+    let mut taken: HashMap<_, Span> = HashMap::new();
+    for forward in spec.nets.iter().flat_map(|net| &net.forwards) {
+        let key = (forward.protocol, forward.port, forward.listen);
+        if let Some(before) = taken.insert(key, forward.span) {
+            report.push(
+                mistake(
+                    "LAB0105",
+                    format!(
+                        "port {}/{} is forwarded twice",
+                        forward.port,
+                        forward.protocol.name()
+                    ),
+                    forward.span,
+                    "",
+                )
+                .beside(before, "here as well"),
+            );
+        }
+    }
+    let mut on: HashMap<&str, usize> = HashMap::new();
+    for attachment in spec.spaces.iter().flat_map(|space| &space.attachments) {
+        *on.entry(attachment.net.value.as_str()).or_default() += 1;
+    }
+    for net in &spec.nets {
+        let count = on.get(net.name.value.as_str()).copied().unwrap_or(0);
+        if count > PORTS {
+            report.push(
+                mistake(
+                    "LAB0107",
+                    format!("{count} namespaces are on one bridge; the kernel allows {PORTS}"),
+                    net.name.span,
+                    "",
+                )
+                .help("make two networks and a router between them"),
+            );
+        }
+    }
+}
+
+/// Next hops that cannot be reached directly.
+fn hops(spec: &Spec, addresses: &Addresses, report: &mut Report) {
+    let picture = Picture::of(spec, addresses);
+    for (at, space) in spec.spaces.iter().enumerate() {
+        for route in &space.routes {
+            if picture
+                .next_hop(at, &route.via, route.to.addr().is_ipv6())
+                .is_none()
+            {
+                report.push(
+                    mistake("LAB0109", format!("`{}` cannot reach {} directly", space.name.value, route.via), route.span, "")
+                        .help("the next hop is an address in one of its subnets, or a namespace that it shares a network with"),
+                );
+            }
+        }
+    }
+}
+
+/// Namespaces that cannot reach each other, and those without a resolver.
+fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
+    let picture = Picture::of(spec, addresses);
+    let mut without = Vec::new();
+    // Who is on internal networks only is meant to be cut off.
+    let inner = |space: &Space| {
+        !space.attachments.is_empty()
+            && space
+                .attachments
+                .iter()
+                .all(|on| spec.net(&on.net.value).is_some_and(|net| net.internal))
+    };
+    for (from, space) in spec.spaces.iter().enumerate() {
+        if space.is_host || picture.addresses(from).is_empty() {
+            continue;
+        }
+        let mut lost = Vec::new();
+        for (to, other) in spec.spaces.iter().enumerate() {
+            if from == to
+                || other.is_host
+                || inner(space) != inner(other)
+                || picture.addresses(to).is_empty()
+            {
+                continue;
+            }
+            if let Err(why) = picture.path(from, to) {
+                lost.push(format!("{}: {why}", other.name.value));
+            }
+        }
+        if !lost.is_empty() {
+            let more = lost.len().saturating_sub(3);
+            lost.truncate(3);
+            let mut warning = Diagnostic::warning(
+                "LAB0201",
+                format!(
+                    "`{}` cannot reach every namespace of the lab",
+                    space.name.value
+                ),
+            )
+            .at(space.name.span, "");
+            for line in lost {
+                warning = warning.note(line);
+            }
+            if more > 0 {
+                warning = warning.note(format!("and {more} more"));
+            }
+            report.push(warning);
+        }
+        if spec.dns == Dns::Bridge && picture.resolver(from).is_none() {
+            without.push(space);
+        }
+    }
+    if let Some(first) = without.first() {
+        let names: Vec<&str> = without
+            .iter()
+            .map(|space| space.name.value.as_str())
+            .collect();
+        report.push(
+            Diagnostic::warning("LAB0202", format!("no resolver can be reached from {}", names.join(", ")))
+                .at(first.name.span, "")
+                .note("none of their networks has an address of the host; their hosts files get every name of the lab"),
+        );
+    }
+}

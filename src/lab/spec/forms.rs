@@ -1,0 +1,167 @@
+//! The short forms inside strings: port forwards, routes, ranges of names, MAC addresses, and what is picked by default.
+
+use std::net::IpAddr;
+
+use corefile::Span;
+use ipnet::IpNet;
+
+use super::{At, Forward, Protocol, RouteSpec, Spec, subnet_address};
+
+/// Ports that one range may expand to.
+const RANGE_LIMIT: u16 = 256;
+/// Namespaces that one range may expand to.
+const SPACES_LIMIT: usize = 10_000;
+
+/// A name as one DNS label: what a host name may not hold becomes `-`.
+pub(crate) fn label(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
+/// Whether it is a domain of sane labels.
+pub(super) fn is_domain(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+        })
+}
+
+/// Networks without a subnet get the next free /24 of 10.201.0.0/16, in the file's order.
+pub(super) fn pick_subnets(spec: &mut Spec) {
+    let mut taken: Vec<IpNet> = spec
+        .nets
+        .iter()
+        .flat_map(|net| &net.subnets)
+        .chain(spec.links.iter().flat_map(|link| &link.subnets))
+        .map(|subnet| subnet.value)
+        .collect();
+    let Ok(pool) = "10.201.0.0/16".parse::<IpNet>() else {
+        return;
+    };
+    for net in spec.nets.iter_mut().filter(|net| net.subnets.is_empty()) {
+        let free = (0..256u128)
+            .filter_map(|third| IpNet::new(subnet_address(pool, third << 8)?, 24).ok())
+            .find(|subnet| !taken.iter().any(|other| overlap(other, subnet)));
+        if let Some(value) = free {
+            taken.push(value);
+            net.subnets.push(At {
+                value,
+                span: net.name.span,
+            });
+        }
+    }
+}
+
+/// Whether two subnets have an address in common.
+pub(super) fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+/// `h[001-200]` as two hundred names; a name without brackets as itself.
+pub(super) fn expand(key: &str) -> Result<Vec<String>, &'static str> {
+    let Some((before, rest)) = key.split_once('[') else {
+        return Ok(vec![key.to_owned()]);
+    };
+    let (range, after) = rest.split_once(']').ok_or("`]` is missing")?;
+    let (from, to) = range.split_once('-').ok_or("write [FROM-TO]")?;
+    let (low, high): (usize, usize) = (
+        from.parse().map_err(|_| "FROM is not a number")?,
+        to.parse().map_err(|_| "TO is not a number")?,
+    );
+    if low > high {
+        return Err("FROM is larger than TO");
+    }
+    if high - low >= SPACES_LIMIT {
+        return Err("more than 10,000 namespaces");
+    }
+    let width = if from.starts_with('0') { from.len() } else { 0 };
+    Ok((low..=high)
+        .map(|n| format!("{before}{n:0width$}{after}"))
+        .collect())
+}
+
+/// A text without its `/tcp` or `/udp`, and what that says.
+pub(super) fn protocol(text: &str) -> (&str, Option<Protocol>) {
+    match text.split_once('/') {
+        None => (text, Some(Protocol::Tcp)),
+        Some((rest, "tcp")) => (rest, Some(Protocol::Tcp)),
+        Some((rest, "udp")) => (rest, Some(Protocol::Udp)),
+        Some((rest, _)) => (rest, None),
+    }
+}
+
+/// `[ADDRESS:]PORT[-PORT][/udp]:NAMESPACE:PORT[-PORT]`
+pub(super) fn forward(text: &str, span: Span) -> Result<Vec<Forward>, &'static str> {
+    let (rest, target_ports) = text.rsplit_once(':').ok_or("two colons are missing")?;
+    let (outside, target) = rest.rsplit_once(':').ok_or("a colon is missing")?;
+    let (listen, ports) = match outside.rsplit_once(':') {
+        None => (None, outside),
+        Some((address, ports)) => {
+            let address = address.trim_start_matches('[').trim_end_matches(']');
+            let address = address.parse().map_err(|_| "the address cannot be read")?;
+            (Some(address), ports)
+        }
+    };
+    let (ports, protocol) = protocol(ports);
+    let protocol = protocol.ok_or("the protocol is tcp or udp")?;
+    let range = |text: &str| -> Option<(u16, u16)> {
+        let (low, high) = text.split_once('-').unwrap_or((text, text));
+        let (low, high) = (low.parse().ok()?, high.parse().ok()?);
+        (0 < low && low <= high && high - low < RANGE_LIMIT).then_some((low, high))
+    };
+    let (low, high) = range(ports).ok_or("the port is 1 to 65535, a range at most 256 ports")?;
+    let (to, to_high) =
+        range(target_ports).ok_or("the port is 1 to 65535, a range at most 256 ports")?;
+    if high - low != to_high - to {
+        return Err("the two ranges differ in length");
+    }
+    // The unspecified address means every one.
+    let listen = listen.filter(|address: &IpAddr| !address.is_unspecified() || address.is_ipv6());
+    Ok((0..=high - low)
+        .map(|step| Forward {
+            span,
+            listen,
+            port: low + step,
+            protocol,
+            target: target.to_owned(),
+            target_port: to + step,
+        })
+        .collect())
+}
+
+/// `SUBNET via NEXT-HOP`
+pub(super) fn route(text: &str, span: Span) -> Option<RouteSpec> {
+    let mut words = text.split_whitespace();
+    let (to, via, next, end) = (words.next()?, words.next()?, words.next()?, words.next());
+    if via != "via" || end.is_some() {
+        return None;
+    }
+    let everything = if next.parse::<IpAddr>().is_ok_and(|next| next.is_ipv6()) {
+        "::/0"
+    } else {
+        "0.0.0.0/0"
+    };
+    let to = if to == "default" { everything } else { to };
+    let to = to
+        .parse::<IpNet>()
+        .ok()
+        .or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))?;
+    Some(RouteSpec {
+        span,
+        to: to.trunc(),
+        via: next.to_owned(),
+    })
+}
+
+/// Six octets with colons.
+pub(super) fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut octets = [0; 6];
+    let mut parts = text.split(':');
+    for octet in &mut octets {
+        *octet = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    // A group address cannot be an interface's own.
+    (parts.next().is_none() && octets[0] & 1 == 0).then_some(octets)
+}

@@ -1,0 +1,634 @@
+//! From TOML to a [`Spec`]: keys, types and the short forms, with a place for every mistake.
+
+use std::path::Path;
+
+use corefile::{FileId, Report, Span, nearest};
+use toml::de::{DeTable, DeValue};
+
+use super::forms::{expand, forward, is_domain, label, mac, pick_subnets, protocol, route};
+use super::reader::{Reader, Value, place};
+use super::{
+    At, Attachment, Dns, HostEnd, Hosts, Net, PointToPoint, Record, Service, Space, Spec, mistake,
+};
+
+const TOP: &[&str] = &["lab", "net", "link", "ns", "record", "service"];
+const LAB: &[&str] = &[
+    "name", "domain", "dns", "search", "options", "hosts", "ttl", "ndots", "nsswitch",
+];
+const NET: &[&str] = &[
+    "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward", "upstream",
+];
+const LINK: &[&str] = &["subnet"];
+const SPACE: &[&str] = &[
+    "nets", "router", "default", "alias", "routes", "mac", "sysctl", "run", "search", "ndots",
+];
+const SERVICE: &[&str] = &["vip", "to", "port"];
+
+/// Reads the whole file.
+pub(super) fn read(path: &Path, text: &str, file: FileId, report: &mut Report) -> Option<Spec> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        report.push(mistake(
+            "LAB0001",
+            error.message().lines().next().unwrap_or("invalid TOML"),
+            place(file, span),
+            "",
+        ));
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut reader = Reader { file, text, report };
+    Some(reader.spec(path, root.get_ref()))
+}
+
+impl Reader<'_> {
+    /// The whole file.
+    fn spec(&mut self, path: &Path, root: &DeTable<'_>) -> Spec {
+        let start = place(self.file, 0..0);
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or("lab");
+        let mut spec = Spec {
+            name: stem.to_owned(),
+            span: start,
+            file: None,
+            domain: String::new(),
+            dns: Dns::Bridge,
+            search: Vec::new(),
+            options: ["edns0", "trust-ad", "timeout:2", "attempts:2"]
+                .map(String::from)
+                .to_vec(),
+            hosts: Hosts::Own,
+            nsswitch: false,
+            ttl: 5,
+            nets: Vec::new(),
+            links: Vec::new(),
+            spaces: Vec::new(),
+            records: Vec::new(),
+            services: Vec::new(),
+        };
+        let mut searched = false;
+        let sections = self.entries(root, Some(("a lab file", TOP)));
+        for &(key, _, value) in &sections {
+            let Some(table) = self.table(value, &format!("[{key}]")) else {
+                continue;
+            };
+            match key {
+                "lab" => searched = self.lab(table, &mut spec),
+                "net" => self.nets(table, &mut spec),
+                "ns" => self.spaces(table, &mut spec),
+                "record" => self.records(table, &mut spec),
+                "service" => self.services(table, &mut spec),
+                _ => {}
+            }
+        }
+        // The two names of a link can only be told apart when all namespaces are known.
+        if let Some(&(_, _, value)) = sections.iter().find(|&&(key, ..)| key == "link")
+            && let Some(table) = value.get_ref().as_table()
+        {
+            self.links(table, &mut spec);
+        }
+        let span = spec.span;
+        self.name(&spec.name.clone(), span, "a lab", 32);
+        if spec.domain.is_empty() {
+            spec.domain = format!("{}.test", label(&spec.name));
+        }
+        if !searched {
+            spec.search = vec![spec.domain.clone()];
+        }
+        pick_subnets(&mut spec);
+        spec
+    }
+
+    /// `[lab]`; whether search domains were given.
+    fn lab(&mut self, table: &DeTable<'_>, spec: &mut Spec) -> bool {
+        let mut searched = false;
+        for (key, _, value) in self.entries(table, Some(("[lab]", LAB))) {
+            let span = self.span(value);
+            match key {
+                "name" => {
+                    if let Some(name) = self.string(value, key) {
+                        spec.name = name.to_owned();
+                        spec.span = span;
+                    }
+                }
+                "domain" => {
+                    if let Some(domain) = self.string(value, key) {
+                        spec.domain = domain.trim_end_matches('.').to_ascii_lowercase();
+                        if !is_domain(&spec.domain) {
+                            self.wrong("LAB0101", span, format!("`{domain}` is not a domain"), "");
+                        }
+                    }
+                }
+                "dns" => {
+                    spec.dns = match self.string(value, key) {
+                        Some("bridge") | None => Dns::Bridge,
+                        Some("off") => Dns::Off,
+                        Some(text) => match text.parse() {
+                            Ok(address) => Dns::Address(address),
+                            Err(_) => {
+                                self.choice(span, key, text, &["bridge", "off"], "or an address");
+                                Dns::Off
+                            }
+                        },
+                    }
+                }
+                "search" => {
+                    spec.search = self.search(value);
+                    searched = true;
+                }
+                "options" => {
+                    let options = self.strings(value, key);
+                    for At {
+                        value: option,
+                        span,
+                    } in &options
+                    {
+                        if option.is_empty() || !option.bytes().all(|c| c.is_ascii_graphic()) {
+                            self.wrong(
+                                "LAB0102",
+                                *span,
+                                format!("`{}` is not an option", option.escape_debug()),
+                                "",
+                            );
+                        }
+                    }
+                    spec.options = options.into_iter().map(|option| option.value).collect();
+                }
+                "ndots" => {
+                    if let Some(ndots) = self.number(value, key) {
+                        spec.options.push(format!("ndots:{ndots}"));
+                    }
+                }
+                "hosts" => {
+                    spec.hosts = match self.string(value, key) {
+                        Some("self") | None => Hosts::Own,
+                        Some("all") => Hosts::All,
+                        Some("off") => Hosts::Off,
+                        Some(text) => {
+                            self.choice(span, key, text, &["self", "all", "off"], "");
+                            Hosts::Own
+                        }
+                    }
+                }
+                "ttl" => spec.ttl = self.number(value, key).unwrap_or(5),
+                "nsswitch" => spec.nsswitch = self.boolean(value, key),
+                _ => {}
+            }
+        }
+        searched
+    }
+
+    /// Search domains: glibc before 2.26 reads six and 256 octets of them.
+    fn search(&mut self, value: &Value<'_>) -> Vec<String> {
+        let found = self.strings(value, "search");
+        for At {
+            value: domain,
+            span,
+        } in &found
+        {
+            if !is_domain(domain.trim_end_matches('.')) {
+                self.wrong("LAB0101", *span, format!("`{domain}` is not a domain"), "");
+            }
+        }
+        let octets: usize = found.iter().map(|domain| domain.value.len() + 1).sum();
+        if found.len() > 6 || octets > 256 {
+            let span = self.span(value);
+            self.wrong(
+                "LAB0107",
+                span,
+                "resolvers read six search domains and 256 octets of them",
+                "",
+            );
+        }
+        found.into_iter().map(|domain| domain.value).collect()
+    }
+
+    /// A word that is none of the words that may stand there.
+    fn choice(&mut self, span: Span, key: &str, text: &str, known: &[&str], or: &str) {
+        let mut found = mistake("LAB0003", format!("`{key}` cannot be `{text}`"), span, "");
+        found = match nearest(text, known.iter().copied()) {
+            Some(meant) => found
+                .help(format!("write `{meant}`"))
+                .replace(span, format!("\"{meant}\"")),
+            None => found.help(format!("it is one of {} {or}", known.join(", "))),
+        };
+        self.report.push(found);
+    }
+
+    /// `[net.*]`
+    fn nets(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
+        for (name, span, value) in self.entries(table, None) {
+            let Some(table) = self.table(value, &format!("[net.{name}]")) else {
+                continue;
+            };
+            self.name(name, span, "a network (it is a bridge's)", 15);
+            let mut net = Net {
+                name: At {
+                    value: name.to_owned(),
+                    span,
+                },
+                subnets: Vec::new(),
+                host: HostEnd::First,
+                gateway: None,
+                internal: false,
+                isolate: false,
+                mtu: None,
+                nat4: false,
+                nat6: false,
+                forwards: Vec::new(),
+                upstream: Vec::new(),
+            };
+            for (key, _, value) in self.entries(table, Some(("a network", NET))) {
+                self.net_key(key, value, &mut net);
+            }
+            spec.nets.push(net);
+        }
+    }
+
+    /// One key of a network.
+    fn net_key(&mut self, key: &str, value: &Value<'_>, net: &mut Net) {
+        let span = self.span(value);
+        match (key, value.get_ref()) {
+            ("subnet", _) => net.subnets = self.subnets(value),
+            ("host", DeValue::Boolean(true)) => net.host = HostEnd::First,
+            ("host", DeValue::Boolean(false)) => net.host = HostEnd::Absent,
+            ("host", _) => {
+                let mut addresses = Vec::new();
+                for At { value, span } in self.strings(value, key) {
+                    if let Some(value) = self.address(&value, span) {
+                        addresses.push(At { value, span });
+                    }
+                }
+                net.host = HostEnd::Addresses(addresses);
+            }
+            ("gateway", _) => {
+                net.gateway = self.string(value, key).map(|text| At {
+                    value: text.to_owned(),
+                    span,
+                });
+            }
+            ("internal", _) => net.internal = self.boolean(value, key),
+            ("isolate", _) => net.isolate = self.boolean(value, key),
+            ("mtu", _) => {
+                net.mtu = self.number(value, key);
+                if net.mtu.is_some_and(|mtu| !(68..=65_535).contains(&mtu)) {
+                    self.wrong("LAB0102", span, "an MTU is 68 to 65535", "");
+                }
+            }
+            ("nat", DeValue::String(text)) => match text.as_ref() {
+                "v4" => net.nat4 = true,
+                "v6" => net.nat6 = true,
+                text => self.choice(span, key, text, &["v4", "v6"], "or true, false"),
+            },
+            ("nat", _) => {
+                let nat = self.boolean(value, key);
+                (net.nat4, net.nat6) = (nat, nat);
+            }
+            ("forward", _) => {
+                for At { value, span } in self.strings(value, key) {
+                    match forward(&value, span) {
+                        Ok(forwards) => net.forwards.extend(forwards),
+                        Err(why) => self.report.push(
+                            mistake(
+                                "LAB0108",
+                                format!("`{value}` is not a port forward"),
+                                span,
+                                why,
+                            )
+                            .help(
+                                "write [ADDRESS:]PORT[/udp]:NAMESPACE:PORT, as in \"8080:web:80\"",
+                            ),
+                        ),
+                    }
+                }
+            }
+            ("upstream", _) => {
+                for At { value, span } in self.strings(value, key) {
+                    net.upstream.extend(self.address(&value, span));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `[ns]`
+    fn spaces(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
+        for (key, span, value) in self.entries(table, None) {
+            let names = match expand(key) {
+                Ok(names) => names,
+                Err(why) => {
+                    self.wrong(
+                        "LAB0101",
+                        span,
+                        format!("`{key}` is not a range of names"),
+                        why,
+                    );
+                    continue;
+                }
+            };
+            let Some(first) = names.first() else { continue };
+            if !self.name(first, span, "a namespace", 63) {
+                continue;
+            }
+            let prototype = self.space(first, span, value);
+            if names.len() > 1
+                && let Some(address) = prototype
+                    .attachments
+                    .iter()
+                    .find_map(|on| on.addresses.first())
+            {
+                self.wrong(
+                    "LAB0105",
+                    address.span,
+                    format!("{} namespaces cannot have one address", names.len()),
+                    "leave it out: every one gets its own",
+                );
+            }
+            for name in names {
+                let mut space = prototype.clone();
+                space.name.value = name;
+                spec.spaces.push(space);
+            }
+        }
+    }
+
+    /// One namespace: its short form or its table.
+    fn space(&mut self, name: &str, span: Span, value: &Value<'_>) -> Space {
+        let mut space = Space {
+            name: At {
+                value: name.to_owned(),
+                span,
+            },
+            is_host: false,
+            attachments: Vec::new(),
+            router: false,
+            default: true,
+            alias: Vec::new(),
+            routes: Vec::new(),
+            mac: None,
+            sysctl: Vec::new(),
+            run: Vec::new(),
+            search: None,
+            ndots: None,
+        };
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                for (key, _, value) in self.entries(table, Some(("a namespace", SPACE))) {
+                    self.space_key(key, value, &mut space);
+                }
+            }
+            _ => self.attachments(value, &mut space),
+        }
+        space
+    }
+
+    /// `"br0 10.0.0.1"`, `"none"`, `"host"`, or a list of the first.
+    fn attachments(&mut self, value: &Value<'_>, space: &mut Space) {
+        let outer = self.strings(value, "ns");
+        for At { value: text, span } in &outer {
+            match text.trim() {
+                "none" => continue,
+                "host" => {
+                    space.is_host = true;
+                    continue;
+                }
+                _ => {}
+            }
+            for part in text.split(',') {
+                let mut words = part.split_whitespace();
+                let Some(net) = words.next() else {
+                    self.wrong("LAB0103", *span, "the name of a network is missing", "");
+                    continue;
+                };
+                let mut on = Attachment {
+                    net: At {
+                        value: net.to_owned(),
+                        span: self.word(*span, text, net),
+                    },
+                    addresses: Vec::new(),
+                };
+                for word in words {
+                    let span = self.word(*span, text, word);
+                    if let Some(value) = self.address(word, span) {
+                        on.addresses.push(At { value, span });
+                    }
+                }
+                space.attachments.push(on);
+            }
+        }
+    }
+
+    /// One key of a namespace's table.
+    fn space_key(&mut self, key: &str, value: &Value<'_>, space: &mut Space) {
+        let span = self.span(value);
+        match key {
+            "nets" => self.attachments(value, space),
+            "router" => space.router = self.boolean(value, key),
+            "default" => space.default = self.boolean(value, key),
+            "alias" => {
+                space.alias = self.strings(value, key);
+                for alias in space.alias.clone() {
+                    let name = alias.value.strip_prefix("*.").unwrap_or(&alias.value);
+                    self.name(name, alias.span, "a host", 63);
+                }
+            }
+            "routes" => {
+                for At { value, span } in self.strings(value, key) {
+                    match route(&value, span) {
+                        Some(route) => space.routes.push(route),
+                        None => self.report.push(
+                            mistake("LAB0108", format!("`{value}` is not a route"), span, "").help(
+                                "write SUBNET via ADDRESS, as in \"192.0.2.0/24 via 10.1.0.9\"",
+                            ),
+                        ),
+                    }
+                }
+            }
+            "mac" => {
+                if let Some(text) = self.string(value, key) {
+                    space.mac = mac(text);
+                    if space.mac.is_none() {
+                        self.wrong(
+                            "LAB0102",
+                            span,
+                            format!("`{text}` is not a MAC address"),
+                            "",
+                        );
+                    }
+                }
+            }
+            "sysctl" => {
+                let Some(table) = self.table(value, "`sysctl`") else {
+                    return;
+                };
+                for (key, span, value) in self.entries(table, None) {
+                    let text = match value.get_ref() {
+                        DeValue::Integer(number) => number.as_str().to_owned(),
+                        _ => self.string(value, key).unwrap_or("").to_owned(),
+                    };
+                    // A key is a path below /proc/sys; only what belongs to a network namespace may be set.
+                    let plain = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+                    if text.chars().any(char::is_control) {
+                        self.wrong("LAB0102", span, "a sysctl's value is one line", "");
+                        continue;
+                    }
+                    if !key.starts_with("net.") || !key.bytes().all(plain) || key.contains("..") {
+                        self.wrong(
+                            "LAB0102",
+                            span,
+                            format!("`{key}` is not a sysctl of a network namespace"),
+                            "these start with `net.`",
+                        );
+                        continue;
+                    }
+                    space.sysctl.push((key.to_owned(), text));
+                }
+            }
+            "run" => space.run = self.plain(value, key),
+            "search" => space.search = Some(self.search(value)),
+            "ndots" => space.ndots = self.number(value, key),
+            _ => {}
+        }
+    }
+
+    /// `[link]`
+    fn links(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
+        for (name, span, value) in self.entries(table, None) {
+            let subnets = match value.get_ref() {
+                DeValue::Table(table) => {
+                    let mut subnets = Vec::new();
+                    for (_, _, value) in self.entries(table, Some(("a link", LINK))) {
+                        subnets = self.subnets(value);
+                    }
+                    subnets
+                }
+                _ => self.subnets(value),
+            };
+            let ends = name.match_indices('-').find_map(|(at, _)| {
+                let (one, other) = (&name[..at], &name[at + 1..]);
+                (spec.space(one).is_some() && spec.space(other).is_some() && one != other)
+                    .then(|| [one.to_owned(), other.to_owned()])
+            });
+            match ends {
+                Some(ends) => spec.links.push(PointToPoint {
+                    name: At {
+                        value: name.to_owned(),
+                        span,
+                    },
+                    ends,
+                    subnets,
+                }),
+                None => self.report.push(
+                    mistake(
+                        "LAB0103",
+                        format!("`{name}` does not join two namespaces"),
+                        span,
+                        "",
+                    )
+                    .help(
+                        "write NAMESPACE-NAMESPACE, both declared under [ns] (\"none\" is enough)",
+                    ),
+                ),
+            }
+        }
+    }
+
+    /// `[record]`
+    fn records(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
+        for (owner, span, value) in self.entries(table, None) {
+            for At {
+                value: data,
+                span: at,
+            } in self.strings(value, "record")
+            {
+                let kind = data.split_whitespace().next().unwrap_or("");
+                const KINDS: &[&str] =
+                    &["A", "AAAA", "CNAME", "MX", "TXT", "SRV", "PTR", "NS", "CAA"];
+                if !KINDS.contains(&kind) || data.split_whitespace().nth(1).is_none() {
+                    self.report.push(
+                        mistake("LAB0108", format!("`{data}` is not a record"), at, "").help(
+                            format!("write TYPE and data; types are {}", KINDS.join(", ")),
+                        ),
+                    );
+                    continue;
+                }
+                spec.records.push(Record {
+                    owner: At {
+                        value: owner.to_owned(),
+                        span,
+                    },
+                    data,
+                });
+            }
+        }
+    }
+
+    /// `[service.*]`
+    fn services(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
+        for (name, span, value) in self.entries(table, None) {
+            let Some(table) = self.table(value, &format!("[service.{name}]")) else {
+                continue;
+            };
+            self.name(name, span, "a service", 63);
+            let (mut vip, mut to, mut target_port) = (None, Vec::new(), None);
+            for (key, _, value) in self.entries(table, Some(("a service", SERVICE))) {
+                let at = self.span(value);
+                match key {
+                    "vip" => {
+                        let text = self.string(value, key).unwrap_or("");
+                        let (text, protocol) = protocol(text);
+                        let parsed = text.parse::<std::net::SocketAddr>().ok();
+                        vip = parsed.zip(protocol);
+                        if vip.is_none() {
+                            self.wrong(
+                                "LAB0108",
+                                at,
+                                "a service's address is ADDRESS:PORT[/udp]",
+                                "",
+                            );
+                        }
+                    }
+                    "to" => to = self.strings(value, key),
+                    _ => {
+                        target_port = self
+                            .number(value, key)
+                            .and_then(|port| u16::try_from(port).ok())
+                    }
+                }
+            }
+            let Some((vip, protocol)) = vip else {
+                self.wrong(
+                    "LAB0108",
+                    span,
+                    format!("service `{name}` has no `vip`"),
+                    "",
+                );
+                continue;
+            };
+            if to.is_empty() {
+                self.wrong(
+                    "LAB0108",
+                    span,
+                    format!("service `{name}` has nobody behind it"),
+                    "`to` is missing",
+                );
+                continue;
+            }
+            spec.services.push(Service {
+                name: At {
+                    value: name.to_owned(),
+                    span,
+                },
+                address: vip.ip(),
+                port: vip.port(),
+                protocol,
+                to,
+                target_port: target_port.unwrap_or(vip.port()),
+            });
+        }
+    }
+}

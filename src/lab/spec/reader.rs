@@ -1,0 +1,249 @@
+//! Keys, types and words of a TOML file, each with its place: what the reader of a lab is made of.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use corefile::{Diagnostic, FileId, Report, Span, nearest};
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{At, mistake};
+
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+
+/// A range of octets as a span.
+pub(super) fn place(file: FileId, range: Range<usize>) -> Span {
+    Span {
+        file,
+        start: range.start as u32,
+        end: range.end as u32,
+    }
+}
+
+/// Where the mistakes go.
+pub(super) struct Reader<'r> {
+    pub(super) file: FileId,
+    pub(super) text: &'r str,
+    pub(super) report: &'r mut Report,
+}
+
+impl Reader<'_> {
+    /// Reports a mistake.
+    pub(super) fn wrong(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        label: &str,
+    ) {
+        self.report.push(mistake(code, message, span, label));
+    }
+
+    /// The place of a value.
+    pub(super) fn span<T>(&self, value: &Spanned<T>) -> Span {
+        place(self.file, value.span())
+    }
+
+    /// The place of a word inside a string, where the string is written without escapes.
+    pub(super) fn word(&self, outer: Span, whole: &str, word: &str) -> Span {
+        let offset = word.as_ptr() as usize - whole.as_ptr() as usize;
+        let start = outer.start as usize + 1 + offset;
+        if self.text.get(start..start + word.len()) == Some(word) {
+            place(self.file, start..start + word.len())
+        } else {
+            outer
+        }
+    }
+
+    /// The keys of a table in the file's order; unknown ones are mistakes.
+    pub(super) fn entries<'t, 'a>(
+        &mut self,
+        table: &'t DeTable<'a>,
+        known: Option<(&str, &[&'static str])>,
+    ) -> Vec<(&'t str, Span, &'t Value<'a>)> {
+        let mut entries: Vec<_> = table
+            .iter()
+            .map(|(key, value)| (key.get_ref().as_ref(), place(self.file, key.span()), value))
+            .collect();
+        entries.sort_by_key(|&(_, span, _)| span.start);
+        if let Some((what, known)) = known {
+            entries.retain(|&(key, span, _)| {
+                if known.contains(&key) {
+                    return true;
+                }
+                let mut found =
+                    Diagnostic::error("LAB0002", format!("unknown key `{key}` in {what}"))
+                        .at(span, "");
+                found = match nearest(key, known.iter().copied()) {
+                    Some(meant) => found
+                        .help(format!("write `{meant}`"))
+                        .replace(span, meant.to_owned()),
+                    None => found.help(format!("known keys are {}", known.join(", "))),
+                };
+                self.report.push(found);
+                false
+            });
+        }
+        entries
+    }
+
+    /// A table, or a mistake.
+    pub(super) fn table<'t, 'a>(
+        &mut self,
+        value: &'t Value<'a>,
+        what: &str,
+    ) -> Option<&'t DeTable<'a>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.other_type(value, &format!("{what} is a table"));
+        }
+        table
+    }
+
+    /// A mistake of type.
+    pub(super) fn other_type(&mut self, value: &Value<'_>, wanted: &str) {
+        let span = self.span(value);
+        let got = value.get_ref().type_str();
+        self.wrong("LAB0003", span, format!("{wanted}, not {got}"), "");
+    }
+
+    /// A string.
+    pub(super) fn string<'t>(&mut self, value: &'t Value<'_>, what: &str) -> Option<&'t str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.other_type(value, &format!("`{what}` is a string"));
+        }
+        text
+    }
+
+    /// True or false.
+    pub(super) fn boolean(&mut self, value: &Value<'_>, what: &str) -> bool {
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.other_type(value, &format!("`{what}` is true or false"));
+            false
+        })
+    }
+
+    /// A number.
+    pub(super) fn number(&mut self, value: &Value<'_>, what: &str) -> Option<u32> {
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+        if number.is_none() {
+            self.other_type(value, &format!("`{what}` is a number"));
+        }
+        number
+    }
+
+    /// A string or a list of them.
+    pub(super) fn strings(&mut self, value: &Value<'_>, what: &str) -> Vec<At<String>> {
+        let one = |text: &str, span| At {
+            value: text.to_owned(),
+            span,
+        };
+        match value.get_ref() {
+            DeValue::String(text) => vec![one(text, self.span(value))],
+            DeValue::Array(values) => {
+                let mut found = Vec::new();
+                for value in values.iter() {
+                    if let Some(text) = self.string(value, what) {
+                        found.push(one(text, self.span(value)));
+                    }
+                }
+                found
+            }
+            _ => {
+                self.other_type(value, &format!("`{what}` is a string or a list of strings"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Bare strings.
+    pub(super) fn plain(&mut self, value: &Value<'_>, what: &str) -> Vec<String> {
+        self.strings(value, what)
+            .into_iter()
+            .map(|at| at.value)
+            .collect()
+    }
+
+    /// An address.
+    pub(super) fn address(&mut self, text: &str, span: Span) -> Option<IpAddr> {
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.wrong("LAB0102", span, format!("`{text}` is not an address"), "");
+        }
+        parsed
+    }
+
+    /// One subnet of each family at most.
+    pub(super) fn subnets(&mut self, value: &Value<'_>) -> Vec<At<IpNet>> {
+        let mut found: Vec<At<IpNet>> = Vec::new();
+        for At { value: text, span } in self.strings(value, "subnet") {
+            let Ok(subnet) = text.parse::<IpNet>() else {
+                let hint = if text.parse::<IpAddr>().is_ok() {
+                    "the length of the prefix is missing, as in /24"
+                } else {
+                    ""
+                };
+                self.wrong("LAB0102", span, format!("`{text}` is not a subnet"), hint);
+                continue;
+            };
+            if subnet.trunc() != subnet {
+                self.report.push(
+                    mistake(
+                        "LAB0102",
+                        format!("`{text}` has bits set below its prefix"),
+                        span,
+                        "",
+                    )
+                    .help("write the network's own address")
+                    .replace(span, format!("\"{}\"", subnet.trunc())),
+                );
+                continue;
+            }
+            if found
+                .iter()
+                .any(|other| other.value.addr().is_ipv4() == subnet.addr().is_ipv4())
+            {
+                self.wrong(
+                    "LAB0105",
+                    span,
+                    "a network has one subnet of each family",
+                    "",
+                );
+                continue;
+            }
+            found.push(At {
+                value: subnet,
+                span,
+            });
+        }
+        found
+    }
+
+    /// A name that is a file name, a part of an interface name and a DNS label.
+    pub(super) fn name(&mut self, name: &str, span: Span, what: &str, limit: usize) -> bool {
+        let good = name.len() <= limit
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c));
+        if !good {
+            let why = if name.len() > limit {
+                format!("it has {} octets, {limit} are allowed", name.len())
+            } else {
+                "letters, digits, `-`, `_` and `.`, first a letter or a digit".to_owned()
+            };
+            self.wrong(
+                "LAB0101",
+                span,
+                format!("`{name}` cannot be the name of {what}"),
+                &why,
+            );
+        }
+        good
+    }
+}

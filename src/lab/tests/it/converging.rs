@@ -1,0 +1,270 @@
+//! Drift, conflicts, faults: the next `apply` repairs what is the lab's and touches nothing else.
+
+use crate::world::{World, assert_same, lab_file};
+
+/// What somebody does behind our back.
+const DRIFT: &[&str] = &[
+    "ip netns del web",
+    "ip netns del gw; ip netns del far",
+    "nft flush ruleset",
+    "nft flush chain inet lab_everything post_nat",
+    "ip link del br0",
+    "ip link set br0 down",
+    "ip link del veth-web-br",
+    "ip -n far link del eth0",
+    "ip link set veth-web-br nomaster",
+    "ip -n web addr flush dev eth0",
+    "ip -n web link set eth0 down",
+    "ip -n web route del default",
+    "ip -n deep route replace default via 10.2.0.77",
+    "ip addr del 10.1.0.1/24 dev br0",
+    "sysctl -qw net.ipv4.ip_forward=0",
+    "ip netns exec gw sysctl -qw net.ipv4.ip_forward=0",
+    "rm /etc/netns/web/resolv.conf",
+    "echo >> /etc/netns/web/hosts",
+    "rm -r /etc/netns/web",
+    "umount /run/netns/web",
+    "ip link set veth-web-br type bridge_slave hairpin off",
+];
+
+#[test]
+fn drift_is_seen_and_repaired() {
+    let world = World::new();
+    let file = lab_file("everything");
+    let file = file.to_str().expect("a plain path");
+    world.apply("everything");
+    let fresh = world.state();
+    for drift in DRIFT {
+        world.ok(drift);
+        let plan = world.lab(&["plan", file]);
+        assert_eq!(plan.code, 2, "{drift}: {plan:?}");
+        assert_eq!(world.lab(&["status", file]).code, 4, "{drift}");
+        let apply = world.lab(&["apply", file]);
+        assert_eq!(apply.code, 0, "{drift}: {apply:?}");
+        let plan = world.lab(&["plan", file]);
+        assert_eq!(plan.code, 0, "{drift}: {plan:?}");
+        assert_same(&world.state(), &fresh, drift);
+    }
+}
+
+#[test]
+fn one_lab_becomes_another() {
+    let other = "[lab]\nname = \"everything\"\n[net.br0]\nsubnet = \"10.1.0.0/24\"\nhost = \"10.1.0.200\"\nmtu = 1400\n[net.new]\nsubnet = \"10.7.0.0/24\"\n\
+        [ns]\nweb = \"br0 10.1.0.6\"\ndeep = [\"new 10.7.0.9\", \"br0\"]\nextra = \"new\"\n";
+    let world = World::new();
+    let before = world.snapshot();
+    let file = world.file("other", other);
+    world.apply_file(&file);
+    let fresh = world.state();
+    assert_eq!(world.lab(&["down", "everything"]).code, 0);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
+    world.apply("everything");
+    world.apply_file(&file);
+    assert_same(&world.state(), &fresh, "what the other lab had is gone");
+    world.apply("everything");
+    world.ok("rm /run/work/other.toml");
+    assert_eq!(
+        world.lab(&["down", "everything"]).code,
+        0,
+        "by name, without the file"
+    );
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
+}
+
+#[test]
+fn what_is_not_ours_is_a_conflict_and_stays() {
+    let table = [
+        ("ip link add br0 type bridge", "link br0 exists on the host"),
+        (
+            "ip link add veth-web-br type veth peer name x",
+            "link veth-web-br exists",
+        ),
+        ("ip netns add web", "namespace web exists"),
+        (
+            "mkdir -p /etc/netns/web; echo nameserver 192.0.2.1 > /etc/netns/web/resolv.conf",
+            "/etc/netns/web/resolv.conf exists",
+        ),
+        (
+            "nft add table inet lab_everything",
+            "table inet lab_everything exists",
+        ),
+        (
+            "ip link add other type veth peer name x; ip addr add 10.1.0.77/16 dev other",
+            "10.1.0.0/24 overlaps 10.1.0.77/16 of other",
+        ),
+        (
+            "mkdir -p /run/netns; touch /run/netns/web",
+            "/run/netns/web is a file",
+        ),
+    ];
+    let file = lab_file("everything");
+    let file = file.to_str().expect("a plain path");
+    for (make, expected) in table {
+        let world = World::new();
+        world.ok(make);
+        let before = world.snapshot();
+        for verb in ["plan", "apply"] {
+            let did = world.lab(&[verb, file]);
+            assert_eq!(did.code, 1, "{make}: {did:?}");
+            assert!(did.err.contains(expected), "{make}: {did:?}");
+        }
+        assert_same(&world.snapshot(), &before, make);
+    }
+}
+
+#[test]
+fn a_namespace_that_somebody_made_again_is_not_ours() {
+    let world = World::new();
+    world.apply("everything");
+    world.ok("ip netns del web && ip netns add web && ip -n web link set lo up");
+    let file = lab_file("everything");
+    let did = world.lab(&["apply", file.to_str().expect("a plain path")]);
+    assert_eq!(did.code, 1, "{did:?}");
+    assert!(did.err.contains("made again by somebody else"), "{did:?}");
+    assert_eq!(world.lab(&["down", "everything"]).code, 0);
+    assert!(
+        world.ok("ip netns").contains("web"),
+        "it is somebody else's"
+    );
+}
+
+#[test]
+fn two_labs_side_by_side() {
+    let world = World::new();
+    let before = world.snapshot();
+    let one = world.file(
+        "one",
+        "[net.b1]\nsubnet = \"10.1.0.0/24\"\nnat = true\n[ns]\nred = \"b1\"\n",
+    );
+    let two = world.file(
+        "two",
+        "[net.b2]\nsubnet = \"10.2.0.0/24\"\nnat = true\n[ns]\nblue = \"b2\"\n",
+    );
+    let same = world.file(
+        "same",
+        "[net.b3]\nsubnet = \"10.3.0.0/24\"\n[ns]\nred = \"b3\"\n",
+    );
+    let lab = env!("CARGO_BIN_EXE_nameplate-lab");
+    world.ok(&format!(
+        "{lab} apply {} & {lab} apply {} & wait",
+        one.display(),
+        two.display()
+    ));
+    for file in [&one, &two] {
+        assert_eq!(world.lab(&["plan", file.to_str().expect("plain")]).code, 0);
+    }
+    let did = world.lab(&["apply", same.to_str().expect("plain")]);
+    assert_eq!(did.code, 1, "{did:?}");
+    assert!(
+        did.err
+            .contains("namespace red exists and is not the lab's"),
+        "{did:?}"
+    );
+    assert_eq!(world.lab(&["down", "one"]).code, 0);
+    assert_eq!(
+        world.ok("cat /proc/sys/net/ipv4/ip_forward"),
+        "1\n",
+        "the other lab needs it"
+    );
+    assert_eq!(
+        world.lab(&["plan", two.to_str().expect("plain")]).code,
+        0,
+        "the other lab is whole"
+    );
+    assert_eq!(world.lab(&["down", "two"]).code, 0);
+    world.lab(&["down", "same"]);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
+}
+
+#[test]
+fn fifty_times_up_and_down_leave_nothing() {
+    let world = World::new();
+    let before = world.snapshot();
+    let file = lab_file("everything");
+    let line = format!(
+        "set -e; for i in $(seq 50); do {0} apply {1} >/dev/null; {0} down everything >/dev/null; done",
+        env!("CARGO_BIN_EXE_nameplate-lab"),
+        file.display()
+    );
+    world.ok(&line);
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
+}
+
+#[test]
+fn faults_are_told_and_the_next_apply_repairs() {
+    let file = lab_file("everything");
+    let file = file.to_str().expect("a plain path");
+    for (fault, cure, expected) in [
+        (
+            "mkdir /etc/netns; mount -t tmpfs -o ro tmpfs /etc/netns",
+            "umount /etc/netns; rmdir /etc/netns",
+            "Read-only file system",
+        ),
+        (
+            "mkdir /etc/netns; mount -t tmpfs -o size=4k,nr_inodes=4 tmpfs /etc/netns",
+            "umount /etc/netns; rmdir /etc/netns",
+            "No space left on device",
+        ),
+        (
+            "mount -t tmpfs -o ro tmpfs /run/work; ulimit -n 64; mkdir -p /run/nameplate/lab; mount -t tmpfs -o size=4k,nr_inodes=2 tmpfs /run/nameplate/lab",
+            "umount /run/nameplate/lab; umount /run/work",
+            "cannot write",
+        ),
+    ] {
+        let world = World::new();
+        world.ok(fault);
+        let did = world.lab(&["apply", file]);
+        assert!(did.code == 3 || did.code == 1, "{fault}: {did:?}");
+        assert!(did.err.contains(expected), "{fault}: {did:?}");
+        world.ok(cure);
+        world.apply("everything");
+        assert!(world.pings("web", "10.1.0.1"), "{fault}");
+        assert_eq!(world.lab(&["down", "everything"]).code, 0);
+    }
+}
+
+#[test]
+fn a_process_inside_is_named_and_does_not_hinder() {
+    let world = World::new();
+    let before = world.snapshot();
+    world.apply("everything");
+    world.background("ip netns exec web sh -c 'echo up; exec sleep 100'");
+    let did = world.lab(&["down", "everything"]);
+    assert_eq!(did.code, 0, "{did:?}");
+    assert!(did.err.contains("(sleep) is still inside web"), "{did:?}");
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
+    world.apply("everything");
+}
+
+#[test]
+fn down_finds_everything_by_its_marks_when_the_journal_is_lost() {
+    let world = World::new();
+    world.apply("everything");
+    world.ok("rm -r /run/nameplate");
+    let did = world.lab(&["gc"]);
+    assert_eq!(did.code, 0, "{did:?}");
+    assert_eq!(world.ok("ip netns; nft list ruleset; ip -o link | grep -v ' lo:'; ls /etc/netns 2>/dev/null; true"), "");
+}
+
+#[test]
+fn only_some_namespaces_are_looked_at() {
+    let world = World::new();
+    world.apply("everything");
+    world.ok("ip netns del web; ip -n deep addr flush dev eth0; ip -n far link set eth0 down");
+    let file = lab_file("everything");
+    let file = file.to_str().expect("a plain path");
+    let did = world.lab(&["apply", "--only", "web,gw", file]);
+    assert_eq!(did.code, 0, "{did:?}");
+    assert!(world.pings("web", "10.1.0.9"));
+    assert!(
+        world
+            .ok("ip -n deep -br addr show eth0")
+            .split_whitespace()
+            .nth(2)
+            .is_none_or(|address| address.starts_with("fe80"))
+    );
+    let plan = world.lab(&["plan", file]);
+    assert_eq!(plan.code, 2, "deep is still as somebody left it: {plan:?}");
+    world.apply("everything");
+    assert_eq!(world.lab(&["apply", "--only", "nobody", file]).code, 1);
+}

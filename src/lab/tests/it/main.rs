@@ -1,0 +1,13 @@
+//! Labs made for real, in worlds of their own: traffic that must flow and traffic that must not.
+//!
+//! Needs root or user namespaces, and as tools: util-linux, iproute2, iputils-ping, nftables, netcat-openbsd, python3.
+
+#![allow(missing_docs)]
+
+mod converging;
+mod killed;
+mod mistakes;
+mod names;
+mod scenarios;
+mod verbs;
+mod world;

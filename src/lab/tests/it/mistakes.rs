@@ -1,0 +1,230 @@
+//! Mistakes of a file: each at its place, with the word that was meant.
+
+use std::path::Path;
+
+use corefile::Sources;
+use lab::spec::Spec;
+
+/// The report on a text.
+fn report(text: &str) -> String {
+    let mut sources = Sources::default();
+    let (spec, report) = Spec::parse(Path::new("t.toml"), text, &mut sources);
+    assert_eq!(spec.is_none(), report.has_errors(), "{text}");
+    report.render(&sources, false)
+}
+
+const NET: &str = "[net.br0]\nsubnet = \"10.1.0.0/24\"\n";
+
+#[test]
+fn every_mistake_has_its_place_and_its_cure() {
+    let table: &[(&str, &str, &str, &str)] = &[
+        ("[net.br0\n", "LAB0001", "1:9", ""),
+        (
+            "[net.br0]\nsubnett = \"10.1.0.0/24\"\n",
+            "LAB0002",
+            "2:1",
+            "write `subnet`",
+        ),
+        ("[nets.br0]\n", "LAB0002", "1:2", "write `net`"),
+        ("[net.br0]\nmtu = \"large\"\n", "LAB0003", "2:7", "a number"),
+        ("[lab]\nhosts = \"al\"\n", "LAB0003", "2:9", "write `all`"),
+        (
+            "[net.a-very-long-bridge-name]\n",
+            "LAB0101",
+            "1:6",
+            "15 are allowed",
+        ),
+        ("[ns]\n\"../etc\" = \"none\"\n", "LAB0101", "2:1", ""),
+        (
+            "[net.br0]\nsubnet = \"10.1.0.0\"\n",
+            "LAB0102",
+            "2:10",
+            "prefix is missing",
+        ),
+        (
+            "[net.br0]\nsubnet = \"10.1.0.9/24\"\n",
+            "LAB0102",
+            "2:10",
+            "10.1.0.0/24",
+        ),
+        ("NET[ns]\nred = \"br1\"\n", "LAB0103", "4:8", "write `br0`"),
+        (
+            "NETforward = [\"80:wbe:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0103",
+            "3:12",
+            "write `web`",
+        ),
+        (
+            "[link]\nred-blue = \"10.1.0.0/30\"\n",
+            "LAB0103",
+            "2:1",
+            "[ns]",
+        ),
+        (
+            "NET[ns]\nred = \"br0 10.2.0.1\"\n",
+            "LAB0104",
+            "4:12",
+            "10.1.0.0/24",
+        ),
+        ("NET[ns]\nred = \"br0 10.1.0.255\"\n", "LAB0104", "4:12", ""),
+        (
+            "NET[ns]\nred = \"br0 10.1.0.7\"\nblue = \"br0 10.1.0.7\"\n",
+            "LAB0105",
+            "5:13",
+            "belongs to red",
+        ),
+        (
+            "NET[ns]\nred = \"br0 10.1.0.1\"\n",
+            "LAB0105",
+            "4:12",
+            "belongs to the host",
+        ),
+        (
+            "NET[ns]\na_b = \"br0\"\na-b = \"br0\"\n",
+            "LAB0105",
+            "5:1",
+            "",
+        ),
+        (
+            "NETforward = [\"80:web:80\", \"80:web:81\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0105",
+            "3:25",
+            "forwarded twice",
+        ),
+        (
+            "NET[net.br1]\nsubnet = \"10.1.0.128/25\"\n",
+            "LAB0106",
+            "4:10",
+            "overlaps",
+        ),
+        (
+            "[net.br0]\nsubnet = \"10.1.0.0/30\"\n[ns]\n\"h[1-5]\" = \"br0\"\n",
+            "LAB0107",
+            "4:13",
+            "too few addresses",
+        ),
+        (
+            "[net.br0]\nsubnet = \"10.0.0.0/16\"\n[ns]\n\"h[1-1100]\" = \"br0\"\n",
+            "LAB0107",
+            "1:6",
+            "1023",
+        ),
+        (
+            "NETforward = \"80:web\"\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:11",
+            "8080:web:80",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", routes = [\"10.9.0.0/24 10.1.0.7\"] }\n",
+            "LAB0108",
+            "4:33",
+            "via",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", routes = [\"10.9.0.0/24 via 10.5.0.7\"] }\n",
+            "LAB0109",
+            "4:33",
+            "directly",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", sysctl = { \"kernel.hostname\" = \"x\" } }\n",
+            "LAB0102",
+            "4:34",
+            "start with `net.`",
+        ),
+    ];
+    for (text, code, place, cure) in table {
+        let text = text.replace("NET", NET);
+        let shown = report(&text);
+        assert!(shown.contains(&format!("[{code}]")), "{text}\n{shown}");
+        assert!(
+            shown.contains(&format!("t.toml:{place}\n")),
+            "{text}\nnot at {place}:\n{shown}"
+        );
+        assert!(shown.contains(cure), "{text}\nwithout `{cure}`:\n{shown}");
+        assert!(shown.contains('^') || *code == "LAB0001", "{shown}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_found_at_once() {
+    let shown = report("[net.br0]\nsubnet = \"10.1.0\"\nnta = true\n[ns]\nred = \"br9\"\n");
+    assert!(
+        shown.ends_with("2 errors\n") || shown.ends_with("3 errors\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn warnings_say_where_packets_are_lost() {
+    let text = std::fs::read_to_string(crate::world::lab_file("router-off")).expect("a lab");
+    let shown = report(&text);
+    assert!(
+        shown.contains("warning[LAB0201]") && shown.contains("c: b does not route"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn picked_addresses_do_not_depend_on_the_order() {
+    let addresses = |text: &str| {
+        let mut sources = Sources::default();
+        let (spec, report) = Spec::parse(Path::new("t.toml"), text, &mut sources);
+        let spec = spec.unwrap_or_else(|| panic!("{}", report.render(&sources, false)));
+        lab::layout::hosts(&spec)
+            .lines()
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let one = addresses(
+        "[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\nred = \"br0\"\nblue = \"br0\"\ngreen = \"br0\"\n",
+    );
+    let other = addresses(
+        "[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\ngreen = \"br0\"\nred = \"br0\"\nblue = \"br0\"\n",
+    );
+    assert_eq!(one, other);
+}
+
+#[test]
+fn no_text_ends_the_program() {
+    let labs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/labs");
+    let mut parsed = 0;
+    for entry in std::fs::read_dir(labs).expect("labs").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("a lab");
+        for at in
+            (0..text.len()).filter(|at| text.is_char_boundary(*at) && text.is_char_boundary(at + 1))
+        {
+            for other in ["", "9", "0.0.0.0/0", "\u{1b}", "é", "[", "\""] {
+                let mutated = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+                let mut sources = Sources::default();
+                let (spec, report) = Spec::parse(Path::new("t.toml"), &mutated, &mut sources);
+                if let Some(spec) = spec {
+                    let layout = lab::layout::Layout::of(&spec);
+                    let _ = lab::shell::script(&spec, &layout);
+                    parsed += 1;
+                } else {
+                    let shown = report.render(&sources, false);
+                    assert!(
+                        !shown.is_empty() && !shown.contains('\u{1b}'),
+                        "{mutated:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(parsed > 1_000, "{parsed}");
+}
+
+#[test]
+fn nothing_written_can_leave_its_line() {
+    for text in [
+        "[lab]\noptions = [\"a\\nnameserver 192.0.2.1\"]\n",
+        "[ns]\na = { sysctl = { \"net.x\" = \"1\\n2\" } }\n",
+        "[ns]\na = { sysctl = { \"net.x; reboot\" = \"1\" } }\n",
+        "[lab]\nsearch = [\"a b\"]\n",
+        "[lab]\nname = \"../x\"\n",
+    ] {
+        assert!(report(text).contains("error"), "{text}");
+    }
+}

@@ -1,0 +1,380 @@
+//! A machine of its own for each test: network, mount and (without root) user namespaces around everything.
+//!
+//! A holder process keeps the namespaces; commands enter them by `nsenter`. `/run` is a tmpfs, `/etc` a copy of what
+//! resolving needs, so that nothing of the machine is touched and tests run beside each other.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// What makes the world; `read` keeps it until the test's end closes the pipe.
+const MAKE: &str = r#"
+set -e
+mount -t tmpfs tmpfs /run
+mkdir /run/etc /run/work
+for f in passwd group nsswitch.conf hosts resolv.conf services protocols ld.so.cache ld.so.conf ld.so.conf.d alternatives iproute2 host.conf gai.conf; do
+  if [ -e /etc/$f ]; then cp -a /etc/$f /run/etc/; fi
+done
+[ -s /run/etc/resolv.conf ] || echo 'nameserver 192.0.2.53' > /run/etc/resolv.conf
+mount --bind /run/etc /etc
+ip link set lo up
+echo ready
+read end
+"#;
+
+/// Serves on a port: its own name and the address that it sees the client at.
+const SERVER: &str = r#"
+import socket, sys
+s = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
+print("up", flush=True)
+while True:
+    c, a = s.accept()
+    c.sendall((sys.argv[2] + " sees " + a[0].replace("::ffff:", "") + "\n").encode())
+    c.close()
+"#;
+
+/// A machine of its own.
+pub(crate) struct World {
+    holder: Child,
+    /// Closing it ends the world.
+    _stdin: ChildStdin,
+    root: bool,
+    servers: std::cell::RefCell<Vec<Child>>,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Did {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl World {
+    /// Makes one.
+    pub(crate) fn new() -> Self {
+        let root = lab::sys::effective_user() == 0;
+        let mut command = Command::new("unshare");
+        if !root {
+            command.arg("-Ur");
+        }
+        command.args(["-n", "-m", "--propagation", "private", "sh", "-c", MAKE]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = command
+            .spawn()
+            .expect("these tests need unshare(1) of util-linux");
+        let stdin = holder.stdin.take().expect("piped");
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("a line");
+        assert_eq!(
+            line, "ready\n",
+            "these tests need root or user namespaces, and neither is there"
+        );
+        Self {
+            holder,
+            _stdin: stdin,
+            root,
+            servers: std::cell::RefCell::default(),
+        }
+    }
+
+    /// A command in it.
+    fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.holder.id().to_string(), "-n", "-m"]);
+        if !self.root {
+            command.args(["-U", "--preserve-credentials"]);
+        }
+        command.arg("--");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a line of shell.
+    pub(crate) fn sh(&self, line: &str) -> Did {
+        did(self.enter().args(["sh", "-c", line]).output())
+    }
+
+    /// Runs a line of shell that must succeed; what it printed.
+    pub(crate) fn ok(&self, line: &str) -> String {
+        let did = self.sh(line);
+        assert_eq!(did.code, 0, "{line}\n{}{}", did.out, did.err);
+        did.out
+    }
+
+    /// Runs nameplate-lab.
+    pub(crate) fn lab(&self, arguments: &[&str]) -> Did {
+        self.lab_with(arguments, &[])
+    }
+
+    /// Runs nameplate-lab with variables.
+    pub(crate) fn lab_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Did {
+        let mut command = self.enter();
+        command
+            .arg(env!("CARGO_BIN_EXE_nameplate-lab"))
+            .args(arguments);
+        command.envs(variables.iter().copied());
+        did(command.output())
+    }
+
+    /// Applies a lab of `tests/labs`; it must work, and be as declared afterwards.
+    pub(crate) fn apply(&self, name: &str) {
+        self.apply_file(&lab_file(name));
+    }
+
+    /// Applies a file.
+    pub(crate) fn apply_file(&self, file: &Path) {
+        let file = file.to_str().expect("a plain path");
+        let did = self.lab(&["apply", file]);
+        assert_eq!(did.code, 0, "{did:?}");
+        let plan = self.lab(&["plan", file]);
+        assert_eq!(
+            plan.code, 0,
+            "after apply there is still something to do: {plan:?}"
+        );
+    }
+
+    /// Writes a lab's file.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = PathBuf::from(format!("/run/work/{name}.toml"));
+        self.write(&path, text);
+        path
+    }
+
+    /// Writes a file of this world.
+    pub(crate) fn write(&self, path: &Path, text: &str) {
+        use std::io::Write as _;
+        let mut child = self
+            .enter()
+            .args(["tee", path.to_str().expect("a plain path")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("tee");
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(text.as_bytes())
+            .expect("written");
+        assert!(child.wait().expect("tee").success());
+    }
+
+    /// Whether one packet gets from a namespace (`""` is the host) to an address or name and back.
+    pub(crate) fn pings(&self, from: &str, to: &str) -> bool {
+        self.sh(&format!("{} ping -n -c1 -W1 {to}", inside(from)))
+            .code
+            == 0
+    }
+
+    /// Starts a server that tells its name and whom it sees.
+    pub(crate) fn serve(&self, space: &str, port: u16, name: &str) {
+        let mut command = self.enter();
+        if !space.is_empty() {
+            command.args(["ip", "netns", "exec", space]);
+        }
+        command
+            .args(["python3", "-c", SERVER, &port.to_string(), name])
+            .stdout(Stdio::piped());
+        let mut server = command.spawn().expect("python3");
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("a line");
+        assert_eq!(line, "up\n");
+        self.servers.borrow_mut().push(server);
+    }
+
+    /// Starts a shell line that runs until the test ends, and waits for its first line.
+    pub(crate) fn background(&self, line: &str) {
+        let mut server = self
+            .enter()
+            .args(["sh", "-c", line])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh");
+        let mut first = String::new();
+        BufReader::new(server.stdout.take().expect("piped"))
+            .read_line(&mut first)
+            .expect("a line");
+        self.servers.borrow_mut().push(server);
+    }
+
+    /// What a server at an address says to a client in a namespace; empty if there is no way.
+    pub(crate) fn asks(&self, from: &str, to: &str, port: u16) -> String {
+        self.sh(&format!("{} nc -d -w2 {to} {port}", inside(from)))
+            .out
+            .trim()
+            .to_owned()
+    }
+
+    /// A network outside of the lab: a namespace `outside` with 203.0.113.9 behind the host's 203.0.113.1.
+    pub(crate) fn outside(&self) {
+        self.ok("ip netns add outside && ip link add up0 type veth peer name eth0 netns outside
+            ip addr add 203.0.113.1/24 dev up0 && ip link set up0 up
+            ip -n outside addr add 203.0.113.9/24 dev eth0 && ip -n outside link set eth0 up && ip -n outside link set lo up");
+    }
+
+    /// Everything that a lab could leave behind.
+    pub(crate) fn snapshot(&self) -> String {
+        self.ok("ip -j -d link; ip addr; ip route show table all; ip -6 route show table all; ip rule; nft list ruleset
+            grep -c . /proc/self/mountinfo; grep netns /proc/self/mountinfo
+            find /etc /run -path /run/etc -prune -o -path /run/work -prune -o -path /run/nameplate -prune -o -path /etc/alternatives -prune -o -path /run/blkid -prune -o -type f -exec cksum {} + -o -print | sort
+            ls -A /run/netns 2>/dev/null; ls -A /run/nameplate/lab 2>/dev/null | grep -v '^.lock$'
+            cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; true")
+    }
+
+    /// What a lab is, without what two equal labs differ in: indices, counters, timers, link-local addresses.
+    pub(crate) fn state(&self) -> String {
+        let names = self.ok("ls /run/netns 2>/dev/null | sort; true");
+        let mut out = String::new();
+        let mut view = |space: Option<&str>| {
+            let ip = space.map_or("ip".to_owned(), |space| format!("ip -n {space}"));
+            for what in ["-d link", "addr", "route", "-6 route"] {
+                let text = self.ok(&format!("{} -j {what}", ip));
+                let mut value: Value =
+                    serde_json::from_str(text.trim()).unwrap_or(Value::Array(Vec::new()));
+                normalise(&mut value);
+                let _ = writeln!(out, "{space:?} {what}: {value:#}");
+            }
+        };
+        view(None);
+        for name in names.lines() {
+            view(Some(name));
+        }
+        let rules = self.ok("nft list ruleset");
+        let rules: Vec<&str> = rules
+            .lines()
+            .map(|line| line.split(" packets ").next().unwrap_or(line))
+            .collect();
+        let files = self.ok("tail -n +1 /etc/netns/*/* 2>/dev/null; cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; true");
+        let _ = write!(out, "{}\n{files}", rules.join("\n"));
+        for name in names.lines() {
+            out.push_str(&self.ok(&format!("ip netns exec {name} cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding /proc/sys/net/ipv4/conf/all/rp_filter")));
+        }
+        out
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for server in self.servers.borrow_mut().iter_mut() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// The words before a command that runs in a namespace.
+fn inside(space: &str) -> String {
+    if space.is_empty() {
+        String::new()
+    } else {
+        format!("ip netns exec {space}")
+    }
+}
+
+/// An output as text.
+fn did(output: std::io::Result<Output>) -> Did {
+    let output = output.expect("nsenter(1) of util-linux");
+    Did {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Drops what differs between equal labs, and puts lists in an order.
+fn normalise(value: &mut Value) {
+    const VOLATILE: &[&str] = &[
+        "ifindex",
+        "link_index",
+        "link_netnsid",
+        "link_netns",
+        "valid_life_time",
+        "preferred_life_time",
+        "operstate",
+        "flags",
+        "hello_timer",
+        "tcn_timer",
+        "topology_change_timer",
+        "gc_timer",
+        "multicast",
+        "allmulti",
+        "protocol",
+        "id",
+        "no",
+        "bridge_id",
+        "root_id",
+        "root_port",
+        "designated_root",
+        "designated_bridge",
+        "designated_port",
+        "designated_cost",
+        "hold_timer",
+        "message_age_timer",
+        "forward_delay_timer",
+        "state",
+        "topology_change",
+        "topology_change_ack",
+        "config_pending",
+        "pref",
+        "tentative",
+        "dynamic",
+        "mngtmpaddr",
+        "dad",
+    ];
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| !VOLATILE.contains(&key.as_str()));
+            map.values_mut().for_each(normalise);
+        }
+        Value::Array(values) => {
+            values.retain(|value| {
+                let text = |key| value.get(key).and_then(Value::as_str).unwrap_or("");
+                !text("local").starts_with("fe80")
+                    && !text("dst").starts_with("fe80")
+                    && !text("dst").starts_with("ff00")
+            });
+            values.iter_mut().for_each(normalise);
+            values.sort_by_key(Value::to_string);
+        }
+        _ => {}
+    }
+}
+
+/// Two views of a machine are one; if not, the lines in which they differ.
+#[track_caller]
+pub(crate) fn assert_same(now: &str, wanted: &str, when: &str) {
+    if now == wanted {
+        return;
+    }
+    let only = |one: &str, other: &str| {
+        let other: std::collections::HashSet<&str> = other.lines().collect();
+        let lines: Vec<&str> = one
+            .lines()
+            .filter(|line| !other.contains(line))
+            .take(20)
+            .collect();
+        lines.join("\n")
+    };
+    panic!(
+        "{when}\nmore than wanted:\n{}\nmissing:\n{}",
+        only(now, wanted),
+        only(wanted, now)
+    );
+}
+
+/// A lab of `tests/labs`.
+pub(crate) fn lab_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/labs")
+        .join(format!("{name}.toml"))
+}
