@@ -647,26 +647,32 @@ fn holds(lab: &Lab, table: &Table, qname: &str) -> bool {
 
 #[test]
 fn a_flood_of_names_leaves_the_hot_set_alone() {
+    // Which names share a set of places is drawn by lot with the seed of the hash: sixteen draws say what is usual.
     let lab = Lab::new("cache", |_, _| Ok(Flow::Answered));
-    let table = Table::new(1_024);
-    let hot: Vec<String> = (0..100).map(|n| format!("hot{n}.example.org.")).collect();
-    for qname in &hot {
-        table.insert(entry(&lab, qname, 10, 1), 1);
-    }
     let (mut hits, mut looks) = (0, 0);
-    for n in 0..20_000u64 {
-        let cold = format!("cold{n}.example.org.");
-        table.insert(entry(&lab, &cold, 10, 2 + n), 2 + n);
-        if n % 10 == 0 {
-            let qname = &hot[(n / 10) as usize % hot.len()];
-            looks += 1;
-            match holds(&lab, &table, qname) {
-                true => hits += 1,
-                false => drop(table.insert(entry(&lab, qname, 10, 2 + n), 2 + n)),
-            }
+    for round in 0..16 {
+        let table = Table::new(1_024);
+        let hot: Vec<String> = (0..100)
+            .map(|n| format!("hot{n}.round{round}.example.org."))
+            .collect();
+        for qname in &hot {
+            table.insert(entry(&lab, qname, 10, 1), 1);
         }
-        assert!(table.len() <= 1_024);
+        for n in 0..20_000u64 {
+            let cold = format!("cold{n}.example.org.");
+            table.insert(entry(&lab, &cold, 10, 2 + n), 2 + n);
+            if n % 10 == 0 {
+                let qname = &hot[(n / 10) as usize % hot.len()];
+                looks += 1;
+                match holds(&lab, &table, qname) {
+                    true => hits += 1,
+                    false => drop(table.insert(entry(&lab, qname, 10, 2 + n), 2 + n)),
+                }
+            }
+            assert!(table.len() <= 1_024);
+        }
     }
+    println!("{hits} of {looks}");
     assert!(hits * 100 >= looks * 90, "{hits} of {looks}");
 }
 
