@@ -14,14 +14,14 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use chain::{
     Block, Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
+    ZoneMap,
 };
-use wire::{Class, Flags, NameBuf, Opcode, Qname, Rcode, Response, Type};
+use wire::{Class, Flags, Opcode, Qname, Rcode, Response, Type};
 use zone::{Outcome, Zone};
 
 pub(crate) use setup::REGISTRATION;
@@ -31,8 +31,8 @@ type Slot = Arc<ArcSwapOption<Zone>>;
 
 /// All zones of a block's `file` lines.
 struct Zones {
-    /// By the hash of the apex; two apexes of one hash stand in one list.
-    by_hash: HashMap<u64, Vec<(NameBuf, Slot)>>,
+    /// By apex.
+    zones: ZoneMap<Slot>,
     /// Which names that a zone does not have go on.
     fall: Fallthrough,
 }
@@ -41,15 +41,7 @@ impl Zones {
     /// The zone that encloses `qname` most closely.
     #[inline]
     fn find(&self, qname: &Qname) -> Option<&Slot> {
-        (0..=qname.label_count()).find_map(|skip| {
-            let suffix = qname.suffix(skip);
-            let (_, slot) = self
-                .by_hash
-                .get(&qname.hash(skip))?
-                .iter()
-                .find(|(apex, _)| apex.as_name() == suffix)?;
-            Some(slot)
-        })
+        self.zones.nearest(qname)
     }
 
     /// Whether a name below the zone of `slot` is another zone's: one of this block's, or one that another block serves.

@@ -1,12 +1,11 @@
 //! Reads `file DBFILE [ZONES...] { ... }`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use chain::Fallthrough;
 use chain::setup::{Answers, Build, BuildError, Parse, Registration, Setup};
+use chain::{Fallthrough, ZoneMap};
 use corefile::{Diagnostic, Directive, Span};
 use wire::NameBuf;
 
@@ -109,19 +108,14 @@ impl Setup for FileSetup {
     }
 
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
-        let mut by_hash: HashMap<u64, Vec<(NameBuf, Slot)>> = HashMap::new();
+        let mut served: Vec<(NameBuf, Slot)> = Vec::new();
         for config in self.configs {
             let origins = build.origins(&config.zones)?;
             let zones: Vec<(NameBuf, Slot)> = origins
                 .into_iter()
                 .map(|origin| (origin, Arc::new(ArcSwapOption::empty())))
                 .collect();
-            for (apex, slot) in &zones {
-                // Of two lines for one zone, the later counts.
-                let list = by_hash.entry(wire::name_hash(apex.as_name())).or_default();
-                list.retain(|(other, _)| other != apex);
-                list.push((*apex, slot.clone()));
-            }
+            served.extend(zones.iter().cloned());
             let path = build.path(&config.file);
             let shown = path.display().to_string();
             let mut file = MasterFile::new(path, zones, config.by_time);
@@ -143,7 +137,8 @@ impl Setup for FileSetup {
             }
         }
         build.push(Arc::new(Zones {
-            by_hash,
+            // Of two lines for one zone, the later counts.
+            zones: ZoneMap::new(served.into_iter().rev()),
             fall: self.fall,
         }));
         Ok(())

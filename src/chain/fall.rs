@@ -44,7 +44,7 @@ impl Fallthrough {
             Self::All => true,
             Self::Zones(zones) => zones
                 .iter()
-                .any(|zone| qname.name().is_within(zone.as_name())),
+                .any(|zone| qname.is_within(zone.as_name())),
         }
     }
 

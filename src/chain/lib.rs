@@ -27,6 +27,7 @@ pub mod setup;
 pub mod traffic;
 mod walk;
 pub mod watch;
+mod zones;
 
 pub use berth::{Berth, Rest, Shore};
 pub use block::{Block, BlockInfo, Router};
@@ -35,3 +36,4 @@ pub use fall::Fallthrough;
 pub use plugin::{Cause, ExtendedError, Failure, Flow, Hooks, Plugin, Resolved, Resolving, Turn};
 pub use query::{Context, Query, Question, Transport};
 pub use walk::{Chain, Ending, Outcome, Step, ask_below, launch, look_up, resume, resume_by};
+pub use zones::ZoneMap;

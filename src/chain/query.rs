@@ -232,7 +232,7 @@ impl<'a> Query<'a> {
         let qname = self.qname();
         zones
             .iter()
-            .filter(|zone| qname.name().is_within(zone.as_name()))
+            .filter(|zone| qname.is_within(zone.as_name()))
             .max_by_key(|zone| zone.as_name().octets().len())
     }
 

@@ -311,7 +311,6 @@ impl Server {
             let mut zones: Vec<_> = wanted
                 .table
                 .blocks()
-                .iter()
                 .map(|block| block.info.zone.clone())
                 .collect();
             zones.sort_unstable();

@@ -1,24 +1,16 @@
-//! Which server block serves a name: the blocks of one listener in a hash table by zone.
-//!
-//! The table is open-addressed and made at load; a look-up reads one slot for each suffix of QNAME that could be a zone here, with
-//! the hash that parsing made, so its cost depends on the labels of QNAME and not on the number of blocks. It allocates nothing and
-//! counts no reference.
+//! Which server block serves a name: the blocks of one listener by zone ([`ZoneMap`]). A look-up allocates nothing and counts no
+//! reference, and costs the same with one block as with ten thousand.
 
 use std::sync::Arc;
 
 use chain::setup::StreamLimits;
 use chain::traffic::Traffic;
-use chain::{Block, Router};
-use wire::{Name, Qname, Type, name_hash};
+use chain::{Block, Router, ZoneMap};
+use wire::{Qname, Type};
 
 /// The blocks of one listener.
 pub(crate) struct Table {
-    /// Places in `blocks`, one more than the index; 0 is empty.
-    slots: Box<[u32]>,
-    hashes: Box<[u64]>,
-    blocks: Box<[Arc<Block>]>,
-    /// The labels of the longest zone.
-    deepest: usize,
+    blocks: ZoneMap<Arc<Block>>,
     /// Whether classes other than IN reach the plugins.
     pub(crate) any_class: bool,
     /// Bounds of stream connections: those of the first block.
@@ -30,24 +22,6 @@ pub(crate) struct Table {
 impl Table {
     /// A table of blocks with different zones.
     pub(crate) fn new(blocks: Vec<Arc<Block>>, streams: StreamLimits) -> Self {
-        let size = (blocks.len() * 2).next_power_of_two().max(2);
-        let mut slots = vec![0u32; size].into_boxed_slice();
-        let hashes: Box<[u64]> = blocks
-            .iter()
-            .map(|block| name_hash(block.info.origin.as_name()))
-            .collect();
-        for (index, hash) in hashes.iter().enumerate() {
-            let mut at = *hash as usize & (size - 1);
-            while slots[at] != 0 {
-                at = (at + 1) & (size - 1);
-            }
-            slots[at] = index as u32 + 1;
-        }
-        let deepest = blocks
-            .iter()
-            .map(|block| block.info.origin.as_name().label_count())
-            .max()
-            .unwrap_or(0);
         let any_class = blocks
             .iter()
             .flat_map(|block| block.chain.steps())
@@ -55,11 +29,11 @@ impl Table {
         let dropped = blocks
             .first()
             .map(|block| Traffic::dropped(block.info.server.clone()));
+        let blocks = blocks
+            .into_iter()
+            .map(|block| (block.info.origin, block));
         Self {
-            slots,
-            hashes,
-            blocks: blocks.into(),
-            deepest,
+            blocks: ZoneMap::new(blocks),
             any_class,
             streams,
             dropped,
@@ -67,8 +41,8 @@ impl Table {
     }
 
     /// The blocks.
-    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
-        &self.blocks
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.values()
     }
 
     /// The block whose zone encloses `qname` most closely.
@@ -77,39 +51,14 @@ impl Table {
     /// block but that of the root encloses the name.
     #[inline]
     pub(crate) fn find(&self, qname: &Qname, qtype: Type) -> Option<&Arc<Block>> {
+        let (skip, block) = self.blocks.nearest_from(qname, 0)?;
         let labels = qname.label_count();
-        let mut below_cut = None;
-        for skip in labels.saturating_sub(self.deepest)..=labels {
-            let Some(block) = self.exact(qname.hash(skip), qname.suffix(skip)) else {
-                continue;
-            };
-            if qtype != Type::DS || skip > 0 || labels == 0 {
-                let root = skip == labels;
-                return if root {
-                    below_cut.or(Some(block))
-                } else {
-                    Some(block)
-                };
-            }
-            below_cut = Some(block);
+        if qtype != Type::DS || skip > 0 || labels == 0 {
+            return Some(block);
         }
-        below_cut
-    }
-
-    /// The block of exactly this zone.
-    #[inline]
-    fn exact(&self, hash: u64, zone: Name<'_>) -> Option<&Arc<Block>> {
-        let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
-        loop {
-            let index = (*self.slots.get(at)? as usize).checked_sub(1)?;
-            if self.hashes.get(index) == Some(&hash) {
-                let block = self.blocks.get(index)?;
-                if block.info.origin.as_name().octets() == zone.octets() {
-                    return Some(block);
-                }
-            }
-            at = (at + 1) & mask;
+        match self.blocks.nearest_from(qname, 1) {
+            Some((above, parent)) if above < labels => Some(parent),
+            _ => Some(block),
         }
     }
 }

@@ -47,6 +47,22 @@ pub(crate) fn label(state: u64, octets: &[u8]) -> u64 {
     }
 }
 
+/// [`label`] for the octets from `start` up to `end` (one at least) of a buffer that goes on for a word: no octet is looked at alone.
+#[inline]
+pub(crate) fn label_within(state: u64, buffer: &[u8], start: usize, end: usize) -> u64 {
+    let word = |at: usize| match buffer.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        Some(Ok(octets)) => u64::from_le_bytes(octets),
+        _ => 0,
+    };
+    let (mut state, mut at) = (state, start);
+    while at + 8 < end {
+        state = mix(state, word(at));
+        at += 8;
+    }
+    let unused = 64 - 8 * (end - at) as u32;
+    mix(state, word(at) & (u64::MAX >> (unused & 63)))
+}
+
 /// The last one to seven octets of a label as an integer.
 #[inline]
 fn tail(rest: &[u8]) -> u64 {
@@ -54,12 +70,11 @@ fn tail(rest: &[u8]) -> u64 {
     if n >= 4 {
         let low = u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]);
         let high = u32::from_le_bytes([rest[n - 4], rest[n - 3], rest[n - 2], rest[n - 1]]);
-        u64::from(low) | u64::from(high) << 32
+        u64::from(low) | u64::from(high) << (8 * (n - 4))
     } else {
         u64::from(rest[0])
-            | u64::from(rest[n / 2]) << 8
-            | u64::from(rest[n - 1]) << 16
-            | (n as u64) << 24
+            | u64::from(rest[n / 2]) << (8 * (n / 2))
+            | u64::from(rest[n - 1]) << (8 * (n - 1))
     }
 }
 

@@ -77,6 +77,12 @@ impl<'a> Name<'a> {
         }
     }
 
+    /// The name that these octets are, which [`Name::new`] has checked before.
+    #[inline]
+    pub const fn from_checked(octets: &'a [u8]) -> Self {
+        Self(octets)
+    }
+
     /// The octets, the root's zero included.
     #[inline]
     pub const fn octets(self) -> &'a [u8] {
@@ -442,13 +448,16 @@ pub fn skip_name(message: &[u8], at: usize) -> Result<usize, NameError> {
     }
 }
 
+/// The octets that a [`Qname`] keeps: the longest name, and room to read a whole word at its last octet.
+const ROOM: usize = MAX_NAME + 9;
+
 /// A lower-cased name with the place and the hash of each of its suffixes.
 #[derive(Clone)]
 pub struct Qname {
     len: u8,
     labels: u8,
     lower: bool,
-    octets: [u8; MAX_NAME],
+    octets: [u8; ROOM],
     starts: [u8; MAX_LABELS + 1],
     hashes: [u64; MAX_LABELS + 1],
 }
@@ -460,7 +469,7 @@ impl Qname {
             len: 1,
             labels: 0,
             lower: true,
-            octets: [0; MAX_NAME],
+            octets: [0; ROOM],
             starts: [0; MAX_LABELS + 1],
             hashes: [0; MAX_LABELS + 1],
         };
@@ -472,38 +481,37 @@ impl Qname {
     /// QNAME that one could name.
     #[inline]
     pub fn set_from_message(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
-        let mut here = at;
-        let mut labels = 0;
+        let rest = message.get(at..).ok_or(NameError::Short)?;
+        // No name is longer than this window, so what leaves it is too long or cut short.
+        let window = rest.get(..MAX_NAME).unwrap_or(rest);
+        let (mut here, mut labels) = (0, 0);
         loop {
-            let head = *message.get(here).ok_or(NameError::Short)?;
-            match head {
-                0 => break,
-                1..=63 => {
-                    let used = here - at;
-                    if used + 2 + head as usize > MAX_NAME {
-                        return Err(NameError::TooLong);
-                    }
-                    self.starts[labels] = used as u8;
+            match window.get(here) {
+                Some(0) => break,
+                Some(&len @ 1..=63) => {
+                    self.starts[labels & MAX_LABELS] = here as u8;
                     labels += 1;
-                    here += 1 + head as usize;
+                    here += 1 + len as usize;
                 }
-                0xC0.. => return Err(NameError::Pointer),
-                _ => return Err(NameError::LabelType),
+                Some(0xC0..) => return Err(NameError::Pointer),
+                Some(_) => return Err(NameError::LabelType),
+                None if here >= MAX_NAME => return Err(NameError::TooLong),
+                None => return Err(NameError::Short),
             }
         }
-        let name = message.get(at..=here).ok_or(NameError::Short)?;
+        let name = window.get(..=here).ok_or(NameError::Short)?;
         self.fill(name, labels);
-        Ok(here + 1)
+        Ok(at + here + 1)
     }
 
     /// Takes `name`.
     pub fn set(&mut self, name: Name<'_>) {
         let mut at = 0;
         let mut labels = 0;
-        for label in name.labels() {
-            self.starts[labels] = at as u8;
+        while let Some(&len @ 1..) = name.0.get(at) {
+            self.starts[labels & MAX_LABELS] = at as u8;
             labels += 1;
-            at += 1 + label.len();
+            at += 1 + len as usize;
         }
         self.fill(name.0, labels);
     }
@@ -511,22 +519,17 @@ impl Qname {
     /// Lower-cases `octets` into place and hashes every suffix, given that `starts` holds the labels' places.
     #[inline]
     fn fill(&mut self, octets: &[u8], labels: usize) {
-        let root = octets.len() - 1;
+        let root = octets.len().saturating_sub(1);
         self.len = octets.len() as u8;
         self.labels = labels as u8;
-        self.starts[labels] = root as u8;
-        let mut changed = 0;
-        for (to, &from) in self.octets.iter_mut().zip(octets) {
-            *to = from.to_ascii_lowercase();
-            changed |= *to ^ from;
-        }
-        self.lower = changed == 0;
+        self.starts[labels & MAX_LABELS] = root as u8;
+        self.lower = copy_lower(&mut self.octets, octets);
         let mut state = hash::seed();
-        self.hashes[labels] = state;
+        self.hashes[labels & MAX_LABELS] = state;
         let mut end = root;
-        for i in (0..labels).rev() {
+        for i in (0..labels & MAX_LABELS).rev() {
             let start = self.starts[i] as usize;
-            state = hash::label(state, &self.octets[start..end]);
+            state = hash::label_within(state, &self.octets, start, end);
             self.hashes[i] = state;
             end = start;
         }
@@ -536,6 +539,18 @@ impl Qname {
     #[inline]
     pub fn name(&self) -> Name<'_> {
         Name(&self.octets[..self.len as usize])
+    }
+
+    /// Whether the name is `zone`, a name in lower case, or below it.
+    #[inline]
+    pub fn is_within(&self, zone: Name<'_>) -> bool {
+        let Some(start) = (self.len as usize).checked_sub(zone.0.len()) else {
+            return false;
+        };
+        self.octets[start..self.len as usize] == *zone.0
+            && self.starts[..=self.labels as usize & MAX_LABELS]
+                .iter()
+                .any(|&at| at as usize == start)
     }
 
     /// The number of labels, the root not counted.
@@ -567,6 +582,35 @@ impl Qname {
     pub fn hash(&self, skip: usize) -> u64 {
         self.hashes[skip.min(self.labels as usize)]
     }
+}
+
+/// Copies `from` in lower case to the front of `to`; whether it was so already. Sixteen octets at a time, the last of them again where
+/// the name does not come out even.
+#[inline]
+fn copy_lower(to: &mut [u8; ROOM], from: &[u8]) -> bool {
+    let mut changed = 0;
+    if from.len() >= 16 {
+        let mut at = 0;
+        while at < from.len() {
+            let place = at.min(from.len() - 16);
+            let (Some(there), Some(Ok(octets))) = (
+                to.get_mut(place..place + 16),
+                from.get(place..place + 16).map(<[u8; 16]>::try_from),
+            ) else {
+                break;
+            };
+            let lower = octets.map(|octet| octet.to_ascii_lowercase());
+            changed |= u128::from_ne_bytes(lower) ^ u128::from_ne_bytes(octets);
+            there.copy_from_slice(&lower);
+            at += 16;
+        }
+    } else {
+        for (there, &octet) in to.iter_mut().zip(from) {
+            *there = octet.to_ascii_lowercase();
+            changed |= u128::from(*there ^ octet);
+        }
+    }
+    changed == 0
 }
 
 impl From<Name<'_>> for Qname {

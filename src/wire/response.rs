@@ -236,6 +236,21 @@ impl<'a> Response<'a> {
         }
     }
 
+    /// Writes a pointer to `target` at each of `places`, counted from `at`.
+    #[inline]
+    pub fn point_all(&mut self, at: usize, places: impl Iterator<Item = usize>, target: usize) {
+        let pointer = (0xC000 | target as u16).to_be_bytes();
+        let len = self.state.len;
+        let Some(octets) = self.octets.get_mut(at..len) else {
+            return;
+        };
+        for place in places {
+            if let Some(pair) = octets.get_mut(place..place + 2) {
+                pair.copy_from_slice(&pointer);
+            }
+        }
+    }
+
     /// Overwrites the TTL at `at` (see [`Record::ttl_at`]).
     #[inline]
     pub fn set_ttl(&mut self, at: usize, ttl: u32) {

@@ -367,6 +367,8 @@ impl Builder {
             table,
             apex_place: self.places.first().copied()?,
             negative_soa: nodes_end,
+            ready_soa: None,
+            ready_ns: None,
             nodes_end,
             denial,
             minimal: self.minimal,
@@ -374,6 +376,7 @@ impl Builder {
             octets: std::mem::take(&mut self.octets).into_boxed_slice(),
         };
         zone.append_negative_soa()?;
+        zone.prepare();
         statistics.octets = zone.octets.len() + zone.table.len() * size_of::<Slot>();
         statistics.octets += match &zone.denial {
             Denial::None => 0,

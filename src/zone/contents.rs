@@ -89,6 +89,10 @@ pub struct Zone {
     pub(crate) apex_place: u32,
     /// Where the SOA set of negative answers stands, its TTL already the lesser of TTL and MINIMUM (RFC 2308, section 5).
     pub(crate) negative_soa: usize,
+    /// That set, ready.
+    pub(crate) ready_soa: Option<Ready>,
+    /// The apex's NS records, ready; `None` for minimal answers.
+    pub(crate) ready_ns: Option<Ready>,
     /// Where the nodes end.
     pub(crate) nodes_end: usize,
     pub(crate) denial: Denial,
@@ -120,7 +124,105 @@ fn le32(octets: &[u8], at: usize) -> u32 {
         .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
+#[inline]
+fn le64(octets: &[u8], at: usize) -> u64 {
+    match octets.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        Some(Ok(word)) => u64::from_le_bytes(word),
+        _ => 0,
+    }
+}
+
+/// A set's header.
+#[derive(Clone, Copy)]
+struct SetHead(u64);
+
+impl SetHead {
+    #[inline]
+    const fn rtype(self) -> Type {
+        Type(self.0 as u16)
+    }
+
+    #[inline]
+    const fn count(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    #[inline]
+    const fn is_extended(self) -> bool {
+        (self.0 >> 32) as u32 & EXTENDED != 0
+    }
+
+    #[inline]
+    const fn len(self) -> usize {
+        ((self.0 >> 32) as u32 & !EXTENDED) as usize
+    }
+}
+
+/// A set of the apex as authority sections want it: decoded at load, with every place that takes a pointer to the apex.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The records, then the RRSIGs.
+    octets: Box<[u8]>,
+    /// How many octets are records.
+    records: usize,
+    /// How many records there are, without and with RRSIGs.
+    counts: [u16; 2],
+    /// The places of the records' pointers, then those of the RRSIGs.
+    places: Box<[u16]>,
+    /// How many of them are the records'.
+    record_places: usize,
+}
+
+impl Ready {
+    /// What `set` is; `None` where it is too long for pointers.
+    fn new(set: Set<'_>) -> Option<Self> {
+        let mut places = Vec::new();
+        let mut record_places = 0;
+        for (index, record) in set.each_record().enumerate() {
+            places.push(u16::try_from(record.start).ok()?);
+            let end = record.start + record.octets.len();
+            let named = set.patches().filter(|&at| at > record.start && at < end);
+            places.extend(named.map(|at| at as u16));
+            if index < set.count as usize {
+                record_places = places.len();
+            }
+        }
+        Some(Self {
+            octets: set.signed.into(),
+            records: set.records.len(),
+            counts: [set.count, set.count + set.sig_count],
+            places: places.into(),
+            record_places,
+        })
+    }
+
+    /// Octets, places for pointers, and the number of records.
+    #[inline]
+    pub(crate) fn pieces(&self, signed: bool) -> (&[u8], &[u16], u16) {
+        if signed {
+            (&self.octets, &self.places, self.counts[1])
+        } else {
+            (
+                self.octets.get(..self.records).unwrap_or_default(),
+                self.places.get(..self.record_places).unwrap_or_default(),
+                self.counts[0],
+            )
+        }
+    }
+}
+
 impl Zone {
+    /// Makes ready what stands in most answers.
+    pub(crate) fn prepare(&mut self) {
+        self.ready_soa = Ready::new(self.negative_soa());
+        let ns = if self.minimal {
+            None
+        } else {
+            self.apex_node().set(Type::NS)
+        };
+        self.ready_ns = ns.and_then(Ready::new);
+    }
+
     /// The zone's name, in lower case.
     #[inline]
     pub fn apex(&self) -> Name<'_> {
@@ -178,9 +280,15 @@ impl Zone {
 
     #[inline]
     pub(crate) fn node(&self, place: u32) -> Node<'_> {
+        self.node_at(place as usize * UNIT)
+    }
+
+    #[inline]
+    fn node_at(&self, at: usize) -> Node<'_> {
         Node {
             zone: self,
-            at: place as usize * UNIT,
+            at,
+            head: le64(&self.octets, at),
         }
     }
 
@@ -188,10 +296,10 @@ impl Zone {
     pub(crate) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         let mut at = UNIT;
         std::iter::from_fn(move || {
-            let node = Node { zone: self, at };
             if at >= self.nodes_end {
                 return None;
             }
+            let node = self.node_at(at);
             let end = node.sets().end();
             at = end.next_multiple_of(UNIT);
             Some(node)
@@ -225,17 +333,40 @@ impl Zone {
         }
     }
 
+    /// The place behind the set at `at`, which has this header.
+    #[inline]
+    fn behind_set(&self, at: usize, head: SetHead) -> usize {
+        let plain = at + SET_HEADER + head.len();
+        if head.is_extended() {
+            plain + self.extension(at)
+        } else {
+            plain
+        }
+    }
+
+    /// How many octets more an extended set has than header and records.
+    fn extension(&self, at: usize) -> usize {
+        let octets = &*self.octets;
+        let here = at + SET_HEADER;
+        SET_EXTENSION
+            + 2 * le16(octets, here + 2) as usize
+            + EXTRA * le16(octets, here + 4) as usize
+            + le32(octets, here + 8) as usize
+    }
+
     /// The set that stands at `at`, and the place behind it.
     #[inline]
     pub(crate) fn set_at(&self, at: usize) -> (Set<'_>, usize) {
+        self.set_with(at, SetHead(le64(&self.octets, at)))
+    }
+
+    #[inline]
+    fn set_with(&self, at: usize, head: SetHead) -> (Set<'_>, usize) {
         let octets = &*self.octets;
-        let rtype = Type(le16(octets, at));
-        let count = le16(octets, at + 2);
-        let word = le32(octets, at + 4);
-        let len = (word & !EXTENDED) as usize;
+        let len = head.len();
         let mut here = at + SET_HEADER;
         let (mut sig_count, mut patches, mut extras, mut sig_len) = (0, &[][..], &[][..], 0);
-        if word & EXTENDED != 0 {
+        if head.is_extended() {
             sig_count = le16(octets, here);
             let patched = 2 * le16(octets, here + 2) as usize;
             let extra = EXTRA * le16(octets, here + 4) as usize;
@@ -247,12 +378,13 @@ impl Zone {
             here += extra;
         }
         let end = here + len + sig_len;
+        let signed = octets.get(here..end).unwrap_or_default();
         let set = Set {
-            rtype,
-            count,
+            rtype: head.rtype(),
+            count: head.count(),
             sig_count,
-            records: octets.get(here..here + len).unwrap_or_default(),
-            signed: octets.get(here..end).unwrap_or_default(),
+            records: signed.get(..len).unwrap_or_default(),
+            signed,
             patches,
             extras,
         };
@@ -265,6 +397,8 @@ impl Zone {
 pub struct Node<'z> {
     pub(crate) zone: &'z Zone,
     pub(crate) at: usize,
+    /// Flags, number of sets, link.
+    head: u64,
 }
 
 impl std::fmt::Debug for Node<'_> {
@@ -283,7 +417,7 @@ impl<'z> Node<'z> {
     /// The owner, in the case that it has in the data.
     #[inline]
     pub fn name(self) -> Name<'z> {
-        Name::new(self.name_octets()).unwrap_or(Name::ROOT)
+        Name::from_checked(self.name_octets())
     }
 
     #[inline]
@@ -306,31 +440,54 @@ impl<'z> Node<'z> {
 
     #[inline]
     pub(crate) fn has(self, flags: u16) -> bool {
-        le16(&self.zone.octets, self.at) & flags != 0
+        self.head as u16 & flags != 0
     }
 
     /// The node that hides this one, or else its wildcard child.
     #[inline]
     pub(crate) fn link(self) -> Option<Node<'z>> {
-        let place = le32(&self.zone.octets, self.at + 4);
+        let place = (self.head >> 32) as u32;
         (place != 0).then(|| self.zone.node(place))
     }
 
     /// Its RRsets, by type.
     #[inline]
     pub fn sets(self) -> Sets<'z> {
-        let left = le16(&self.zone.octets, self.at + 2);
+        let len = self.zone.octets.get(self.at + NODE_HEADER);
         Sets {
             zone: self.zone,
-            at: self.at + NODE_HEADER + 1 + self.name_octets().len(),
-            left,
+            at: self.at + NODE_HEADER + 1 + len.map_or(0, |&len| len as usize),
+            left: (self.head >> 16) as u16,
         }
     }
 
     /// Its RRset of `rtype`.
     #[inline]
     pub fn set(self, rtype: Type) -> Option<Set<'z>> {
-        self.sets().find(|set| set.rtype == rtype && set.count > 0)
+        self.set_or_alias(rtype).ok()
+    }
+
+    /// Its RRset of `rtype`, or else its CNAME. Of the other sets, the headers are read.
+    #[inline]
+    pub(crate) fn set_or_alias(self, rtype: Type) -> Result<Set<'z>, Option<Set<'z>>> {
+        let Sets {
+            zone,
+            mut at,
+            mut left,
+        } = self.sets();
+        let mut alias = None;
+        while left > 0 {
+            let head = SetHead(le64(&zone.octets, at));
+            if head.rtype() == rtype && head.count() > 0 {
+                return Ok(zone.set_with(at, head).0);
+            }
+            if head.rtype() == Type::CNAME && head.count() > 0 {
+                alias = Some(at);
+            }
+            at = zone.behind_set(at, head);
+            left -= 1;
+        }
+        Err(alias.map(|at| zone.set_at(at).0))
     }
 }
 

@@ -133,15 +133,10 @@ fn beside_alias(qtype: Type) -> bool {
 /// What is at the node for this type.
 #[inline]
 fn at(found: Match<'_>, qtype: Type) -> Lookup<'_> {
-    let mut alias = None;
-    for set in found.node.sets() {
-        if set.rtype == qtype && set.count > 0 {
-            return Lookup::Answer(found, set);
-        }
-        if set.rtype == Type::CNAME && set.count > 0 {
-            alias = Some(set);
-        }
-    }
+    let alias = match found.node.set_or_alias(qtype) {
+        Ok(set) => return Lookup::Answer(found, set),
+        Err(alias) => alias,
+    };
     match qtype {
         Type::ANY => match found.node.sets().find(|set| set.count > 0) {
             Some(set) => Lookup::Answer(found, set),

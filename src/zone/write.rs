@@ -8,7 +8,7 @@
 use wire::{HEADER_LEN, Name, Qname, Response, Section, Type};
 
 use crate::answer::CLASS;
-use crate::contents::{Denial, Node, RawRecord, Set, Zone};
+use crate::contents::{Denial, Node, RawRecord, Ready, Set, Zone};
 use crate::denial::Proof;
 
 /// The farthest place that a compression pointer can name (RFC 1035, section 4.1.4).
@@ -66,10 +66,12 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
             .octets()
             .get(HEADER_LEN..HEADER_LEN + name.len())
             .unwrap_or_default();
-        let asked = question.eq_ignore_ascii_case(name);
+        // Mostly it came as it is looked up, in lower case, as the apex is.
+        let plain = question == name;
+        let asked = plain || question.eq_ignore_ascii_case(name);
         let skip = qname.label_count().saturating_sub(zone.apex_labels);
         let start = qname.suffix_start(skip);
-        let same = asked && question.get(start..) == Some(zone.apex().octets());
+        let same = plain || asked && question.get(start..) == Some(zone.apex().octets());
         Self {
             response,
             zone,
@@ -145,9 +147,7 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
         };
         let at = self.response.push_octets(section, octets, count).ok()?;
         if let Some(apex_at) = self.apex_at {
-            for patch in set.patches() {
-                self.response.point(at + patch, apex_at);
-            }
+            self.response.point_all(at, set.patches(), apex_at);
         }
         if owner_at != HEADER_LEN {
             let mut here = 0;
@@ -279,13 +279,37 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
     /// Writes the SOA record of a negative answer into the authority section.
     #[inline]
     pub(crate) fn soa(&mut self) {
+        if let (Some(apex_at), Some(soa)) = (self.apex_at, &self.zone.ready_soa) {
+            return self.ready(soa, apex_at);
+        }
         let owner = Owner::at(self.apex_at, self.zone.apex());
         self.set(Section::Authority, self.zone.negative_soa(), owner);
+    }
+
+    /// Writes a set of the apex into the authority section; the apex stands at `apex_at`.
+    #[inline]
+    fn ready(&mut self, ready: &Ready, apex_at: usize) {
+        let (octets, places, count) = ready.pieces(self.dnssec_ok);
+        if let Ok(at) = self
+            .response
+            .push_octets(Section::Authority, octets, count)
+        {
+            let places = places.iter().map(|&place| place as usize);
+            self.response.point_all(at, places, apex_at);
+        }
     }
 
     /// Writes the apex's NS records into the authority section.
     #[inline]
     pub(crate) fn apex_ns(&mut self) {
+        if let (Some(apex_at), Some(ns)) = (self.apex_at, &self.zone.ready_ns) {
+            return self.ready(ns, apex_at);
+        }
+        self.apex_ns_in_full();
+    }
+
+    #[cold]
+    fn apex_ns_in_full(&mut self) {
         if let Some(ns) = self.zone.apex_node().set(Type::NS) {
             let owner = Owner::at(self.apex_at, self.zone.apex());
             self.set(Section::Authority, ns, owner);
