@@ -16,6 +16,13 @@ use wire::{Flags, Rcode, Response, Section, Type, mix};
 
 use super::classify::Kind;
 
+/// In a key's word: there is a name that was asked beside the name that is looked up.
+const REWRITTEN: u64 = 1 << 34;
+/// In a key's word: there is a client subnet.
+const SUBNET: u64 = 1 << 35;
+/// In a key's word: the name is not all of the key.
+const EXTENDED: u64 = REWRITTEN | SUBNET;
+
 /// What a response is kept under: question, DO, CD, and what else an answer may hang on.
 pub(super) struct Key<'a> {
     /// The hash of all of it.
@@ -43,7 +50,7 @@ impl<'a> Key<'a> {
         let mut asked: &[u8] = &[];
         if query.is_rewritten() {
             asked = query.asked().qname.name().octets();
-            word |= 1 << 34;
+            word |= REWRITTEN;
             hash = mix(hash, query.asked().qname.hash(0));
         }
         let mut subnet: &[u8] = &[];
@@ -55,7 +62,7 @@ impl<'a> Key<'a> {
                 options.find(|option| option.code == wire::EdnsOption::CLIENT_SUBNET)
             {
                 subnet = option.data;
-                word |= 1 << 35;
+                word |= SUBNET;
                 hash = subnet
                     .iter()
                     .fold(hash, |hash, &octet| mix(hash, u64::from(octet)));
@@ -180,6 +187,9 @@ impl Entry {
             return false;
         }
         let mine = self.key();
+        if key.word & EXTENDED == 0 {
+            return mine == key.name;
+        }
         let name = key.name.len();
         mine.len() == key.len()
             && mine[..name] == *key.name
@@ -237,10 +247,34 @@ impl Entry {
     #[inline]
     pub(super) fn write(&self, response: &mut Response<'_>, ttl: u32, authenticated: bool) {
         response.set_rcode(self.rcode);
-        response.set_flag(Flags::AA, true);
-        response.set_flag(Flags::RA, self.flags.has(Flags::RA));
-        response.set_flag(Flags::AD, authenticated && self.flags.has(Flags::AD));
+        let told = if authenticated {
+            Flags::RA | Flags::AD
+        } else {
+            Flags::RA
+        };
+        response.set_flag(Flags::RA | Flags::AD, false);
+        response.set_flag(Flags::AA | self.flags.0 & told, true);
         let base = response.len();
+        let end = self.ends[2] as usize;
+        let records = self
+            .octets
+            .get(self.key_len as usize..end)
+            .unwrap_or_default();
+        if records.len() > response.buffer().len() - base
+            || response.push_sections(records, self.counts).is_err()
+        {
+            self.write_some(response);
+        }
+        let places = self.octets.get(end..).unwrap_or_default();
+        let places = places
+            .chunks_exact(2)
+            .map(|place| usize::from(u16::from_be_bytes([place[0], place[1]])));
+        response.set_ttls_at(base, places, ttl);
+    }
+
+    /// Writes the sections for which there is room.
+    #[cold]
+    fn write_some(&self, response: &mut Response<'_>) {
         let mut from = self.key_len as usize;
         let sections = [Section::Answer, Section::Authority, Section::Additional];
         for (section, (&end, &count)) in
@@ -258,15 +292,6 @@ impl Entry {
                 }
             }
             from = end;
-        }
-        let places = self.octets.get(self.ends[2] as usize..).unwrap_or_default();
-        let len = response.len();
-        for place in places.chunks_exact(2) {
-            let at = base + usize::from(u16::from_be_bytes([place[0], place[1]]));
-            if at + 4 > len {
-                break;
-            }
-            response.set_ttl(at, ttl);
         }
     }
 

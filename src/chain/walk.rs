@@ -13,24 +13,33 @@ use crate::query::MEMOS;
 /// How often the plugins below may be asked once more for one query.
 const MAX_TURNS: usize = 16;
 
-/// A plugin in a chain and the hooks it wants.
+/// A plugin in a chain, its name, and the hooks it wants.
 pub struct Step {
     /// The plugin.
     pub plugin: Arc<dyn Plugin>,
+    name: &'static str,
     hooks: Hooks,
 }
 
 impl Step {
     /// Asks the plugin once which hooks it wants.
     pub fn new(plugin: Arc<dyn Plugin>) -> Self {
-        let hooks = plugin.hooks();
-        Self { plugin, hooks }
+        let (name, hooks) = (plugin.name(), plugin.hooks());
+        Self {
+            plugin,
+            name,
+            hooks,
+        }
     }
 }
 
 /// The plugins of a server block in the order in which they are asked.
 pub struct Chain {
     steps: Box<[Step]>,
+    /// A bit for each step that wants to see queries.
+    queries: u64,
+    /// A bit for each step that wants to see responses.
+    responses: u64,
 }
 
 impl Chain {
@@ -39,10 +48,34 @@ impl Chain {
         if steps.len() > MEMOS {
             Err(steps.len())
         } else {
+            let wanting = |hook| {
+                let steps = steps.iter().enumerate();
+                steps
+                    .filter(|(_, step)| step.hooks.has(hook))
+                    .fold(0, |bits, (at, _)| bits | 1 << at)
+            };
             Ok(Self {
+                queries: wanting(Hooks::QUERY),
+                responses: wanting(Hooks::RESPONSE),
                 steps: steps.into(),
             })
         }
+    }
+
+    /// The first step from `from` on that wants to see the query.
+    #[inline]
+    fn next(&self, from: usize) -> Option<(usize, &Step)> {
+        let bits = self.queries & u64::MAX.checked_shl(from as u32).unwrap_or(0);
+        let at = bits.trailing_zeros() as usize;
+        self.steps.get(at).map(|step| (at, step))
+    }
+
+    /// The steps from `floor` up to `from` that want to see the response.
+    #[inline]
+    fn above(&self, from: usize, floor: usize) -> u64 {
+        let high = u64::MAX.checked_shl(from as u32).unwrap_or(0);
+        let low = u64::MAX.checked_shl(floor as u32).unwrap_or(0);
+        self.responses & low & !high
     }
 
     /// The steps.
@@ -84,7 +117,7 @@ impl Exchange {
         let mut at = from;
         let mut turns = 0;
         loop {
-            let Some(step) = steps.get(at) else {
+            let Some((here, step)) = block.chain.next(at) else {
                 self.fail(no_next(steps));
                 match self.rise(block, steps.len(), floor) {
                     Some(below) if turns < MAX_TURNS => at = below,
@@ -93,19 +126,16 @@ impl Exchange {
                 turns += 1;
                 continue;
             };
-            let flow = if step.hooks.has(Hooks::QUERY) {
-                let (mut query, mut response) = self.views(block);
-                query.context.step = at as u16;
-                step.plugin.query(&mut query, &mut response)
-            } else {
-                Ok(Flow::Next)
-            };
+            at = here;
+            let (mut query, mut response) = self.views(block);
+            query.context.step = at as u16;
+            let flow = step.plugin.query(&mut query, &mut response);
             match flow {
                 Ok(Flow::Next) => at += 1,
                 Ok(Flow::Suspend) => return Outcome::Suspended(at),
                 Ok(Flow::Silent) => return Outcome::Silent,
                 answered => {
-                    self.settle(answered, step.plugin.name());
+                    self.settle(answered, step.name);
                     match self.rise(block, at, floor) {
                         Some(below) if turns < MAX_TURNS => at = below,
                         _ => return Outcome::Respond,
@@ -120,17 +150,18 @@ impl Exchange {
     #[inline]
     fn rise(&mut self, block: &Arc<Block>, from: usize, floor: usize) -> Option<usize> {
         let steps = block.chain.steps();
-        for at in (floor..from.min(steps.len())).rev() {
-            let step = &steps[at];
-            if step.hooks.has(Hooks::RESPONSE) {
-                let (mut query, mut response) = self.views(block);
-                query.context.step = at as u16;
-                if step.plugin.response(&mut query, &mut response) == Turn::Again {
-                    self.context.failure = None;
-                    self.context.answered_by = None;
-                    self.begin();
-                    return Some(at + 1);
-                }
+        let mut above = block.chain.above(from, floor);
+        while above != 0 {
+            let at = above.ilog2() as usize;
+            above &= !(1 << at);
+            let Some(step) = steps.get(at) else { break };
+            let (mut query, mut response) = self.views(block);
+            query.context.step = at as u16;
+            if step.plugin.response(&mut query, &mut response) == Turn::Again {
+                self.context.failure = None;
+                self.context.answered_by = None;
+                self.begin();
+                return Some(at + 1);
             }
         }
         None
@@ -171,7 +202,7 @@ impl Exchange {
             }
             answered => {
                 let name = block.chain.steps().get(step);
-                self.settle(answered, name.map_or("", |step| step.plugin.name()));
+                self.settle(answered, name.map_or("", |step| step.name));
                 match self.rise(block, step, floor) {
                     Some(below) => self.walk_between(block, below, floor),
                     None => Outcome::Respond,

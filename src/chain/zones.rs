@@ -12,8 +12,8 @@ pub struct ZoneMap<T> {
     /// A zone's hash and its place in `zones`, counted from 1; 0 is free.
     slots: Box<[(u64, u32)]>,
     zones: Box<[Entry<T>]>,
-    /// A bit for each number of labels that a zone has.
-    depths: u128,
+    /// The numbers of labels that zones have, the greatest first.
+    depths: Box<[u8]>,
 }
 
 /// A zone and what belongs to it, side by side.
@@ -32,7 +32,7 @@ impl<T> ZoneMap<T> {
             .collect();
         let size = (zones.len() * 2).next_power_of_two().max(2);
         let mut slots = vec![(0, 0); size].into_boxed_slice();
-        let mut depths = 0;
+        let mut depths = Vec::new();
         for (index, entry) in zones.iter().enumerate() {
             let hash = name_hash(entry.zone.as_name());
             let mut at = hash as usize & (size - 1);
@@ -40,12 +40,14 @@ impl<T> ZoneMap<T> {
                 at = (at + 1) & (size - 1);
             }
             slots[at] = (hash, index as u32 + 1);
-            depths |= 1 << entry.zone.as_name().label_count();
+            depths.push(entry.zone.as_name().label_count() as u8);
         }
+        depths.sort_unstable_by(|one, other| other.cmp(one));
+        depths.dedup();
         Self {
             slots,
             zones,
-            depths,
+            depths: depths.into(),
         }
     }
 
@@ -64,17 +66,13 @@ impl<T> ZoneMap<T> {
     #[inline]
     pub fn nearest_from(&self, qname: &Qname, skip: usize) -> Option<(usize, &T)> {
         let labels = qname.label_count();
-        let deepest = labels.checked_sub(skip)?;
-        let mut depths = self.depths & (u128::MAX >> (127 - deepest.min(127)));
-        while depths != 0 {
-            let depth = depths.ilog2();
-            let skip = labels - depth as usize;
-            if let Some(value) = self.exact(qname, skip) {
-                return Some((skip, value));
+        self.depths.iter().find_map(|&depth| {
+            let less = labels.checked_sub(depth as usize)?;
+            if less < skip {
+                return None;
             }
-            depths &= !(1 << depth);
-        }
-        None
+            self.exact(qname, less).map(|value| (less, value))
+        })
     }
 
     /// The value of the zone that `qname` without its `skip` leftmost labels is.

@@ -38,11 +38,29 @@ pub(crate) fn finish(exchange: &mut Exchange) {
             response.fit(limit);
             response.seal();
         }
+        Some(edns) if is_plain(exchange, edns) => {
+            let mut response = exchange.response();
+            response.fit(limit - OPT_LEN);
+            if response.push_opt(edns.udp_size, edns.flags & Edns::DO, &[]).is_ok() {
+                response.seal();
+            } else {
+                with_opt(exchange, edns, limit);
+            }
+        }
         Some(edns) => with_opt(exchange, edns, limit),
     }
 }
 
-/// The same with an OPT record.
+/// Whether the OPT record has no options, as nearly all have none.
+#[inline]
+fn is_plain(exchange: &Exchange, edns: Edns) -> bool {
+    edns.options_start == edns.options_end
+        && exchange.context.nsid.is_none()
+        && exchange.context.extended.is_none()
+}
+
+/// The same with an OPT record that may have options.
+#[inline(never)]
 fn with_opt(exchange: &mut Exchange, edns: Edns, limit: usize) {
     let nsid = exchange.context.nsid.take();
     let extended = exchange.context.extended.take();

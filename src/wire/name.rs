@@ -584,33 +584,45 @@ impl Qname {
     }
 }
 
-/// Copies `from` in lower case to the front of `to`; whether it was so already. Sixteen octets at a time, the last of them again where
+/// Copies `from` in lower case to the front of `to`; whether it was so already. Eight octets at a time, the last of them again where
 /// the name does not come out even.
 #[inline]
 fn copy_lower(to: &mut [u8; ROOM], from: &[u8]) -> bool {
     let mut changed = 0;
-    if from.len() >= 16 {
-        let mut at = 0;
-        while at < from.len() {
-            let place = at.min(from.len() - 16);
-            let (Some(there), Some(Ok(octets))) = (
-                to.get_mut(place..place + 16),
-                from.get(place..place + 16).map(<[u8; 16]>::try_from),
-            ) else {
-                break;
-            };
-            let lower = octets.map(|octet| octet.to_ascii_lowercase());
-            changed |= u128::from_ne_bytes(lower) ^ u128::from_ne_bytes(octets);
-            there.copy_from_slice(&lower);
-            at += 16;
-        }
-    } else {
+    if from.len() < 8 {
         for (there, &octet) in to.iter_mut().zip(from) {
             *there = octet.to_ascii_lowercase();
-            changed |= u128::from(*there ^ octet);
+            changed |= u64::from(*there ^ octet);
         }
+        return changed == 0;
+    }
+    let mut at = 0;
+    while at < from.len() {
+        let place = at.min(from.len() - 8);
+        let (Some(there), Some(Ok(octets))) = (
+            to.get_mut(place..place + 8),
+            from.get(place..place + 8).map(<[u8; 8]>::try_from),
+        ) else {
+            break;
+        };
+        let word = u64::from_le_bytes(octets);
+        let lower = lower_word(word);
+        changed |= lower ^ word;
+        there.copy_from_slice(&lower.to_le_bytes());
+        at += 8;
     }
     changed == 0
+}
+
+/// Eight octets in lower case. The low seven bits of each are compared by addition, which never carries into the next.
+#[inline]
+const fn lower_word(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xFF;
+    let low = word & (ONES * 0x7F);
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let past_z = low + ONES * (0x7F - b'Z' as u64);
+    let capitals = from_a & !past_z & !word & (ONES * 0x80);
+    word | capitals >> 2
 }
 
 impl From<Name<'_>> for Qname {

@@ -209,6 +209,17 @@ impl<'a> Response<'a> {
         Ok(at)
     }
 
+    /// Appends records of all sections at once, which are in wire form and behind each other; nothing has been pushed before. Gives
+    /// their place.
+    #[inline]
+    pub fn push_sections(&mut self, records: &[u8], counts: [u16; 3]) -> Result<usize, Full> {
+        let at = self.append(records)?;
+        let [qd, ..] = self.state.counts;
+        let [an, ns, ar] = counts;
+        self.state.counts = [qd, an, ns, ar];
+        Ok(at)
+    }
+
     /// Appends octets that stand in several pieces, `count` records in all; gives the place of the first.
     #[inline]
     pub fn push_pieces(
@@ -256,6 +267,22 @@ impl<'a> Response<'a> {
     pub fn set_ttl(&mut self, at: usize, ttl: u32) {
         if let Some(field) = self.octets.get_mut(at..at + 4) {
             field.copy_from_slice(&ttl.to_be_bytes());
+        }
+    }
+
+    /// Overwrites the TTLs at `places`, counted from `at`, as far as the response goes.
+    #[inline]
+    pub fn set_ttls_at(&mut self, at: usize, places: impl Iterator<Item = usize>, ttl: u32) {
+        let ttl = ttl.to_be_bytes();
+        let len = self.state.len;
+        let Some(octets) = self.octets.get_mut(at..len) else {
+            return;
+        };
+        for place in places {
+            match octets.get_mut(place..place + 4) {
+                Some(field) => field.copy_from_slice(&ttl),
+                None => return,
+            }
         }
     }
 
@@ -573,10 +600,15 @@ impl<'a> Response<'a> {
     /// Cuts records from the end until the response has at most `limit` octets. TC is set when a record of the answer or authority
     /// section goes (RFC 2181, 9), or glue of a referral (RFC 9471, 3); other additional data is optional and goes silently, by whole
     /// RRsets.
+    #[inline]
     pub fn fit(&mut self, limit: usize) {
-        if self.state.len <= limit {
-            return;
+        if self.state.len > limit {
+            self.cut_to(limit);
         }
+    }
+
+    #[cold]
+    fn cut_to(&mut self, limit: usize) {
         let [_, an, ns, _] = self.state.counts;
         let referral = an == 0
             && !self.state.flags.has(Flags::AA)

@@ -13,9 +13,9 @@
 
 use wire::{Class, Flags, Name, NameBuf, Qname, Rcode, Response, Section, Type};
 
-use crate::contents::{Node, Set, Zone};
+use crate::contents::{Node, Set, Zone, flag};
 use crate::denial::Claim;
-use crate::lookup::{Lookup, Match};
+use crate::lookup::{Lookup, Match, at};
 use crate::write::{Owner, Writer};
 
 /// How many aliases are followed in one zone.
@@ -54,7 +54,10 @@ pub enum Outcome {
 
 /// One name of a chain of aliases.
 struct Step<'s> {
-    qname: &'s Qname,
+    /// The name, where it had to be looked up; an alias whose target has a node needs no look-up.
+    qname: Option<&'s Qname>,
+    /// Where its own node stands; 0 for none.
+    node: usize,
     /// How many labels shorter the encloser is whose wildcard gave the alias.
     wildcard: Option<usize>,
     before: Option<&'s Step<'s>>,
@@ -90,13 +93,15 @@ impl Zone {
         writer.elsewhere = elsewhere;
         writer.response.set_flag(Flags::AA, true);
         let first = Step {
-            qname,
+            qname: Some(qname),
+            node: 0,
             wildcard: None,
             before: None,
             count: 0,
         };
         let owner = writer.qname(qname);
-        self.step(&mut writer, qtype, first, owner)
+        let found = self.lookup(qname, qtype);
+        self.say(&mut writer, qtype, first, (found, owner))
     }
 
     /// Writes the authority section behind an answer that [`Outcome::Chase`] left open; `negative` says that the target was NXDOMAIN
@@ -111,29 +116,20 @@ impl Zone {
         let mut writer = Writer::new(self, qname, dnssec_ok, response);
         if negative {
             writer.soa();
-        } else if !self.minimal {
+        } else {
             writer.apex_ns();
         }
     }
 
+    /// Writes what was found.
     #[inline]
-    fn step(
+    fn say(
         &self,
         w: &mut Writer<'_, '_, '_>,
         qtype: Type,
         step: Step<'_>,
-        owner: Owner<'_>,
+        (found, owner): (Lookup<'_>, Owner<'_>),
     ) -> Outcome {
-        let found = self.lookup(step.qname, qtype);
-        if step.count > 0
-            && matches!(found, Lookup::NxDomain(_) | Lookup::Referral(..))
-            && (w.elsewhere)(step.qname)
-        {
-            return Outcome::Chase {
-                target: NameBuf::from_name(step.qname.name()),
-                aliases: step.count,
-            };
-        }
         match found {
             Lookup::Answer(found, set) => self.positive(w, &step, (found, set), owner),
             Lookup::Signatures(found) => {
@@ -141,36 +137,27 @@ impl Zone {
                 if let Some(set) = found.node.sets().find(|set| set.sig_count > 0) {
                     w.signatures(Section::Answer, set, owner);
                 }
-                if !self.minimal {
-                    w.apex_ns();
-                }
-                if w.proves() {
+                w.apex_ns();
+                if let Some(encloser) = found.encloser {
+                    self.proofs(w, &step, Claim::Wildcard { encloser });
+                } else {
                     self.aliases_proof(w, &step);
-                    if let Some(encloser) = found.encloser {
-                        w.proof(self.prove(step.qname, Claim::Wildcard { encloser }));
-                    }
                 }
                 Outcome::Answer
             }
             Lookup::NoData(found) => {
                 w.soa();
-                if w.proves() {
-                    self.aliases_proof(w, &step);
-                    let claim = match found.encloser {
-                        Some(encloser) => Claim::NoTypeAtWildcard { encloser },
-                        None => Claim::NoType,
-                    };
-                    w.proof(self.prove(step.qname, claim));
-                }
+                let claim = match found.encloser {
+                    Some(encloser) => Claim::NoTypeAtWildcard { encloser },
+                    None => Claim::NoType,
+                };
+                self.proofs(w, &step, claim);
                 Outcome::NoData
             }
             Lookup::NxDomain(encloser) => {
                 w.response.set_rcode(Rcode::NXDOMAIN);
                 w.soa();
-                if w.proves() {
-                    self.aliases_proof(w, &step);
-                    w.proof(self.prove(step.qname, Claim::NoName { encloser }));
-                }
+                self.proofs(w, &step, Claim::NoName { encloser });
                 Outcome::NxDomain
             }
             Lookup::Referral(cut, skip) => self.referral(w, &step, (cut, skip), owner),
@@ -189,17 +176,29 @@ impl Zone {
         owner: Owner<'_>,
     ) -> Outcome {
         let place = w.set(Section::Answer, set, owner);
-        if !self.minimal && set.rtype != Type::NS {
+        if set.rtype != Type::NS {
             w.apex_ns();
         }
-        if w.proves() {
+        if let Some(encloser) = found.encloser {
+            self.proofs(w, step, Claim::Wildcard { encloser });
+        } else {
             self.aliases_proof(w, step);
-            if let Some(encloser) = found.encloser {
-                w.proof(self.prove(step.qname, Claim::Wildcard { encloser }));
-            }
         }
-        w.extras(set, place);
+        // What a CNAME keeps is its target, which belongs to those who ask for more than the CNAME.
+        if set.rtype != Type::CNAME {
+            w.extras(set, place);
+        }
         Outcome::Answer
+    }
+
+    /// Proves `claim` about the last name, and for each alias that a wildcard gave that there was no closer match; where DNSSEC records
+    /// are wanted and the zone is signed.
+    #[inline]
+    fn proofs(&self, w: &mut Writer<'_, '_, '_>, step: &Step<'_>, claim: Claim) {
+        if let (true, Some(qname)) = (w.proves(), step.qname) {
+            self.aliases_proof(w, step);
+            w.proof(self.prove(qname, claim));
+        }
     }
 
     fn referral(
@@ -212,18 +211,18 @@ impl Zone {
         if step.count == 0 {
             w.response.set_flag(Flags::AA, false);
         }
-        let Some(ns) = cut.set(Type::NS) else {
+        let (Some(ns), Some(qname)) = (cut.set(Type::NS), step.qname) else {
             return Outcome::OutOfZone;
         };
         // The cut's name ends the name that was found; it begins with labels of its own, so it can be pointed to.
-        let owner = owner.suffix(step.qname.suffix_start(skip), cut.name());
+        let owner = owner.suffix(qname.suffix_start(skip), cut.name());
         let place = w.set_only(Section::Authority, ns, owner);
         if w.proves() {
             match cut.set(Type::DS) {
                 Some(ds) => {
                     w.set(Section::Authority, ds, owner);
                 }
-                None => w.proof(self.prove(step.qname, Claim::Unsigned { skip })),
+                None => w.proof(self.prove(qname, Claim::Unsigned { skip })),
             }
             self.aliases_proof(w, step);
         }
@@ -239,12 +238,20 @@ impl Zone {
         (found, set, owner): (Match<'_>, Set<'_>, Owner<'_>),
     ) -> Outcome {
         let place = w.set(Section::Answer, set, owner);
-        let Some(target) = self.target(set) else {
-            return Outcome::Answer;
-        };
         let here = Step {
             wildcard: found.encloser,
+            node: found.encloser.map_or(found.node.at, |_| 0),
             ..step
+        };
+        // Proofs are about names, not nodes.
+        if let (Some(place), Some((_, target)), false) = (place, set.extras().next(), w.proves()) {
+            let node = self.node(target);
+            if !node.has(flag::CUT | flag::OCCLUDED) {
+                return self.follow_node(w, qtype, &here, (node, place + 12));
+            }
+        }
+        let Some(target) = self.target(set) else {
+            return Outcome::Answer;
         };
         let next = Owner::at(place.map(|at| at + 12), target.as_name());
         self.follow(w, qtype, &here, (&target, next))
@@ -271,13 +278,15 @@ impl Zone {
         step: Step<'_>,
         (set, node, skip, owner): (Set<'_>, Node<'_>, usize, Owner<'_>),
     ) -> Outcome {
-        let owner_of_dname = owner.suffix(step.qname.suffix_start(skip), node.name());
+        let Some(qname) = step.qname else {
+            return Outcome::OutOfZone;
+        };
+        let owner_of_dname = owner.suffix(qname.suffix_start(skip), node.name());
         w.set(Section::Answer, set, owner_of_dname);
         let Some(to) = self.target(set) else {
             return Outcome::OutOfZone;
         };
-        let name = step.qname.name();
-        let target = match NameBuf::substitute(name, step.qname.suffix(skip), to.as_name()) {
+        let target = match NameBuf::substitute(qname.name(), qname.suffix(skip), to.as_name()) {
             Some(Ok(target)) => target,
             _ => {
                 w.response.set_rcode(Rcode::YXDOMAIN);
@@ -286,13 +295,49 @@ impl Zone {
         };
         let place = w.alias(owner, set.ttl(), target.as_name());
         if qtype == Type::CNAME {
-            if !self.minimal {
-                w.apex_ns();
-            }
+            w.apex_ns();
             return Outcome::Answer;
         }
         let next = Owner::at(place, target.as_name());
         self.follow(w, qtype, &step, (&target, next))
+    }
+
+    /// Goes on with the target of an alias, which has a node that nothing hides and whose name stands at `place`.
+    fn follow_node(
+        &self,
+        w: &mut Writer<'_, '_, '_>,
+        qtype: Type,
+        here: &Step<'_>,
+        (node, place): (Node<'_>, usize),
+    ) -> Outcome {
+        let mut before = Some(here);
+        while let Some(step) = before {
+            // A name that a wildcard gave has no node, and a target has one.
+            if step.node == node.at {
+                return looped(w);
+            }
+            before = step.before;
+        }
+        let count = here.count + 1;
+        if count >= MOST_ALIASES {
+            return Outcome::Answer;
+        }
+        let next = Step {
+            qname: None,
+            node: node.at,
+            wildcard: None,
+            before: Some(here),
+            count,
+        };
+        let owner = Owner::at(Some(place), node.name());
+        let found = at(
+            Match {
+                node,
+                encloser: None,
+            },
+            qtype,
+        );
+        self.say(w, qtype, next, (found, owner))
     }
 
     /// Goes on with the target of an alias.
@@ -309,10 +354,12 @@ impl Zone {
         qname.set(target.as_name());
         let mut before = Some(here);
         while let Some(step) = before {
-            if step.qname.hash(0) == qname.hash(0) {
-                w.response.clear_records();
-                w.response.set_rcode(Rcode::SERVFAIL);
-                return Outcome::Loop;
+            let same = match step.qname {
+                Some(before) => before.hash(0) == qname.hash(0),
+                None => self.node_at(step.node).name() == qname.name(),
+            };
+            if same {
+                return looped(w);
             }
             before = step.before;
         }
@@ -326,24 +373,41 @@ impl Zone {
             return Outcome::Answer;
         }
         let next = Step {
-            qname: &qname,
+            qname: Some(&qname),
+            node: 0,
             wildcard: None,
             before: Some(here),
             count,
         };
-        self.step(w, qtype, next, owner)
+        let found = self.lookup(&qname, qtype);
+        if matches!(found, Lookup::NxDomain(_) | Lookup::Referral(..)) && (w.elsewhere)(&qname) {
+            return Outcome::Chase {
+                target: *target,
+                aliases: count,
+            };
+        }
+        self.say(w, qtype, next, (found, owner))
     }
 
     /// Proves, for each alias that a wildcard gave, that there was no closer match.
+    #[inline]
     fn aliases_proof(&self, w: &mut Writer<'_, '_, '_>, last: &Step<'_>) {
-        let mut before = last.before;
+        let mut before = last.before.filter(|_| w.proves());
         while let Some(step) = before {
-            if let Some(encloser) = step.wildcard {
-                w.proof(self.prove(step.qname, Claim::Wildcard { encloser }));
+            if let (Some(encloser), Some(qname)) = (step.wildcard, step.qname) {
+                w.proof(self.prove(qname, Claim::Wildcard { encloser }));
             }
             before = step.before;
         }
     }
+}
+
+/// Takes back what was written: the aliases lead back to themselves.
+#[cold]
+fn looped(w: &mut Writer<'_, '_, '_>) -> Outcome {
+    w.response.clear_records();
+    w.response.set_rcode(Rcode::SERVFAIL);
+    Outcome::Loop
 }
 
 /// The class of all that is written.

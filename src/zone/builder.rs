@@ -572,10 +572,11 @@ impl Builder {
         out[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
     }
 
-    /// Notes the node with the addresses of the record's target (RFC 1035, 3.3.9, 3.3.11; RFC 2782; RFC 9460, 4.1).
+    /// Notes the node with the addresses of the record's target (RFC 1035, 3.3.9, 3.3.11; RFC 2782; RFC 9460, 4.1), and the node that an
+    /// alias leads to.
     fn extra(&self, raw: &Raw, start: Option<usize>, extras: &mut Vec<(usize, u32)>) {
         let head = match Type(raw.rtype) {
-            Type::NS => 0,
+            Type::NS | Type::CNAME => 0,
             Type::MX | Type::SVCB | Type::HTTPS => 2,
             Type::SRV => 6,
             _ => return,
@@ -595,7 +596,8 @@ impl Builder {
             return;
         };
         let known = extras.iter().any(|&(_, other)| other == index);
-        if known || extras.len() >= 255 || self.owners[index as usize].has & has::ADDRESS == 0 {
+        let wanted = raw.rtype == Type::CNAME.0 || self.owners[index as usize].has & has::ADDRESS != 0;
+        if known || extras.len() >= 255 || !wanted {
             return;
         }
         extras.push((start.map_or(0xFFFF, |start| start + 12 + head), index));

@@ -13,7 +13,8 @@
 //! above), else its wildcard child.
 //!
 //! In RDATA of NS, CNAME, PTR, MX and SOA (RFC 3597, section 4) a name that ends in the apex carries a pointer, whose places the set
-//! keeps: it is fitted to each message. The set also keeps which nodes have the addresses that belong to it.
+//! keeps: it is fitted to each message. The set also keeps which nodes have the addresses that belong to it, or which node its alias
+//! leads to.
 //!
 //! Cost: a plain A record with an owner of its own takes 8 octets of node header and 1 + its owner, 8 of set header, 16 of record, and
 //! 11 to 21 of table.
@@ -284,7 +285,7 @@ impl Zone {
     }
 
     #[inline]
-    fn node_at(&self, at: usize) -> Node<'_> {
+    pub(crate) fn node_at(&self, at: usize) -> Node<'_> {
         Node {
             zone: self,
             at,

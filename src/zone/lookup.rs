@@ -132,7 +132,7 @@ fn beside_alias(qtype: Type) -> bool {
 
 /// What is at the node for this type.
 #[inline]
-fn at(found: Match<'_>, qtype: Type) -> Lookup<'_> {
+pub(crate) fn at(found: Match<'_>, qtype: Type) -> Lookup<'_> {
     let alias = match found.node.set_or_alias(qtype) {
         Ok(set) => return Lookup::Answer(found, set),
         Err(alias) => alias,

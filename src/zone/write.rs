@@ -299,13 +299,15 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
         }
     }
 
-    /// Writes the apex's NS records into the authority section.
+    /// Writes the apex's NS records into the authority section, unless answers are to be minimal.
     #[inline]
     pub(crate) fn apex_ns(&mut self) {
         if let (Some(apex_at), Some(ns)) = (self.apex_at, &self.zone.ready_ns) {
             return self.ready(ns, apex_at);
         }
-        self.apex_ns_in_full();
+        if !self.zone.minimal {
+            self.apex_ns_in_full();
+        }
     }
 
     #[cold]
