@@ -1,6 +1,6 @@
 //! Orders of records, and how a response takes one.
 
-use wire::{NameBuf, Records, Response, Section, Type, read_u16};
+use wire::{NameBuf, Records, Response, Section, Type, read_u16, skip_name};
 
 use super::weights::Weights;
 use super::{Group, Prefix, address, random};
@@ -8,8 +8,11 @@ use super::{Group, Prefix, address, random};
 /// One record: where it stands, and what it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Place {
-    start: usize,
-    end: usize,
+    start: u32,
+    /// Where its RDATA begins.
+    rdata: u32,
+    end: u32,
+    rtype: Type,
     section: Section,
     group: Group,
 }
@@ -21,37 +24,56 @@ pub(super) struct Scratch {
     after: Vec<Place>,
     sorted: Vec<Place>,
     octets: Vec<u8>,
+    /// Where the sections begin in the lists, and where the last one ends.
+    bounds: [usize; 4],
 }
 
 impl Scratch {
     /// Notes where the records of `response` stand.
     pub(super) fn read(&mut self, response: &Response<'_>) {
         self.before.clear();
-        for record in response.records() {
-            let Ok(record) = record else {
-                // Half a message is in no order.
-                self.before.clear();
-                break;
-            };
-            self.before.push(Place {
-                start: record.start,
-                end: record.end(),
-                section: record.section,
-                group: Group::of(record.rtype),
-            });
+        let octets = response.octets();
+        let mut at = response.question_end();
+        let sections = [Section::Answer, Section::Authority, Section::Additional];
+        for (index, section) in sections.into_iter().enumerate() {
+            self.bounds[index] = self.before.len();
+            for _ in 0..response.count(section) {
+                let Some(place) = place(octets, at, section) else {
+                    // Half a message is in no order.
+                    self.before.clear();
+                    self.bounds = [0; 4];
+                    self.after.clear();
+                    return;
+                };
+                at = place.end as usize;
+                self.before.push(place);
+            }
         }
-        self.after.clone_from(&self.before);
+        self.bounds[3] = self.before.len();
+        self.after.clear();
+        self.after.extend_from_slice(&self.before);
     }
 
     /// The records of one section as they shall stand.
     fn section(&mut self, section: Section) -> &mut [Place] {
-        let from = self.after.partition_point(|place| place.section < section);
-        let to = self.after.partition_point(|place| place.section <= section);
-        &mut self.after[from..to]
+        let index = section as usize;
+        &mut self.after[self.bounds[index]..self.bounds[index + 1]]
     }
 
     /// Gathers the groups of a section in this order; what was in order within a group stays so.
     fn gather(&mut self, section: Section, groups: [Group; 4]) {
+        let mut ranks = [0; 4];
+        for (rank, group) in groups.into_iter().enumerate() {
+            ranks[group as usize] = rank;
+        }
+        let places = self.section(section);
+        if places.is_sorted_by_key(|place| ranks[place.group as usize]) {
+            return;
+        }
+        if let [first, second] = places {
+            std::mem::swap(first, second);
+            return;
+        }
         let mut sorted = std::mem::take(&mut self.sorted);
         let places = self.section(section);
         sorted.clear();
@@ -99,7 +121,7 @@ impl Scratch {
         );
         let addresses = self.group(section, Group::Address);
         let weight = |place: &Place| {
-            let record = Records::new(response.octets(), place.start, [1, 0, 0]).next();
+            let record = Records::new(response.octets(), place.start as usize, [1, 0, 0]).next();
             record
                 .and_then(Result::ok)
                 .and_then(|record| weights.of(record.owner().ok()?, address(&record)?))
@@ -130,7 +152,7 @@ impl Scratch {
             [Group::Alias, Group::Address, Group::Mx, Group::Rest],
         );
         let rank = |place: &Place| {
-            Records::new(response.octets(), place.start, [1, 0, 0])
+            Records::new(response.octets(), place.start as usize, [1, 0, 0])
                 .next()
                 .and_then(Result::ok)
                 .and_then(|record| address(&record))
@@ -150,31 +172,33 @@ impl Scratch {
 
     /// Gives `response` the new order.
     pub(super) fn write(&mut self, response: &mut Response<'_>) {
-        let differs = |(before, after): (&Place, &Place)| before != after;
-        let mut pairs = self.before.iter().zip(&self.after);
-        let Some(first) = pairs.position(differs) else {
+        let differs = |i: &usize| self.before[*i].start != self.after[*i].start;
+        let count = self.before.len();
+        let Some(first) = (0..count).find(differs) else {
             return;
         };
-        let last = (first..self.before.len())
-            .rev()
-            .find(|&i| self.before[i] != self.after[i])
-            .unwrap_or(first);
-        let moved = self.before[first].start..self.before[last].end;
-        self.octets.clear();
-        self.octets.extend_from_slice(response.octets());
-        let octets = &self.octets;
+        let last = (first..count).rev().find(differs).unwrap_or(first);
+        let (start, end) = (self.before[first].start, self.before[last].end);
+        let moved = start as usize..end as usize;
+        let octets = response.octets();
         let movable = self.before[first..]
             .iter()
-            .all(|place| points_outside(octets, place.start, &moved));
+            .all(|place| points_outside(octets, place, &moved));
+        self.octets.clear();
         if !movable {
+            self.octets.extend_from_slice(octets);
             self.rewrite(response);
             return;
         }
-        let mut at = moved.start;
-        let buffer = response.buffer();
+        self.octets
+            .extend_from_slice(octets.get(moved.clone()).unwrap_or_default());
+        let Some(room) = response.buffer().get_mut(moved) else {
+            return;
+        };
+        let mut at = 0;
         for place in &self.after[first..=last] {
-            let from = &self.octets[place.start..place.end];
-            if let Some(to) = buffer.get_mut(at..at + from.len()) {
+            let from = &self.octets[(place.start - start) as usize..(place.end - start) as usize];
+            if let Some(to) = room.get_mut(at..at + from.len()) {
                 to.copy_from_slice(from);
             }
             at += from.len();
@@ -185,7 +209,7 @@ impl Scratch {
     fn rewrite(&mut self, response: &mut Response<'_>) {
         let mut len = response.question_end();
         for place in &self.after {
-            match expanded_len(&self.octets, place.start) {
+            match expanded_len(&self.octets, place.start as usize) {
                 Some(more) => len += more,
                 None => return,
             }
@@ -199,6 +223,26 @@ impl Scratch {
             let _ = push(&self.octets, *place, response);
         }
     }
+}
+
+/// The record at `at`, which may be that of an RRset made ready: its owner a pointer.
+#[inline]
+fn place(octets: &[u8], at: usize, section: Section) -> Option<Place> {
+    let fixed = match octets.get(at)? {
+        0xC0.. => at + 2,
+        _ => skip_name(octets, at).ok()?,
+    };
+    let head = octets.get(fixed..fixed + 10)?;
+    let rtype = Type(u16::from_be_bytes([head[0], head[1]]));
+    let end = fixed + 10 + usize::from(u16::from_be_bytes([head[8], head[9]]));
+    (end <= octets.len()).then_some(Place {
+        start: at as u32,
+        rdata: fixed as u32 + 10,
+        end: end as u32,
+        rtype,
+        section,
+        group: Group::of(rtype),
+    })
 }
 
 /// The names in the RDATA of a type: how many, and the octets before the first. `None`: not known.
@@ -217,8 +261,8 @@ fn names(rtype: Type) -> Option<(usize, usize)> {
     }
 }
 
-/// Whether no name in the record at `start` points into `moved`.
-fn points_outside(octets: &[u8], start: usize, moved: &std::ops::Range<usize>) -> bool {
+/// Whether no name in a record points into `moved`.
+fn points_outside(octets: &[u8], place: &Place, moved: &std::ops::Range<usize>) -> bool {
     let outside = |at: usize| {
         let mut here = at;
         loop {
@@ -233,14 +277,11 @@ fn points_outside(octets: &[u8], start: usize, moved: &std::ops::Range<usize>) -
             }
         }
     };
-    let Some(Ok(record)) = Records::new(octets, start, [1, 0, 0]).next() else {
+    let Some((count, skip)) = names(place.rtype) else {
         return false;
     };
-    let Some((count, skip)) = names(record.rtype) else {
-        return false;
-    };
-    let mut at = record.rdata_range.start + skip;
-    outside(start).is_some()
+    let mut at = place.rdata as usize + skip;
+    outside(place.start as usize).is_some()
         && (0..count).all(|_| match outside(at) {
             Some(behind) => {
                 at = behind;
@@ -266,7 +307,9 @@ fn expanded_len(octets: &[u8], start: usize) -> Option<usize> {
 
 /// Appends the record at `place` of `octets`.
 fn push(octets: &[u8], place: Place, response: &mut Response<'_>) -> Option<()> {
-    let record = Records::new(octets, place.start, [1, 0, 0]).next()?.ok()?;
+    let record = Records::new(octets, place.start as usize, [1, 0, 0])
+        .next()?
+        .ok()?;
     let (count, skip) = names(record.rtype)?;
     let owner = record.owner().ok()?;
     let fixed = (record.rtype, record.class, record.ttl);
