@@ -1,44 +1,157 @@
-//! Answers by kind, for `benches/counts` to count under callgrind: `hot_path N` answers every kind N times, each within one call of
-//! `measure`, after it was warmed. Without valgrind it prints nanoseconds, which are worth little on a shared machine.
+//! Answers by kind, for `benches/counts` to count under callgrind: `hot_path N` answers every kind N times, each within one call of a
+//! function `measure…`, after it was warmed, then does the parts of an answer, then asks a large zone for names all over it. Without
+//! valgrind it prints nanoseconds, which are worth little on a shared machine. `hot_path N NAME…` does what is named only.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 
 mod kinds;
 
+use std::fmt::Write as _;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
 use chain::Exchange;
 use server::InProcess;
 
+/// Owners of the large zone; more names are asked than it has.
+const OWNERS: u32 = 100_000;
+/// Server blocks among which one is found.
+const BLOCKS: u32 = 100;
+
 fn main() {
     wire::fix_seed(0x9E37_79B9_7F4A_7C15);
-    let count = std::env::args()
+    let words: Vec<String> = std::env::args()
         .skip(1)
-        .find_map(|word| word.parse().ok())
-        .unwrap_or(1_000u32);
+        .filter(|w| w != "--bench")
+        .collect();
+    let count = words.iter().find_map(|word| word.parse().ok());
+    let count = count.unwrap_or(1_000u32);
+    let named: Vec<&str> = words
+        .iter()
+        .filter(|word| word.parse::<u32>().is_err())
+        .map(String::as_str)
+        .collect();
+    let wanted = |name: &str| named.is_empty() || named.contains(&name);
     let dir = std::env::temp_dir().join(format!("nameplate-hot-path-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a directory for the data");
     kinds::write_data(&dir).expect("the data is written");
-    for kind in &kinds::KINDS {
+    for kind in kinds::KINDS.iter().filter(|kind| wanted(kind.name)) {
         let server = kind.server(&dir);
         let mut exchange = kind.exchange();
         for _ in 0..3 {
             assert!(server.answer(&mut exchange), "{}: no answer", kind.name);
             kind.check(exchange.reply());
         }
-        let start = Instant::now();
-        measure(&server, &mut exchange, count);
-        let each = start.elapsed().as_nanos() / u128::from(count);
-        println!("{} {each} ns", kind.name);
+        timed(kind.name, count, || measure(&server, &mut exchange, count));
+    }
+    if wanted("parts") {
+        parts(&dir, count);
+    }
+    if wanted("scattered") {
+        scattered(&dir, count);
     }
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+/// Tells what each of `count` times took.
+fn timed(name: &str, count: u32, work: impl FnOnce()) {
+    let start = Instant::now();
+    work();
+    let each = start.elapsed().as_nanos() / u128::from(count);
+    println!("{name} {each} ns");
+}
+
+/// The parts of an answer that no kind is without, and finishing with an OPT record.
+fn parts(dir: &Path, count: u32) {
+    let mut corefile = String::new();
+    for block in 0..BLOCKS {
+        let _ = writeln!(corefile, "z{block}.example.org {{\n  whoami\n}}");
+    }
+    let server = kinds::load("parts", &corefile, dir);
+    let mut exchange = kinds::received("name777.z77.example.org.", 1, true);
+    assert!(server.answer(&mut exchange), "no answer");
+    timed("parse-edns", count, || measure_parse(&mut exchange, count));
+    timed("route", count, || {
+        measure_route(&server, &exchange, count);
+    });
+    timed("finish-edns", count, || {
+        measure_finish(&server, &mut exchange, count);
+    });
+}
+
+/// Names in no order of a zone with [`OWNERS`] owners, those that are there and those that are not.
+fn scattered(dir: &Path, count: u32) {
+    let mut zone = String::from(
+        "$ORIGIN example.org.\n$TTL 3600\n@ SOA ns1 hostmaster 1 7200 1800 1209600 300\n@ NS ns1\nns1 A 192.0.2.53\n",
+    );
+    for i in 0..OWNERS {
+        let [_, b, c, d] = i.to_be_bytes();
+        let _ = writeln!(zone, "name{i:06} A 10.{b}.{c}.{d}");
+    }
+    std::fs::write(dir.join("large"), zone).expect("the zone is written");
+    let server = kinds::load("large", "example.org {\n  file {DIR}/large\n}\n", dir);
+    for (name, from, rcode) in [("scattered-hit", 0, 0), ("scattered-nxdomain", OWNERS, 3)] {
+        let mut exchange = kinds::received("name000000.example.org.", 1, false);
+        ask(&mut exchange, from + 99_999);
+        assert!(server.answer(&mut exchange), "no answer");
+        assert_eq!(exchange.reply()[3] & 0xF, rcode, "{name}");
+        timed(name, count, || {
+            measure_scattered(&server, &mut exchange, (from, count));
+        });
+    }
+}
+
+/// Puts a number into the first label of the query.
+fn ask(exchange: &mut Exchange, number: u32) {
+    let mut rest = number;
+    if let Some(digits) = exchange.message_mut().get_mut(17..23) {
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
 }
 
 /// What is counted.
 #[inline(never)]
 fn measure(server: &InProcess, exchange: &mut Exchange, count: u32) {
     for _ in 0..count {
+        black_box(server.answer(black_box(exchange)));
+    }
+}
+
+#[inline(never)]
+fn measure_parse(exchange: &mut Exchange, count: u32) {
+    for _ in 0..count {
+        let _ = black_box(black_box(&mut *exchange).parse());
+    }
+}
+
+#[inline(never)]
+fn measure_route(server: &InProcess, exchange: &Exchange, count: u32) {
+    for _ in 0..count {
+        black_box(server.route(black_box(exchange)));
+    }
+}
+
+#[inline(never)]
+fn measure_finish(server: &InProcess, exchange: &mut Exchange, count: u32) {
+    for _ in 0..count {
+        exchange.begin();
+        server.finish(black_box(exchange));
+    }
+}
+
+#[inline(never)]
+fn measure_scattered(server: &InProcess, exchange: &mut Exchange, (from, count): (u32, u32)) {
+    let mut state = 1u32;
+    for _ in 0..count {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ask(
+            exchange,
+            from + (u64::from(state) * u64::from(OWNERS) >> 32) as u32,
+        );
         black_box(server.answer(black_box(exchange)));
     }
 }

@@ -201,33 +201,41 @@ pub fn write_data(dir: &Path) -> std::io::Result<()> {
     std::fs::write(dir.join("empty"), "")
 }
 
+/// A server for a Corefile.
+pub fn load(name: &str, corefile: &str, dir: &Path) -> InProcess {
+    let corefile = corefile.replace("{DIR}", &dir.display().to_string());
+    InProcess::load(&corefile, plugins::ORDER).unwrap_or_else(|error| panic!("{name}:\n{error}"))
+}
+
+/// A query, received.
+pub fn received(qname: &str, qtype: u16, edns: bool) -> Box<Exchange> {
+    let name: wire::NameBuf = qname
+        .parse()
+        .unwrap_or_else(|error| panic!("{qname}: {error}"));
+    let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
+    query.extend_from_slice(name.as_name().octets());
+    query.extend_from_slice(&qtype.to_be_bytes());
+    query.extend_from_slice(&[0, 1]);
+    if edns {
+        query.extend_from_slice(&[0, 0, 41, 0x04, 0xD0, 0, 0, 0x80, 0, 0, 0]);
+    }
+    let mut exchange = Exchange::datagram();
+    exchange.receive_buffer(query.len())[..query.len()].copy_from_slice(&query);
+    exchange.set_received(query.len());
+    exchange.context.transport = Transport::Udp;
+    exchange.context.received = chain::clock::now();
+    exchange
+}
+
 impl Kind {
     /// The server that answers it.
     pub fn server(&self, dir: &Path) -> InProcess {
-        let corefile = self.corefile.replace("{DIR}", &dir.display().to_string());
-        InProcess::load(&corefile, plugins::ORDER)
-            .unwrap_or_else(|error| panic!("{}:\n{error}", self.name))
+        load(self.name, self.corefile, dir)
     }
 
     /// The query, received.
     pub fn exchange(&self) -> Box<Exchange> {
-        let name: wire::NameBuf = self
-            .qname
-            .parse()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.qname));
-        let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)];
-        query.extend_from_slice(name.as_name().octets());
-        query.extend_from_slice(&self.qtype.to_be_bytes());
-        query.extend_from_slice(&[0, 1]);
-        if self.edns {
-            query.extend_from_slice(&[0, 0, 41, 0x04, 0xD0, 0, 0, 0x80, 0, 0, 0]);
-        }
-        let mut exchange = Exchange::datagram();
-        exchange.receive_buffer(query.len())[..query.len()].copy_from_slice(&query);
-        exchange.set_received(query.len());
-        exchange.context.transport = Transport::Udp;
-        exchange.context.received = chain::clock::now();
-        exchange
+        received(self.qname, self.qtype, self.edns)
     }
 
     /// Checks that the response is of this kind.

@@ -42,9 +42,7 @@ impl Fallthrough {
         match self {
             Self::No => false,
             Self::All => true,
-            Self::Zones(zones) => zones
-                .iter()
-                .any(|zone| qname.is_within(zone.as_name())),
+            Self::Zones(zones) => zones.iter().any(|zone| qname.is_within(zone.as_name())),
         }
     }
 

@@ -149,8 +149,17 @@ impl Exchange {
     /// Calls the response hooks from the step above `from` up to `floor`; gives the step to ask from when a plugin wants that.
     #[inline]
     fn rise(&mut self, block: &Arc<Block>, from: usize, floor: usize) -> Option<usize> {
+        let above = block.chain.above(from, floor);
+        if above == 0 {
+            return None;
+        }
+        self.rise_by(block, above)
+    }
+
+    /// Calls the response hooks of these steps, the last first.
+    fn rise_by(&mut self, block: &Arc<Block>, above: u64) -> Option<usize> {
         let steps = block.chain.steps();
-        let mut above = block.chain.above(from, floor);
+        let mut above = above;
         while above != 0 {
             let at = above.ilog2() as usize;
             above &= !(1 << at);

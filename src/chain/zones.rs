@@ -66,13 +66,16 @@ impl<T> ZoneMap<T> {
     #[inline]
     pub fn nearest_from(&self, qname: &Qname, skip: usize) -> Option<(usize, &T)> {
         let labels = qname.label_count();
-        self.depths.iter().find_map(|&depth| {
-            let less = labels.checked_sub(depth as usize)?;
-            if less < skip {
-                return None;
+        for &depth in &self.depths {
+            let less = labels.wrapping_sub(depth as usize);
+            if less < skip || less > labels {
+                continue;
             }
-            self.exact(qname, less).map(|value| (less, value))
-        })
+            if let Some(value) = self.exact(qname, less) {
+                return Some((less, value));
+            }
+        }
+        None
     }
 
     /// The value of the zone that `qname` without its `skip` leftmost labels is.
@@ -80,15 +83,16 @@ impl<T> ZoneMap<T> {
     fn exact(&self, qname: &Qname, skip: usize) -> Option<&T> {
         let hash = qname.hash(skip);
         let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = hash as usize;
         loop {
             let (known, place) = *self.slots.get(at & mask)?;
-            let place = (place as usize).checked_sub(1)?;
-            if known == hash {
-                let entry = self.zones.get(place)?;
+            if known == hash && place != 0 {
+                let entry = self.zones.get(place as usize - 1)?;
                 if entry.zone.as_name().octets() == qname.suffix(skip).octets() {
                     return Some(&entry.value);
                 }
+            } else if place == 0 {
+                return None;
             }
             at += 1;
         }

@@ -41,7 +41,10 @@ pub(crate) fn finish(exchange: &mut Exchange) {
         Some(edns) if is_plain(exchange, edns) => {
             let mut response = exchange.response();
             response.fit(limit - OPT_LEN);
-            if response.push_opt(edns.udp_size, edns.flags & Edns::DO, &[]).is_ok() {
+            if response
+                .push_opt(edns.udp_size, edns.flags & Edns::DO, &[])
+                .is_ok()
+            {
                 response.seal();
             } else {
                 with_opt(exchange, edns, limit);

@@ -51,6 +51,19 @@ impl InProcess {
         }
     }
 
+    /// Finds the block for the query that `exchange` has read; `false` when there is none. A part of [`InProcess::answer`], for counts.
+    #[inline]
+    pub fn route(&self, exchange: &Exchange) -> bool {
+        let parsed = &exchange.parsed;
+        self.table.find(&parsed.qname, parsed.qtype).is_some()
+    }
+
+    /// Makes the response of `exchange` ready to be sent. A part of [`InProcess::answer`], for counts.
+    #[inline]
+    pub fn finish(&self, exchange: &mut Exchange) {
+        finish(exchange);
+    }
+
     /// Answers what `exchange` received, waiting where a plugin waits; on a current-thread runtime, in a `LocalSet`.
     pub async fn answer_waiting(&self, mut exchange: Box<Exchange>) -> Option<Box<Exchange>> {
         let waits = match answer(&mut exchange, &self.table) {

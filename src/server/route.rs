@@ -29,9 +29,7 @@ impl Table {
         let dropped = blocks
             .first()
             .map(|block| Traffic::dropped(block.info.server.clone()));
-        let blocks = blocks
-            .into_iter()
-            .map(|block| (block.info.origin, block));
+        let blocks = blocks.into_iter().map(|block| (block.info.origin, block));
         Self {
             blocks: ZoneMap::new(blocks),
             any_class,

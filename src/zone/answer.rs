@@ -121,8 +121,20 @@ impl Zone {
         }
     }
 
+    /// Writes what was found behind an alias.
+    #[inline(never)]
+    fn say_more(
+        &self,
+        w: &mut Writer<'_, '_, '_>,
+        qtype: Type,
+        step: Step<'_>,
+        found: (Lookup<'_>, Owner<'_>),
+    ) -> Outcome {
+        self.say(w, qtype, step, found)
+    }
+
     /// Writes what was found.
-    #[inline]
+    #[inline(always)]
     fn say(
         &self,
         w: &mut Writer<'_, '_, '_>,
@@ -167,7 +179,7 @@ impl Zone {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn positive(
         &self,
         w: &mut Writer<'_, '_, '_>,
@@ -337,7 +349,7 @@ impl Zone {
             },
             qtype,
         );
-        self.say(w, qtype, next, (found, owner))
+        self.say_more(w, qtype, next, (found, owner))
     }
 
     /// Goes on with the target of an alias.
@@ -386,7 +398,7 @@ impl Zone {
                 aliases: count,
             };
         }
-        self.say(w, qtype, next, (found, owner))
+        self.say_more(w, qtype, next, (found, owner))
     }
 
     /// Proves, for each alias that a wildcard gave, that there was no closer match.

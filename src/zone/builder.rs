@@ -339,32 +339,14 @@ impl Builder {
     }
 
     fn into_zone(mut self, nodes_end: usize, mut statistics: Statistics) -> Option<Zone> {
-        let named = self
-            .owners
-            .iter()
-            .filter(|o| o.has & has::HASHED == 0)
-            .count();
-        let size = (named * 4 / 3 + 1).next_power_of_two();
-        let mut table = vec![Slot::default(); size].into_boxed_slice();
-        for (owner, &at) in self.owners.iter().zip(&self.places) {
-            if owner.has & has::HASHED != 0 {
-                continue;
-            }
-            let mut index = owner.hash as usize & (size - 1);
-            while table[index].place != 0 {
-                index = (index + 1) & (size - 1);
-            }
-            table[index] = Slot {
-                tag: (owner.hash >> 32) as u32,
-                place: at,
-            };
-        }
+        let (table, homes) = self.table();
         let denial = denial::chain(&self);
         let apex = self.apex;
         let mut zone = Zone {
             apex,
             apex_labels: apex.as_name().label_count(),
             table,
+            homes,
             apex_place: self.places.first().copied()?,
             negative_soa: nodes_end,
             ready_soa: None,
@@ -385,6 +367,39 @@ impl Builder {
         };
         zone.statistics = statistics;
         Some(zone)
+    }
+
+    /// The table of the owners that are names of the zone, and how many homes it has. A newcomer stands before the first greater tag of
+    /// its run, which moves up.
+    fn table(&self) -> (Box<[Slot]>, usize) {
+        let named = || {
+            let owners = self.owners.iter().zip(&self.places);
+            owners.filter(|(owner, _)| owner.has & has::HASHED == 0)
+        };
+        let homes = named().count() * 3 / 2 + 1;
+        let mut table = vec![Slot::FREE; homes + 8];
+        for (owner, &place) in named() {
+            let mut slot = Slot {
+                tag: Slot::tag(owner.hash),
+                place,
+            };
+            let mut at = Slot::home(slot.tag, homes);
+            loop {
+                if at == table.len() {
+                    table.push(Slot::FREE);
+                }
+                let there = &mut table[at];
+                if there.place == 0 {
+                    *there = slot;
+                    break;
+                }
+                if there.tag > slot.tag {
+                    std::mem::swap(there, &mut slot);
+                }
+                at += 1;
+            }
+        }
+        (table.into_boxed_slice(), homes)
     }
 
     /// The records' indexes by owner, in the order in which they came.
@@ -596,7 +611,8 @@ impl Builder {
             return;
         };
         let known = extras.iter().any(|&(_, other)| other == index);
-        let wanted = raw.rtype == Type::CNAME.0 || self.owners[index as usize].has & has::ADDRESS != 0;
+        let wanted =
+            raw.rtype == Type::CNAME.0 || self.owners[index as usize].has & has::ADDRESS != 0;
         if known || extras.len() >= 255 || !wanted {
             return;
         }

@@ -40,7 +40,7 @@ pub enum Lookup<'z> {
 
 impl Zone {
     /// Finds `qname`.
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, qname: &Qname, qtype: Type) -> Lookup<'_> {
         if let Some(node) = self.find(qname, 0) {
             let hidden = node.has(flag::OCCLUDED);
@@ -59,6 +59,7 @@ impl Zone {
     }
 
     /// Finds a name that has no node.
+    #[inline(never)]
     fn lookup_missing(&self, qname: &Qname, qtype: Type) -> Lookup<'_> {
         let Some((node, skip)) = self.closest_encloser(qname) else {
             return Lookup::OutOfZone;
@@ -106,6 +107,7 @@ impl Zone {
 }
 
 /// What a name gets that `cover`, a zone cut or the owner of a DNAME, is at or above.
+#[inline(never)]
 fn hidden_by<'z>(cover: Option<Node<'z>>, qname: &Qname) -> Lookup<'z> {
     let Some(cover) = cover else {
         return Lookup::OutOfZone;
@@ -131,7 +133,7 @@ fn beside_alias(qtype: Type) -> bool {
 }
 
 /// What is at the node for this type.
-#[inline]
+#[inline(always)]
 pub(crate) fn at(found: Match<'_>, qtype: Type) -> Lookup<'_> {
     let alias = match found.node.set_or_alias(qtype) {
         Ok(set) => return Lookup::Answer(found, set),

@@ -53,7 +53,7 @@ pub(crate) struct Writer<'w, 'z, 'r> {
 }
 
 impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         zone: &'z Zone,
         qname: &Qname,
@@ -132,8 +132,22 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
         self.octets(section, bare, (sigs, set.sig_count), owner);
     }
 
-    #[inline]
+    #[inline(always)]
     fn octets(
+        &mut self,
+        section: Section,
+        set: Set<'_>,
+        (octets, count): (&[u8], u16),
+        owner: Owner<'_>,
+    ) -> Option<usize> {
+        if owner.at == Some(HEADER_LEN) && set.patches.is_empty() {
+            return self.response.push_octets(section, octets, count).ok();
+        }
+        self.octets_at(section, set, (octets, count), owner)
+    }
+
+    #[inline(never)]
+    fn octets_at(
         &mut self,
         section: Section,
         set: Set<'_>,
@@ -287,20 +301,17 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
     }
 
     /// Writes a set of the apex into the authority section; the apex stands at `apex_at`.
-    #[inline]
+    #[inline(always)]
     fn ready(&mut self, ready: &Ready, apex_at: usize) {
         let (octets, places, count) = ready.pieces(self.dnssec_ok);
-        if let Ok(at) = self
-            .response
-            .push_octets(Section::Authority, octets, count)
-        {
+        if let Ok(at) = self.response.push_octets(Section::Authority, octets, count) {
             let places = places.iter().map(|&place| place as usize);
             self.response.point_all(at, places, apex_at);
         }
     }
 
     /// Writes the apex's NS records into the authority section, unless answers are to be minimal.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apex_ns(&mut self) {
         if let (Some(apex_at), Some(ns)) = (self.apex_at, &self.zone.ready_ns) {
             return self.ready(ns, apex_at);
@@ -338,6 +349,13 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
     /// Writes the addresses of a set's targets into the additional section; `place` is where the set stands.
     #[inline]
     pub(crate) fn extras(&mut self, set: Set<'_>, place: Option<usize>) {
+        if !set.extras.is_empty() {
+            self.extras_of(set, place);
+        }
+    }
+
+    #[inline(never)]
+    fn extras_of(&mut self, set: Set<'_>, place: Option<usize>) {
         for (offset, target) in set.extras() {
             let node = self.zone.node(target);
             let at = place
