@@ -1,5 +1,5 @@
-//! Answers by kind, for `benches/counts` to count under callgrind: `hot_path N` answers every kind N times, each within one call of a
-//! function `measure…`, after it was warmed, then does the parts of an answer, then asks a large zone for names all over it. Without
+//! Answers by kind, for `benches/counts` to count under callgrind: `hot_path N` answers every kind N times, each within one call of
+//! `counted`, after it was warmed, then does the parts of an answer, then asks a large zone for names all over it. Without
 //! valgrind it prints nanoseconds, which are worth little on a shared machine. `hot_path N NAME…` does what is named only.
 
 #![allow(missing_docs, reason = "a program, not a library")]
@@ -12,7 +12,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use chain::Exchange;
-use server::InProcess;
 
 /// Owners of the large zone; more names are asked than it has.
 const OWNERS: u32 = 100_000;
@@ -54,14 +53,6 @@ fn main() {
     let _ = std::fs::remove_dir_all(&dir);
 }
 
-/// Tells what each of `count` times took.
-fn timed(name: &str, count: u32, work: impl FnOnce()) {
-    let start = Instant::now();
-    work();
-    let each = start.elapsed().as_nanos() / u128::from(count);
-    println!("{name} {each} ns");
-}
-
 /// The parts of an answer that no kind is without, and finishing with an OPT record.
 fn parts(dir: &Path, count: u32) {
     let mut corefile = String::new();
@@ -71,12 +62,15 @@ fn parts(dir: &Path, count: u32) {
     let server = kinds::load("parts", &corefile, dir);
     let mut exchange = kinds::received("name777.z77.example.org.", 1, true);
     assert!(server.answer(&mut exchange), "no answer");
-    timed("parse-edns", count, || measure_parse(&mut exchange, count));
-    timed("route", count, || {
-        measure_route(&server, &exchange, count);
+    measure("parse-edns", count, &mut || {
+        let _ = black_box(black_box(&mut exchange).parse());
     });
-    timed("finish-edns", count, || {
-        measure_finish(&server, &mut exchange, count);
+    measure("route", count, &mut || {
+        black_box(server.route(black_box(&exchange)));
+    });
+    measure("finish-edns", count, &mut || {
+        exchange.begin();
+        server.finish(black_box(&mut exchange));
     });
 }
 
@@ -96,8 +90,14 @@ fn scattered(dir: &Path, count: u32) {
         ask(&mut exchange, from + 99_999);
         assert!(server.answer(&mut exchange), "no answer");
         assert_eq!(exchange.reply()[3] & 0xF, rcode, "{name}");
-        timed(name, count, || {
-            measure_scattered(&server, &mut exchange, (from, count));
+        let mut state = 1u32;
+        measure(name, count, &mut || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ask(
+                &mut exchange,
+                from + (u64::from(state) * u64::from(OWNERS) >> 32) as u32,
+            );
+            black_box(server.answer(black_box(&mut exchange)));
         });
     }
 }
@@ -113,45 +113,18 @@ fn ask(exchange: &mut Exchange, number: u32) {
     }
 }
 
-/// What is counted.
-#[inline(never)]
-fn measure(server: &InProcess, exchange: &mut Exchange, count: u32) {
-    for _ in 0..count {
-        black_box(server.answer(black_box(exchange)));
-    }
+/// Does `work` `count` times, and tells what each time took.
+fn measure(name: &str, count: u32, work: &mut dyn FnMut()) {
+    let start = Instant::now();
+    counted(count, work);
+    let each = start.elapsed().as_nanos() / u128::from(count);
+    println!("{name} {each} ns");
 }
 
+/// What is counted: callgrind heeds one function only.
 #[inline(never)]
-fn measure_parse(exchange: &mut Exchange, count: u32) {
+fn counted(count: u32, work: &mut dyn FnMut()) {
     for _ in 0..count {
-        let _ = black_box(black_box(&mut *exchange).parse());
-    }
-}
-
-#[inline(never)]
-fn measure_route(server: &InProcess, exchange: &Exchange, count: u32) {
-    for _ in 0..count {
-        black_box(server.route(black_box(exchange)));
-    }
-}
-
-#[inline(never)]
-fn measure_finish(server: &InProcess, exchange: &mut Exchange, count: u32) {
-    for _ in 0..count {
-        exchange.begin();
-        server.finish(black_box(exchange));
-    }
-}
-
-#[inline(never)]
-fn measure_scattered(server: &InProcess, exchange: &mut Exchange, (from, count): (u32, u32)) {
-    let mut state = 1u32;
-    for _ in 0..count {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        ask(
-            exchange,
-            from + (u64::from(state) * u64::from(OWNERS) >> 32) as u32,
-        );
-        black_box(server.answer(black_box(exchange)));
+        work();
     }
 }

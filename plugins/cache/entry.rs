@@ -39,7 +39,7 @@ pub(super) struct Key<'a> {
 
 impl<'a> Key<'a> {
     /// The key of a query.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(query: &'a Query<'_>) -> Self {
         let qname = query.qname();
         let mut word = u64::from(query.qtype().0)

@@ -22,7 +22,7 @@ mod table;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chain::clock;
 use chain::{
@@ -51,8 +51,8 @@ pub(crate) struct Cache {
 struct Core {
     options: Options,
     origins: Vec<NameBuf>,
-    /// Whether `origins` has the root.
-    everything: bool,
+    /// Whether a block that it stands in has names outside of `origins`, so that each query is compared.
+    partial: AtomicBool,
     success: Table,
     denial: Table,
     failure: Table,
@@ -123,7 +123,7 @@ impl Cache {
                 flights: Flights::new(),
                 metrics: ByBlock::new(label),
                 refreshing: AtomicUsize::new(0),
-                everything: origins.iter().any(|zone| zone.as_name().is_root()),
+                partial: AtomicBool::new(false),
                 options,
                 origins,
             }),
@@ -203,6 +203,11 @@ impl Plugin for Cache {
 
     fn attach(&self, block: &BlockInfo) {
         self.core.metrics.attach(block);
+        let origin = block.origin.as_name();
+        let zones = &self.core.origins;
+        if !zones.iter().any(|zone| origin.is_within(zone.as_name())) {
+            self.core.partial.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -213,7 +218,14 @@ impl Core {
         let qtype = query.qtype();
         query.flags().opcode() == Opcode::QUERY
             && (!qtype.is_meta() || qtype == Type::ANY)
-            && (self.everything || query.enclosing(&self.origins).is_some())
+            && self.reaches(query)
+    }
+
+    /// Whether QNAME is in its zones.
+    #[inline]
+    fn reaches(&self, query: &Query<'_>) -> bool {
+        let by_block = !query.is_rewritten() && !self.partial.load(Ordering::Relaxed);
+        by_block || query.enclosing(&self.origins).is_some()
     }
 
     #[inline]
@@ -229,6 +241,16 @@ impl Core {
     /// What there is for `key`.
     #[inline]
     fn find(&self, key: &Key<'_>, now: u64) -> Found {
+        let success = self.success.find(key);
+        let entry = success.as_ref().and_then(|held| held.as_ref());
+        if entry.is_some_and(|entry| entry.left(now).is_some()) {
+            return Found::of(success, |_| true);
+        }
+        self.find_other(success, key, now)
+    }
+
+    /// What there is where no positive response is fresh.
+    fn find_other(&self, success: Option<Held>, key: &Key<'_>, now: u64) -> Found {
         let is = |held: &Option<Held>, test: &dyn Fn(&Entry) -> bool| {
             held.as_ref()
                 .and_then(|held| held.as_ref())
@@ -237,11 +259,8 @@ impl Core {
         let fresh = |entry: &Entry| entry.left(now).is_some();
         let stale_for = self.stale_for();
         let usable = |entry: &Entry| fresh(entry) || entry.is_stale_within(now, stale_for);
-        let success = self.success.find(key);
         let prefer = self.options.stale.prefer_positive && stale_for > 0;
-        if is(&success, &fresh)
-            || (prefer && is(&success, &|entry| entry.answering && usable(entry)))
-        {
+        if prefer && is(&success, &|entry| entry.answering && usable(entry)) {
             return Found::of(success, fresh);
         }
         let denial = self.denial.find(key);

@@ -86,7 +86,7 @@ impl Table {
     }
 
     /// The entry for `key`, expired or not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, key: &Key<'_>) -> Option<Held> {
         let bucket = &self.buckets.get()?[self.place(key.hash)];
         let tag = tag(key.hash);

@@ -86,7 +86,7 @@ impl Exchange {
     }
 
     /// Reads the query and begins the response to it. Also begun, with what could be read, on a refusal other than silence.
-    #[inline]
+    #[inline(always)]
     pub fn parse(&mut self) -> Result<(), Refusal> {
         self.context.reset();
         self.suspended = None;

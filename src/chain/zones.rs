@@ -63,7 +63,7 @@ impl<T> ZoneMap<T> {
     }
 
     /// The same among the zones that have at least `skip` labels less than `qname`, with how many less it has.
-    #[inline]
+    #[inline(always)]
     pub fn nearest_from(&self, qname: &Qname, skip: usize) -> Option<(usize, &T)> {
         let labels = qname.label_count();
         for &depth in &self.depths {
@@ -79,7 +79,7 @@ impl<T> ZoneMap<T> {
     }
 
     /// The value of the zone that `qname` without its `skip` leftmost labels is.
-    #[inline]
+    #[inline(always)]
     fn exact(&self, qname: &Qname, skip: usize) -> Option<&T> {
         let hash = qname.hash(skip);
         let mask = self.slots.len() - 1;

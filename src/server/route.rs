@@ -54,9 +54,15 @@ impl Table {
         if qtype != Type::DS || skip > 0 || labels == 0 {
             return Some(block);
         }
+        self.above_cut(qname, block)
+    }
+
+    /// The block that serves DS of `own`'s zone.
+    #[cold]
+    fn above_cut<'a>(&'a self, qname: &Qname, own: &'a Arc<Block>) -> Option<&'a Arc<Block>> {
         match self.blocks.nearest_from(qname, 1) {
-            Some((above, parent)) if above < labels => Some(parent),
-            _ => Some(block),
+            Some((above, parent)) if above < qname.label_count() => Some(parent),
+            _ => Some(own),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Default for Parsed {
 
 impl Parsed {
     /// Reads `message`. On a refusal other than silence, ID and flags are set, so that they can be echoed.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, message: &[u8]) -> Result<(), Refusal> {
         let header = Header::read(message).ok_or(Refusal::Silence)?;
         if header.flags.has(Flags::QR) {
