@@ -8,15 +8,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use corefile::key::Key;
-use corefile::{Corefile, Diagnostic, Directive, Line, Report, Span, nearest};
+use corefile::{Corefile, Diagnostic, Directive, Line, Report, Span, nearest, value};
 use wire::NameBuf;
 
-use crate::admin::{Endpoint, Process, Task, Work};
+use crate::admin::{Endpoint, Process, Task, Work, resolve_address};
 use crate::lint;
 use crate::plugin::Plugin;
 use crate::walk::{Chain, Step};
@@ -110,6 +111,22 @@ impl<'a> Parse<'a> {
                     },
                 ),
             );
+        }
+    }
+
+    /// Reads the only argument of `directive`, the address of a page; without one, `default`.
+    pub fn listen(&mut self, directive: &Directive, default: &str) -> Listen {
+        self.at_most(directive, 1);
+        let (mut text, mut span) = (default, directive.name.span);
+        if let Some(token) = directive.args.first() {
+            match value::host_port(token) {
+                Ok(_) => (text, span) = (&token.text, token.span),
+                Err(diagnostic) => self.report.push(diagnostic),
+            }
+        }
+        Listen {
+            text: text.to_owned(),
+            span,
         }
     }
 
@@ -230,6 +247,24 @@ pub trait Setup: Send {
 
     /// Opens what it needs and takes its place in the chain.
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError>;
+}
+
+/// Where a page of the admin side is served, as it is written.
+pub struct Listen {
+    /// `HOST:PORT`, or `:PORT` for all addresses.
+    pub text: String,
+    span: Span,
+}
+
+impl Listen {
+    /// The address; a host's name is looked up by the system.
+    ///
+    /// # Errors
+    /// When the host has no address.
+    pub fn resolve(&self) -> Result<SocketAddr, BuildError> {
+        resolve_address(&self.text)
+            .map_err(|e| BuildError::new(format!("{}: {e}", self.text)).at(self.span))
+    }
 }
 
 /// Why a plugin could not be built.
