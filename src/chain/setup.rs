@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use corefile::key::Key;
+use corefile::key::{Key, Scheme};
 use corefile::{Corefile, Diagnostic, Directive, Line, Report, Span, nearest, value};
 use wire::NameBuf;
 
 use crate::admin::{Endpoint, Process, Task, Work, resolve_address};
+use crate::contend;
 use crate::lint;
 use crate::plugin::Plugin;
 use crate::walk::{Chain, Step};
@@ -245,6 +246,11 @@ pub trait Setup: Send {
         Vec::new()
     }
 
+    /// The lines of addresses that the block listens on, from the directive that says so.
+    fn bound(&self) -> &[Vec<BindWord>] {
+        &[]
+    }
+
     /// Opens what it needs and takes its place in the chain.
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError>;
 }
@@ -451,6 +457,8 @@ pub struct Planned {
 pub struct PlannedBlock {
     /// Its keys.
     pub keys: Vec<Key>,
+    /// Where each of them stands.
+    pub key_spans: Vec<Span>,
     /// Where it stands.
     pub span: Span,
     /// Its zones, of all keys, normalised.
@@ -475,7 +483,7 @@ pub struct BuiltBlock {
 pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> Vec<PlannedBlock> {
     let mut out = Vec::new();
     for block in &corefile.blocks {
-        let keys = keys(block, report);
+        let (keys, key_spans) = keys(block, report);
         let zones: Vec<String> = keys
             .iter()
             .flat_map(|key| key.zones.iter().cloned())
@@ -522,24 +530,45 @@ pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> V
         lint::block(&planned, &scene, block.span, report);
         out.push(PlannedBlock {
             keys,
+            key_spans,
             span: block.span,
             zones,
             planned,
         });
     }
+    contend::blocks(&out, report);
     out
 }
 
-/// Reads a block's keys.
-fn keys(block: &corefile::ServerBlock, report: &mut Report) -> Vec<Key> {
-    let mut keys = Vec::new();
+/// Reads a block's keys, and where they stand.
+fn keys(block: &corefile::ServerBlock, report: &mut Report) -> (Vec<Key>, Vec<Span>) {
+    let (mut keys, mut spans) = (Vec::new(), Vec::new());
     for token in &block.keys {
         match corefile::key::parse(token) {
-            Ok(key) => keys.push(key),
+            Ok(key) if key.scheme != Scheme::Dns => {
+                let name = key.scheme.name();
+                report.push(
+                    Diagnostic::error(
+                        "CF0901",
+                        format!(
+                            "cannot serve {}: CoreDNS has this transport, nameplate does not yet",
+                            token.text
+                        ),
+                    )
+                    .at(
+                        token.span,
+                        format!("`{name}://` is not implemented here; only `dns://` is"),
+                    ),
+                );
+            }
+            Ok(key) => {
+                keys.push(key);
+                spans.push(token.span);
+            }
             Err(diagnostic) => report.push(diagnostic),
         }
     }
-    keys
+    (keys, spans)
 }
 
 /// Reports a directive that is not in the catalogue, or is there as absent.
