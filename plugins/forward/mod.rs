@@ -15,6 +15,7 @@
 
 mod direct;
 mod health;
+mod ids;
 mod local;
 mod metrics;
 mod reply;
@@ -28,6 +29,8 @@ mod tls;
 mod trouble;
 mod udp;
 mod upstream;
+mod volley;
+mod wheel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

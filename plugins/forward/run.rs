@@ -194,6 +194,11 @@ impl Run {
         &self.permit.0
     }
 
+    /// Whether the client's own octets are what goes up.
+    pub(super) fn is_as_it_came(&self) -> bool {
+        self.composed.is_none()
+    }
+
     /// The upstream to ask first, when it is up and datagrams are wanted.
     pub(super) fn first(&mut self) -> Option<usize> {
         let first = self.order.get(0);
@@ -340,6 +345,7 @@ impl Run {
             return (exchange, first, Arrived::Trouble(Trouble::full()));
         };
         if let Err(trouble) = self.send(&lane, ticket.id, &mut exchange).await {
+            local.fail(&lane.ids, &trouble);
             return (exchange, first, Arrived::Trouble(trouble));
         }
         let patience = self.patience(now);
@@ -501,7 +507,9 @@ impl Run {
                 exchange.response().set_rcode(rcode);
             }
             Arrived::Trouble(trouble) => return self.troubled(upstream, trouble, took),
-            Arrived::Nothing => return self.troubled(upstream, Trouble::timeout("read"), took),
+            Arrived::Nothing | Arrived::Unsent => {
+                return self.troubled(upstream, Trouble::timeout("read"), took);
+            }
         }
         let response = exchange.response();
         let rcode = response.rcode();
@@ -570,7 +578,7 @@ impl Run {
 }
 
 /// Writes an ID into a message; gives the one that stood there.
-fn set_id(message: &mut [u8], id: u16) -> u16 {
+pub(super) fn set_id(message: &mut [u8], id: u16) -> u16 {
     match message.first_chunk_mut::<2>() {
         Some(place) => u16::from_be_bytes(std::mem::replace(place, id.to_be_bytes())),
         None => 0,
@@ -578,7 +586,7 @@ fn set_id(message: &mut [u8], id: u16) -> u16 {
 }
 
 /// Sets AD in a message where a plugin above wants it (RFC 6840, 5.7); gives the octet that stood there.
-fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
+pub(super) fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
     match message.get_mut(3) {
         Some(place) if on => std::mem::replace(place, *place | Flags::AD as u8),
         Some(place) => *place,
@@ -587,7 +595,7 @@ fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
 }
 
 /// Writes the header's fourth octet back.
-fn set_flags(message: &mut [u8], octet: u8) {
+pub(super) fn set_flags(message: &mut [u8], octet: u8) {
     if let Some(place) = message.get_mut(3) {
         *place = octet;
     }

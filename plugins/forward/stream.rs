@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::Forward;
-use super::local::{Ids, Lane, Local, Pool, Ticket};
+use super::ids::Ids;
+use super::local::{Lane, Local, Pool, Ticket};
 use super::metrics::Proto;
 use super::tls::TlsClient;
 use super::trouble::{Trouble, What};

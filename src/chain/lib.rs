@@ -28,7 +28,7 @@ pub mod traffic;
 mod walk;
 pub mod watch;
 
-pub use berth::{Berth, Rest, Shore};
+pub use berth::{Berth, Departure, Rest, Shore};
 pub use block::{Block, BlockInfo, Router};
 pub use exchange::{Exchange, MAX_DEPTH};
 pub use fall::Fallthrough;

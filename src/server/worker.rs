@@ -24,12 +24,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chain::{
-    Berth, Block, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore, Transport, clock,
+    Berth, Block, Departure, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore, Transport,
+    clock,
 };
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::answer::{Verdict, answer, panicked, shed};
 use crate::finish::finish;
@@ -352,6 +353,7 @@ struct Outbox {
     filled: Notify,
     open: Cell<usize>,
     berths: RefCell<Berths>,
+    departures: RefCell<Vec<Rc<dyn Departure>>>,
 }
 
 /// Envelopes by number, and the numbers that are free.
@@ -470,6 +472,7 @@ impl Serving {
             match self.batch.receive(socket) {
                 Ok(count) => {
                     self.answer(table);
+                    self.outbox.depart();
                     let sent = self.batch.reply(socket);
                     if sent < count {
                         self.keep_unsent(sent);
@@ -571,6 +574,17 @@ impl Outbox {
             filled: Notify::new(),
             open: Cell::new(0),
             berths: RefCell::default(),
+            departures: RefCell::default(),
+        }
+    }
+
+    /// Sends off what plugins have kept for the end of the batch.
+    #[inline]
+    fn depart(&self) {
+        while let Some(departure) = self.departures.borrow_mut().pop() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| departure.depart())) {
+                departed(&*panic);
+            }
         }
     }
 
@@ -660,6 +674,11 @@ impl Outbox {
 }
 
 impl Shore for Outbox {
+    fn embark(&self, departure: Rc<dyn Departure>) -> bool {
+        self.departures.borrow_mut().push(departure);
+        true
+    }
+
     fn land(self: Rc<Self>, number: u32, mut exchange: Box<Exchange>, flow: Result<Flow, Failure>) {
         let envelope = self.unmoor(number);
         let Some((block, step)) = exchange.take_suspended() else {
@@ -703,6 +722,18 @@ impl Shore for Outbox {
         let envelope = self.unmoor(number);
         self.put(None, envelope);
     }
+}
+
+/// Counts and reports a panic of what left at the end of a batch; its queries go on when their time is up.
+#[cold]
+fn departed(panic: &(dyn Any + Send)) {
+    chain::metrics::panics().inc();
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
+    error!("what a batch had kept for its end panicked: {what}");
 }
 
 /// The address of an IPv4 peer on a socket of both families as IPv4.
