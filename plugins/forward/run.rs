@@ -201,13 +201,35 @@ impl Run {
 
     /// The upstream to ask first, when it is up and datagrams are wanted.
     pub(super) fn first(&mut self) -> Option<usize> {
-        let first = self.order.get(0);
+        if self.asked != Proto::Udp {
+            return None;
+        }
         let forward = &self.permit.0;
+        let first = self.order.get(0);
+        if forward.upstreams[first].is_doubted()
+            && let Some((at, other)) = self.undoubted()
+        {
+            self.at = at + 1;
+            return Some(other);
+        }
         let up = !forward.upstreams[first].is_down(forward.max_fails);
-        (up && self.asked == Proto::Udp).then(|| {
+        up.then(|| {
             self.at = 1;
             first
         })
+    }
+
+    /// The next upstream in the order that nobody doubts, and its place. One that failed a query is probed at once; until it has
+    /// answered, the others are asked, so that its silence costs the queries that found it and no more.
+    #[cold]
+    fn undoubted(&self) -> Option<(usize, usize)> {
+        let upstreams = &self.permit.0.upstreams;
+        (self.at..self.order.count())
+            .map(|at| (at, self.order.get(at)))
+            .find(|&(_, upstream)| {
+                let upstream = &upstreams[upstream];
+                !upstream.is_doubted() && !upstream.is_down(self.permit.0.max_fails)
+            })
     }
 
     /// Asks until somebody answers, from where `standing` says that the query stands.
@@ -245,7 +267,12 @@ impl Run {
                 self.at = 0;
                 self.down = 0;
             }
-            let upstream = self.order.get(self.at);
+            let mut upstream = self.order.get(self.at);
+            if forward.upstreams[upstream].is_doubted()
+                && let Some(better) = self.undoubted()
+            {
+                (self.at, upstream) = better;
+            }
             self.at += 1;
             if !forward.upstreams[upstream].is_down(forward.max_fails) {
                 return Some(upstream);
@@ -371,7 +398,7 @@ impl Run {
     ) -> (Box<Exchange>, usize, Arrived) {
         let now = clock::now();
         self.at = second.next;
-        self.attempts += 1;
+        self.attempts += u32::from(second.upstream != first);
         self.check(first);
         if let Ok(lane) = local.pools[second.upstream].datagram(local, self.forward(), now)
             && let Some(id) = ticket.join(Lane::Udp(lane.clone()))
@@ -390,25 +417,34 @@ impl Run {
         (exchange, heard, arrived)
     }
 
-    /// Another upstream to ask when `first` keeps silent, where the query may wait so long.
+    /// Whom to ask when `first` keeps silent, where the query may wait so long: another upstream, or where there is none `first` once
+    /// more, since a datagram may have been lost. That does not count as an attempt, and one that fails its probes is spared it.
     pub(super) fn second(&self, first: usize, patience: u64) -> Option<Second> {
         let forward = self.forward();
-        if self.order.count() < 2 || patience <= HEDGE {
+        if patience <= HEDGE {
             return None;
         }
-        if forward.max_attempts != 0 && self.attempts + 2 > forward.max_attempts {
-            return None;
+        let bound = forward.max_attempts;
+        if self.order.count() > 1 && (bound == 0 || self.attempts + 2 <= bound) {
+            let rest = self.at..self.order.count();
+            let other = rest
+                .map(|at| Second {
+                    upstream: self.order.get(at),
+                    next: at + 1,
+                })
+                .find(|second| {
+                    let upstream = &forward.upstreams[second.upstream];
+                    second.upstream != first
+                        && upstream.tls.is_none()
+                        && !upstream.is_down(forward.max_fails)
+                });
+            if other.is_some() {
+                return other;
+            }
         }
-        let rest = self.at..self.order.count();
-        rest.map(|at| Second {
-            upstream: self.order.get(at),
-            next: at + 1,
-        })
-        .find(|second| {
-            let upstream = &forward.upstreams[second.upstream];
-            second.upstream != first
-                && upstream.tls.is_none()
-                && !upstream.is_down(forward.max_fails)
+        (!forward.upstreams[first].is_failing()).then_some(Second {
+            upstream: first,
+            next: self.at,
         })
     }
 
