@@ -18,6 +18,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -51,6 +52,8 @@ thread_local! {
 /// A worker's part of one `forward`.
 pub(super) struct Local {
     owner: Weak<Forward>,
+    /// Which counters to count on, of those that workers have apart.
+    pub(super) stripe: usize,
     /// One pool of sockets an upstream, in their order.
     pub(super) pools: Box<[Pool]>,
     seats: RefCell<Seats>,
@@ -91,8 +94,10 @@ impl Local {
     }
 
     fn new(forward: &Arc<Forward>) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
         Self {
             owner: Arc::downgrade(forward),
+            stripe: NUMBER.fetch_add(1, Ordering::Relaxed),
             pools: forward
                 .upstreams
                 .iter()

@@ -149,9 +149,12 @@ impl Forward {
 
     /// A place among the queries that may wait at once.
     fn admit(self: &Arc<Self>) -> Result<Permit, Failure> {
-        let before = self.concurrent.fetch_add(1, Ordering::Relaxed);
         let permit = Permit(self.clone());
-        if self.max_concurrent > 0 && before >= self.max_concurrent {
+        if self.max_concurrent == 0 {
+            return Ok(permit);
+        }
+        let before = self.concurrent.fetch_add(1, Ordering::Relaxed);
+        if before >= self.max_concurrent {
             self.rejects.inc();
             return Err(Failure {
                 rcode: Rcode::REFUSED,
@@ -229,6 +232,9 @@ struct Permit(Arc<Forward>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
+        // Nothing is counted where there is no bound.
+        if self.0.max_concurrent > 0 {
+            self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

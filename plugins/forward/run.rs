@@ -4,7 +4,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use chain::{Exchange, ExtendedError, Failure, Flow, Resolved, clock};
 use rand::rngs::SmallRng;
@@ -547,12 +546,13 @@ impl Run {
                 return self.troubled(upstream, Trouble::timeout("read"), took);
             }
         }
+        let worker = exchange.context.worker;
         let response = exchange.response();
         let rcode = response.rcode();
         let answers = response.count(Section::Answer);
         let forward = &self.permit.0;
         let metrics = &forward.upstreams[upstream].metrics;
-        metrics.reply(rcode, Duration::from_nanos(took));
+        metrics.reply(usize::from(worker), rcode, took);
         if forward.failover.contains(&rcode) {
             self.failovers += 1;
             if self.failovers < forward.upstreams.len() {

@@ -168,7 +168,7 @@ impl Pool {
         };
         drop(streams);
         let proto = self.upstream.proto(Proto::Tcp);
-        self.upstream.metrics.socket(proto, reused);
+        self.upstream.metrics.socket(local.stripe, proto, reused);
         lane.used.set(now);
         let ticket = Ticket::take(local, Lane::Stream(lane.clone()));
         let ticket = ticket.ok_or(Trouble {

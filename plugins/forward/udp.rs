@@ -165,7 +165,9 @@ impl Pool {
         {
             stale.retire();
         }
-        self.upstream.metrics.socket(Proto::Udp, place.is_some());
+        self.upstream
+            .metrics
+            .socket(local.stripe, Proto::Udp, place.is_some());
         let lane = match place {
             Some(lane) => lane.clone(),
             None => {

@@ -77,6 +77,75 @@ fn a_batch_arrives_as_its_queries() {
 }
 
 #[test]
+fn ports_and_ids_cannot_be_foreseen() {
+    const QUERIES: usize = 20_000;
+    const BATCH: usize = 40;
+    let socket = bound();
+    let address = socket.local_addr().expect("an address");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        let mut seen: Vec<(u16, u16)> = Vec::new();
+        let mut outstanding = HashMap::new();
+        while seen.len() < QUERIES {
+            let (len, from) = socket.recv_from(&mut buffer).expect("a query");
+            let id = u16::from_be_bytes([buffer[0], buffer[1]]);
+            seen.push((from.port(), id));
+            let other = outstanding.insert((from, id), buffer[..len].to_vec());
+            assert!(other.is_none(), "an ID is used twice at once");
+            // Nobody is answered before all of a batch have come.
+            if outstanding.len() == BATCH {
+                for ((from, _), query) in outstanding.drain() {
+                    socket.send_to(&reply(&query, 1), from).expect("sent");
+                }
+            }
+        }
+        tell.send(seen).expect("sent");
+    });
+    let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+    on_worker(async {
+        let query = query("example.org.", Type::A);
+        for _ in 0..QUERIES / BATCH {
+            for got in ask_in_batch(&block, &vec![query.clone(); BATCH], drop).await {
+                assert_eq!(got.mark(), Some(1));
+            }
+        }
+    });
+    let seen = told.recv().expect("what was seen");
+    let pairs: HashSet<_> = seen.iter().collect();
+    let mut ports: HashMap<u16, usize> = HashMap::new();
+    let mut halves = [[0f64; 256]; 2];
+    let mut same = 0;
+    for (at, (port, id)) in seen.iter().enumerate() {
+        *ports.entry(*port).or_default() += 1;
+        halves[0][usize::from(id >> 8)] += 1.0;
+        halves[1][usize::from(id & 0xFF)] += 1.0;
+        same += usize::from(at >= BATCH && seen[at - BATCH].0 == *port);
+    }
+    let expected = QUERIES as f64 / 256.0;
+    let chi = halves.map(|counts| {
+        let squares = counts.map(|count| (count - expected).powi(2) / expected);
+        squares.iter().sum::<f64>()
+    });
+    let busiest = ports.values().max().copied().unwrap_or(0);
+    eprintln!(
+        "FIGURE {QUERIES} upstream queries: {} distinct pairs of port and ID, {} ports, at most {busiest} queries from one; \
+         chi-square of the ID's octets (255 degrees of freedom) {:.0} and {:.0}; {:.1} % have the port of the {BATCH}th before",
+        pairs.len(),
+        ports.len(),
+        chi[0],
+        chi[1],
+        same as f64 * 100.0 / QUERIES as f64
+    );
+    assert!(pairs.len() >= 16_000 && pairs.len() * 100 >= QUERIES * 99);
+    // 255 degrees of freedom: more than 400 once in some hundred million runs.
+    assert!(chi.iter().all(|&chi| chi < 400.0), "{chi:?}");
+    // A socket serves 512 queries at most; which of 16 is drawn by lot.
+    assert!(busiest <= 512 && ports.len() >= 40, "{ports:?}");
+    assert!(same < QUERIES / 4, "{same}");
+}
+
+#[test]
 fn a_batch_to_nobody_fails_over_at_once() {
     let closed = bound().local_addr().expect("an address");
     let (good, _) = honest(3);
