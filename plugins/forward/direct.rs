@@ -4,6 +4,7 @@
 //! else happens (silence, an error, TC that is asked again over TCP, an upstream to fail over from) goes on in a task, by the same
 //! [`Run`] as a query that was one from the start.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +15,7 @@ use super::Forward;
 use super::local::{Arrived, Lane, Local, Ticket};
 use super::run::{HEDGE, Run, Second, Settled, Stage, Standing};
 use super::trouble::{Trouble, What};
+use super::udp::UdpLane;
 
 /// What is left to do for a query that sits without a task.
 pub(super) struct Direct {
@@ -63,19 +65,26 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
         let Some(ticket) = Ticket::take(&local, Lane::Udp(lane.clone())) else {
             return Err(heard(Trouble::full()));
         };
+        if run.is_as_it_came() && local.assemble(&berth) {
+            return Ok((upstream, ticket, true));
+        }
         match run.try_send(&lane, ticket.id, exchange) {
-            Ok(()) => Ok((upstream, ticket)),
+            Ok(()) => Ok((upstream, ticket, false)),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 Err(standing(Stage::Unsent))
             }
-            Err(error) => Err(heard(Trouble::io("write", &error))),
+            Err(error) => {
+                let trouble = Trouble::io("write", &error);
+                local.fail(&lane.ids, &trouble);
+                Err(heard(trouble))
+            }
         }
     });
     let Some(exchange) = place.take() else {
         return;
     };
     match sent {
-        Some(Ok((upstream, ticket))) => {
+        Some(Ok((upstream, ticket, waits))) => {
             let patience = run.patience(began);
             let second = run.second(upstream, patience);
             let wait = if second.is_some() { HEDGE } else { patience };
@@ -90,6 +99,9 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
                 second,
             };
             local.sit(seat, exchange, order, began, Some(direct));
+            if waits {
+                local.join(seat);
+            }
         }
         Some(Err(standing)) => go_on(run, berth, exchange, Some(Box::new(standing))),
         None => go_on(run, berth, exchange, None),
@@ -97,6 +109,14 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
 }
 
 impl Direct {
+    /// The socket to send by and the ID to send under.
+    pub(super) fn aim(&self) -> Option<(&Rc<UdpLane>, u16)> {
+        match &self.ticket.lane {
+            Lane::Udp(lane) => Some((lane, self.ticket.id)),
+            Lane::Stream(_) => None,
+        }
+    }
+
     /// Goes on with what came.
     pub(super) fn heard(self, mut exchange: Box<Exchange>, arrived: Arrived, now: u64) {
         let Self {
@@ -115,6 +135,7 @@ impl Direct {
                 }),
                 Some(second),
             ) => Stage::Silent(ticket, second),
+            (Arrived::Unsent, _) => Stage::Unsent,
             (arrived @ (Arrived::Trouble(_) | Arrived::Nothing), _) => Stage::Heard(arrived),
             (arrived, _)
                 if run.retry_truncated

@@ -14,33 +14,33 @@
 //! timer, a channel or an allocation here; seats and wheel slots are used again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use chain::{Exchange, clock};
-use rand::RngExt;
+use chain::{Berth, Departure, Exchange, clock};
 use tokio::sync::Notify;
+use wire::Flags;
 
 use super::Forward;
 use super::direct::Direct;
+use super::ids::Ids;
 use super::reply;
+use super::run::{set_authenticated, set_flags, set_id};
 use super::stream::StreamLane;
 use super::trouble::{Trouble, What};
 use super::udp::{Draw, UdpLane};
 use super::upstream::{Upstream, answers};
+use super::volley::{Shot, Volley, each};
+use super::wheel::{TICK, Wheel};
 
 /// Queries of one `forward` that may wait on one worker.
 pub(super) const MOST: usize = 8_192;
-/// The wheel's step.
-const TICK: u64 = 20_000_000;
-/// The wheel's slots; with [`TICK`] they reach past the deadline of any query.
-const SLOTS: usize = 512;
 /// How often idle sockets are looked for, in nanoseconds.
 const SWEEP: u64 = clock::SECOND;
 
@@ -52,10 +52,14 @@ thread_local! {
 /// A worker's part of one `forward`.
 pub(super) struct Local {
     owner: Weak<Forward>,
+    /// Which counters to count on, of those that workers have apart.
+    pub(super) stripe: usize,
     /// One pool of sockets an upstream, in their order.
     pub(super) pools: Box<[Pool]>,
     seats: RefCell<Seats>,
     wheel: RefCell<Wheel>,
+    /// What leaves at the end of the batch.
+    volley: RefCell<Volley>,
     /// Where datagrams are received.
     pub(super) scratch: RefCell<Box<[u8]>>,
     running: Cell<bool>,
@@ -90,8 +94,10 @@ impl Local {
     }
 
     fn new(forward: &Arc<Forward>) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
         Self {
             owner: Arc::downgrade(forward),
+            stripe: NUMBER.fetch_add(1, Ordering::Relaxed),
             pools: forward
                 .upstreams
                 .iter()
@@ -104,6 +110,7 @@ impl Local {
                 .collect(),
             seats: RefCell::default(),
             wheel: RefCell::new(Wheel::new()),
+            volley: RefCell::default(),
             scratch: RefCell::new(vec![0; 65_535].into()),
             running: Cell::new(false),
             dozing: Cell::new(false),
@@ -162,7 +169,8 @@ impl Local {
         }
     }
 
-    /// Tells every seat of a lane that no reply will come.
+    /// Tells every seat of a lane that no reply will come: an error that the network reports on a socket is told once, to whichever
+    /// call comes next, and holds for all that was sent.
     pub(super) fn fail(&self, ids: &Ids, trouble: &Trouble) {
         for number in ids.clear() {
             let mut seats = self.seats.borrow_mut();
@@ -201,6 +209,25 @@ impl Local {
             wheel.insert(deadline, seat, place.generation);
         }
         self.turn();
+    }
+
+    /// Whether what is sent for the queries of this batch may wait for its end.
+    pub(super) fn assemble(self: &Rc<Self>, berth: &Berth) -> bool {
+        let mut volley = self.volley.borrow_mut();
+        if !volley.aboard {
+            volley.aboard = berth.embark(self.clone());
+        }
+        volley.aboard
+    }
+
+    /// Has the query in this seat sent at the end of the batch.
+    pub(super) fn join(&self, seat: u32) {
+        if let Some(place) = self.seats.borrow().all.get(seat as usize) {
+            self.volley
+                .borrow_mut()
+                .queued
+                .push((seat, place.generation));
+        }
     }
 
     /// Starts the wheel when it stands still.
@@ -269,6 +296,56 @@ impl Local {
     }
 }
 
+impl Departure for Local {
+    /// Sends what the batch has left.
+    fn depart(self: Rc<Self>) {
+        let mut volley = self.volley.take();
+        // Neither allocates before there is trouble.
+        let (mut unsent, mut failed) = (Vec::new(), Vec::new());
+        let mut seats = self.seats.borrow_mut();
+        for (number, generation) in volley.queued.drain(..) {
+            if let Some(seat) = seats.all.get_mut(number as usize)
+                && seat.generation == generation
+                && let Some(shot) = seat.load(number)
+            {
+                volley.shots.push(shot);
+            }
+        }
+        let all = &mut seats.all;
+        each(&mut volley.shots, |shots| {
+            let sent = Shot::fire(shots, |number| {
+                let seat = all.get(number as usize)?;
+                let (lane, _) = seat.direct.as_ref()?.aim()?;
+                Some((&**lane, seat.exchange.as_ref()?.message()))
+            });
+            for shot in shots {
+                if let Some(seat) = all.get_mut(shot.seat as usize) {
+                    seat.unload(shot);
+                    let Err(error) = &sent else {
+                        continue;
+                    };
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        seat.arrived = Arrived::Unsent;
+                        unsent.extend(seat.speak());
+                    } else if let Some((lane, _)) = seat.direct.as_ref().and_then(Direct::aim) {
+                        failed.push((lane.clone(), Trouble::io("write", error)));
+                    }
+                }
+            }
+        });
+        drop(seats);
+        volley.shots.clear();
+        volley.aboard = false;
+        self.volley.replace(volley);
+        for (direct, exchange, arrived) in unsent {
+            direct.heard(exchange, arrived, clock::now());
+        }
+        for (lane, trouble) in failed {
+            self.fail(&lane.ids, &trouble);
+        }
+    }
+}
+
 /// Turns the wheel while somebody waits, and sweeps while a socket is open.
 async fn run(local: Rc<Local>) {
     let mut swept = clock::now();
@@ -312,6 +389,8 @@ pub(super) enum Arrived {
     Nothing,
     /// A reply, which is the exchange's response now.
     Reply,
+    /// The datagram could not leave yet: it is sent once more.
+    Unsent,
     /// A reply that is larger than its asker takes.
     TooLarge,
     /// A reply without the question: FORMERR or NOTIMP.
@@ -375,6 +454,32 @@ impl Seat {
             self.arrived = Arrived::Trouble(Trouble::malformed());
         }
         !patient
+    }
+
+    /// Writes our ID, and AD where it is wanted, over the client's.
+    #[inline]
+    fn load(&mut self, number: u32) -> Option<Shot> {
+        let (lane, id) = self.direct.as_ref()?.aim()?;
+        let lane = Rc::as_ptr(lane).addr();
+        let exchange = self.exchange.as_mut()?;
+        let authenticated = exchange.parsed.flags.has(Flags::AD);
+        let message = exchange.message_mut();
+        Some(Shot {
+            lane,
+            len: message.len() as u16,
+            seat: number,
+            id: set_id(message, id),
+            flags: set_authenticated(message, authenticated),
+        })
+    }
+
+    /// Writes what the client sent back.
+    #[inline]
+    fn unload(&mut self, shot: &Shot) {
+        if let Some(exchange) = &mut self.exchange {
+            set_id(exchange.message_mut(), shot.id);
+            set_flags(exchange.message_mut(), shot.flags);
+        }
     }
 
     /// Wakes the task that waits, or gives what goes on without one.
@@ -479,7 +584,8 @@ pub(super) struct Order {
 /// A taken seat and a taken ID, or two on two lanes; all are given back when this is dropped.
 pub(super) struct Ticket {
     local: Rc<Local>,
-    lane: Lane,
+    /// Where the query is sent.
+    pub(super) lane: Lane,
     second: Option<(Lane, u16)>,
     seat: u32,
     /// The ID to send under.
@@ -577,108 +683,6 @@ impl Future for Waiting<'_> {
             )),
             None => Poll::Pending,
         }
-    }
-}
-
-/// Spreads the 16 bits of an ID over a hash; IDs are random and ours, so nobody can aim at it.
-#[derive(Default)]
-pub(super) struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, octets: &[u8]) {
-        for &octet in octets {
-            self.write_u16(u16::from(octet));
-        }
-    }
-    fn write_u16(&mut self, id: u16) {
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
-
-/// The IDs that are outstanding on one lane.
-#[derive(Default)]
-pub(super) struct Ids(RefCell<HashMap<u16, u32, BuildHasherDefault<Spread>>>);
-
-impl Ids {
-    /// A random ID that is not outstanding (RFC 5452, section 9.2: the whole range).
-    fn take(&self, seat: u32) -> Option<u16> {
-        let mut map = self.0.borrow_mut();
-        if map.len() >= 32_768 {
-            return None;
-        }
-        let mut random = rand::rng();
-        loop {
-            let id: u16 = random.random();
-            if let std::collections::hash_map::Entry::Vacant(place) = map.entry(id) {
-                place.insert(seat);
-                return Some(id);
-            }
-        }
-    }
-
-    fn seat(&self, id: u16) -> Option<u32> {
-        self.0.borrow().get(&id).copied()
-    }
-
-    fn release(&self, id: u16) {
-        self.0.borrow_mut().remove(&id);
-    }
-
-    /// Gives `id` back, unless it has meanwhile been taken for another seat.
-    fn release_if(&self, id: u16, seat: u32) {
-        let mut map = self.0.borrow_mut();
-        if map.get(&id) == Some(&seat) {
-            map.remove(&id);
-        }
-    }
-
-    fn clear(&self) -> Vec<u32> {
-        self.0.borrow_mut().drain().map(|(_, seat)| seat).collect()
-    }
-
-    /// Something to know these by while they live.
-    fn place(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    /// How many are outstanding.
-    pub(super) fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-}
-
-/// A timer wheel: seats by the tick in which their time is up.
-struct Wheel {
-    slots: Vec<Vec<(u32, u32)>>,
-    at: u64,
-}
-
-impl Wheel {
-    fn new() -> Self {
-        Self {
-            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
-            at: clock::now() / TICK,
-        }
-    }
-
-    fn insert(&mut self, deadline: u64, seat: u32, generation: u32) {
-        // Never into the slot that is being emptied, and never around the wheel.
-        let tick = (deadline / TICK + 1).clamp(self.at + 1, self.at + SLOTS as u64 - 1);
-        self.slots[tick as usize % SLOTS].push((seat, generation));
-    }
-
-    fn advance(&mut self, now: u64, mut up: impl FnMut(u32, u32)) {
-        let tick = now / TICK;
-        let steps = (tick.saturating_sub(self.at)).min(SLOTS as u64);
-        for step in 1..=steps {
-            for (seat, generation) in self.slots[(self.at + step) as usize % SLOTS].drain(..) {
-                up(seat, generation);
-            }
-        }
-        self.at = self.at.max(tick);
     }
 }
 

@@ -1,13 +1,11 @@
 //! What `forward` counts, under CoreDNS's names; labels are resolved when the upstream is built.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use chain::metrics::{family, family_with, metric};
+use chain::metrics::{Striped, StripedDurations, family, metric};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use wire::Rcode;
 
 /// The value of `proxy_name`.
@@ -33,16 +31,6 @@ struct ToRcode {
     proxy_name: &'static str,
     to: String,
     rcode: String,
-}
-
-type Durations = Family<ToRcode, Histogram, fn() -> Histogram>;
-
-fn durations() -> Durations {
-    family_with(
-        "coredns_proxy_request_duration_seconds",
-        "Histogram of the time each request took.",
-        || Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
-    )
 }
 
 /// Queries that met only upstreams marked down.
@@ -88,22 +76,22 @@ impl Proto {
 /// The metrics of one upstream.
 pub(super) struct UpstreamMetrics {
     to: String,
-    durations: Durations,
-    by_rcode: [OnceLock<Histogram>; RCODES],
+    durations: Family<ToRcode, StripedDurations>,
+    by_rcode: [OnceLock<StripedDurations>; RCODES],
     /// Failed health checks.
     pub(super) check_failures: Counter,
-    hits: [Counter; 3],
-    misses: [Counter; 3],
+    hits: [Striped; 3],
+    misses: [Striped; 3],
 }
 
 impl UpstreamMetrics {
     /// Resolves the labels of `to`.
     pub(super) fn new(to: &str) -> Self {
-        let hits = family::<ToProto, Counter>(
+        let hits = family::<ToProto, Striped>(
             "coredns_proxy_conn_cache_hits",
             "Counter of connection cache hits per upstream and protocol.",
         );
-        let misses = family::<ToProto, Counter>(
+        let misses = family::<ToProto, Striped>(
             "coredns_proxy_conn_cache_misses",
             "Counter of connection cache misses per upstream and protocol.",
         );
@@ -119,7 +107,10 @@ impl UpstreamMetrics {
         let protos = [Proto::Udp, Proto::Tcp, Proto::Tls];
         Self {
             to: to.to_owned(),
-            durations: durations(),
+            durations: family(
+                "coredns_proxy_request_duration_seconds",
+                "Histogram of the time each request took.",
+            ),
             by_rcode: Default::default(),
             check_failures: failures.get_or_create_owned(&To {
                 proxy_name: PROXY,
@@ -131,13 +122,13 @@ impl UpstreamMetrics {
     }
 
     /// A socket was there already, or had to be opened.
-    pub(super) fn socket(&self, proto: Proto, reused: bool) {
+    pub(super) fn socket(&self, worker: usize, proto: Proto, reused: bool) {
         let counters = if reused { &self.hits } else { &self.misses };
-        counters[proto as usize].inc();
+        counters[proto as usize].inc(worker);
     }
 
     /// A reply came.
-    pub(super) fn reply(&self, rcode: Rcode, took: Duration) {
+    pub(super) fn reply(&self, worker: usize, rcode: Rcode, nanos: u64) {
         let make = || {
             let name = rcode
                 .mnemonic()
@@ -149,8 +140,8 @@ impl UpstreamMetrics {
             })
         };
         match self.by_rcode.get(rcode.0 as usize) {
-            Some(known) => known.get_or_init(make).observe(took.as_secs_f64()),
-            None => make().observe(took.as_secs_f64()),
+            Some(known) => known.get_or_init(make).observe(worker, nanos),
+            None => make().observe(worker, nanos),
         }
     }
 }

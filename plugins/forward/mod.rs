@@ -15,6 +15,7 @@
 
 mod direct;
 mod health;
+mod ids;
 mod local;
 mod metrics;
 mod reply;
@@ -28,6 +29,8 @@ mod tls;
 mod trouble;
 mod udp;
 mod upstream;
+mod volley;
+mod wheel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -146,9 +149,12 @@ impl Forward {
 
     /// A place among the queries that may wait at once.
     fn admit(self: &Arc<Self>) -> Result<Permit, Failure> {
-        let before = self.concurrent.fetch_add(1, Ordering::Relaxed);
         let permit = Permit(self.clone());
-        if self.max_concurrent > 0 && before >= self.max_concurrent {
+        if self.max_concurrent == 0 {
+            return Ok(permit);
+        }
+        let before = self.concurrent.fetch_add(1, Ordering::Relaxed);
+        if before >= self.max_concurrent {
             self.rejects.inc();
             return Err(Failure {
                 rcode: Rcode::REFUSED,
@@ -226,6 +232,9 @@ struct Permit(Arc<Forward>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
+        // Nothing is counted where there is no bound.
+        if self.0.max_concurrent > 0 {
+            self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use chain::{Exchange, ExtendedError, Failure, Flow, Resolved, clock};
 use rand::rngs::SmallRng;
@@ -194,15 +193,42 @@ impl Run {
         &self.permit.0
     }
 
+    /// Whether the client's own octets are what goes up.
+    pub(super) fn is_as_it_came(&self) -> bool {
+        self.composed.is_none()
+    }
+
     /// The upstream to ask first, when it is up and datagrams are wanted.
     pub(super) fn first(&mut self) -> Option<usize> {
-        let first = self.order.get(0);
+        if self.asked != Proto::Udp {
+            return None;
+        }
         let forward = &self.permit.0;
+        let first = self.order.get(0);
+        if forward.upstreams[first].is_doubted()
+            && let Some((at, other)) = self.undoubted()
+        {
+            self.at = at + 1;
+            return Some(other);
+        }
         let up = !forward.upstreams[first].is_down(forward.max_fails);
-        (up && self.asked == Proto::Udp).then(|| {
+        up.then(|| {
             self.at = 1;
             first
         })
+    }
+
+    /// The next upstream in the order that nobody doubts, and its place. One that failed a query is probed at once; until it has
+    /// answered, the others are asked, so that its silence costs the queries that found it and no more.
+    #[cold]
+    fn undoubted(&self) -> Option<(usize, usize)> {
+        let upstreams = &self.permit.0.upstreams;
+        (self.at..self.order.count())
+            .map(|at| (at, self.order.get(at)))
+            .find(|&(_, upstream)| {
+                let upstream = &upstreams[upstream];
+                !upstream.is_doubted() && !upstream.is_down(self.permit.0.max_fails)
+            })
     }
 
     /// Asks until somebody answers, from where `standing` says that the query stands.
@@ -240,7 +266,12 @@ impl Run {
                 self.at = 0;
                 self.down = 0;
             }
-            let upstream = self.order.get(self.at);
+            let mut upstream = self.order.get(self.at);
+            if forward.upstreams[upstream].is_doubted()
+                && let Some(better) = self.undoubted()
+            {
+                (self.at, upstream) = better;
+            }
             self.at += 1;
             if !forward.upstreams[upstream].is_down(forward.max_fails) {
                 return Some(upstream);
@@ -340,6 +371,7 @@ impl Run {
             return (exchange, first, Arrived::Trouble(Trouble::full()));
         };
         if let Err(trouble) = self.send(&lane, ticket.id, &mut exchange).await {
+            local.fail(&lane.ids, &trouble);
             return (exchange, first, Arrived::Trouble(trouble));
         }
         let patience = self.patience(now);
@@ -365,7 +397,7 @@ impl Run {
     ) -> (Box<Exchange>, usize, Arrived) {
         let now = clock::now();
         self.at = second.next;
-        self.attempts += 1;
+        self.attempts += u32::from(second.upstream != first);
         self.check(first);
         if let Ok(lane) = local.pools[second.upstream].datagram(local, self.forward(), now)
             && let Some(id) = ticket.join(Lane::Udp(lane.clone()))
@@ -384,25 +416,34 @@ impl Run {
         (exchange, heard, arrived)
     }
 
-    /// Another upstream to ask when `first` keeps silent, where the query may wait so long.
+    /// Whom to ask when `first` keeps silent, where the query may wait so long: another upstream, or where there is none `first` once
+    /// more, since a datagram may have been lost. That does not count as an attempt, and one that fails its probes is spared it.
     pub(super) fn second(&self, first: usize, patience: u64) -> Option<Second> {
         let forward = self.forward();
-        if self.order.count() < 2 || patience <= HEDGE {
+        if patience <= HEDGE {
             return None;
         }
-        if forward.max_attempts != 0 && self.attempts + 2 > forward.max_attempts {
-            return None;
+        let bound = forward.max_attempts;
+        if self.order.count() > 1 && (bound == 0 || self.attempts + 2 <= bound) {
+            let rest = self.at..self.order.count();
+            let other = rest
+                .map(|at| Second {
+                    upstream: self.order.get(at),
+                    next: at + 1,
+                })
+                .find(|second| {
+                    let upstream = &forward.upstreams[second.upstream];
+                    second.upstream != first
+                        && upstream.tls.is_none()
+                        && !upstream.is_down(forward.max_fails)
+                });
+            if other.is_some() {
+                return other;
+            }
         }
-        let rest = self.at..self.order.count();
-        rest.map(|at| Second {
-            upstream: self.order.get(at),
-            next: at + 1,
-        })
-        .find(|second| {
-            let upstream = &forward.upstreams[second.upstream];
-            second.upstream != first
-                && upstream.tls.is_none()
-                && !upstream.is_down(forward.max_fails)
+        (!forward.upstreams[first].is_failing()).then_some(Second {
+            upstream: first,
+            next: self.at,
         })
     }
 
@@ -501,14 +542,17 @@ impl Run {
                 exchange.response().set_rcode(rcode);
             }
             Arrived::Trouble(trouble) => return self.troubled(upstream, trouble, took),
-            Arrived::Nothing => return self.troubled(upstream, Trouble::timeout("read"), took),
+            Arrived::Nothing | Arrived::Unsent => {
+                return self.troubled(upstream, Trouble::timeout("read"), took);
+            }
         }
+        let worker = exchange.context.worker;
         let response = exchange.response();
         let rcode = response.rcode();
         let answers = response.count(Section::Answer);
         let forward = &self.permit.0;
         let metrics = &forward.upstreams[upstream].metrics;
-        metrics.reply(rcode, Duration::from_nanos(took));
+        metrics.reply(usize::from(worker), rcode, took);
         if forward.failover.contains(&rcode) {
             self.failovers += 1;
             if self.failovers < forward.upstreams.len() {
@@ -570,7 +614,7 @@ impl Run {
 }
 
 /// Writes an ID into a message; gives the one that stood there.
-fn set_id(message: &mut [u8], id: u16) -> u16 {
+pub(super) fn set_id(message: &mut [u8], id: u16) -> u16 {
     match message.first_chunk_mut::<2>() {
         Some(place) => u16::from_be_bytes(std::mem::replace(place, id.to_be_bytes())),
         None => 0,
@@ -578,7 +622,7 @@ fn set_id(message: &mut [u8], id: u16) -> u16 {
 }
 
 /// Sets AD in a message where a plugin above wants it (RFC 6840, 5.7); gives the octet that stood there.
-fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
+pub(super) fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
     match message.get_mut(3) {
         Some(place) if on => std::mem::replace(place, *place | Flags::AD as u8),
         Some(place) => *place,
@@ -587,7 +631,7 @@ fn set_authenticated(message: &mut [u8], on: bool) -> u8 {
 }
 
 /// Writes the header's fourth octet back.
-fn set_flags(message: &mut [u8], octet: u8) {
+pub(super) fn set_flags(message: &mut [u8], octet: u8) {
     if let Some(place) = message.get_mut(3) {
         *place = octet;
     }

@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::Forward;
-use super::local::{Ids, Lane, Local, Pool, Ticket};
+use super::ids::Ids;
+use super::local::{Lane, Local, Pool, Ticket};
 use super::metrics::Proto;
 use super::tls::TlsClient;
 use super::trouble::{Trouble, What};
@@ -167,7 +168,7 @@ impl Pool {
         };
         drop(streams);
         let proto = self.upstream.proto(Proto::Tcp);
-        self.upstream.metrics.socket(proto, reused);
+        self.upstream.metrics.socket(local.stripe, proto, reused);
         lane.used.set(now);
         let ticket = Ticket::take(local, Lane::Stream(lane.clone()));
         let ticket = ticket.ok_or(Trouble {

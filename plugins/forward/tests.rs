@@ -4,6 +4,7 @@ mod queries;
 mod setups;
 mod streams;
 mod upstreams;
+mod volleys;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 use chain::admin::Process;
 use chain::setup::{Catalogue, Entry};
 use chain::{
-    Berth, Block, BlockInfo, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore, Transport,
+    Berth, Block, BlockInfo, Departure, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore,
+    Transport,
 };
 use corefile::{Memory, Report};
 use tokio::sync::oneshot;
@@ -94,6 +96,11 @@ impl Got {
     }
 }
 
+thread_local! {
+    /// What leaves at the end of the batch, while there is one.
+    static BATCH: RefCell<Option<Vec<Rc<dyn Departure>>>> = const { RefCell::new(None) };
+}
+
 /// A listener for one query.
 struct Quay(RefCell<Option<oneshot::Sender<Box<Exchange>>>>);
 
@@ -107,6 +114,10 @@ impl Quay {
 }
 
 impl Shore for Quay {
+    fn embark(&self, departure: Rc<dyn Departure>) -> bool {
+        BATCH.with_borrow_mut(|batch| batch.as_mut().map(|batch| batch.push(departure)).is_some())
+    }
+
     fn land(self: Rc<Self>, _: u32, mut exchange: Box<Exchange>, flow: Result<Flow, Failure>) {
         let (block, step) = exchange.take_suspended().expect("a suspended query");
         match exchange.land((&block, step), flow) {

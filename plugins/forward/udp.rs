@@ -5,20 +5,22 @@
 //! from the upstream's address and port; the ID and the question are checked in [`super::upstream::answers`].
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use chain::clock;
 use rand::RngExt;
-use socket2::SockRef;
+use socket2::{MsgHdr, SockRef};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
 use super::Forward;
-use super::local::{Ids, Local, Pool};
+use super::ids::Ids;
+use super::local::{Local, Pool};
 use super::metrics::Proto;
 use super::trouble::Trouble;
+use super::volley;
 
 /// Sockets of one worker to one upstream.
 const LANES: usize = 16;
@@ -50,6 +52,8 @@ pub(super) struct UdpLane {
     old_at: u64,
     created: u64,
     retired: Cell<bool>,
+    /// Whether the path to the upstream takes several datagrams at once.
+    segments: Cell<bool>,
     reader: RefCell<Option<AbortHandle>>,
 }
 
@@ -68,6 +72,7 @@ impl UdpLane {
             old_at: now + random.random_range(AGE..=2 * AGE),
             created: now,
             retired: Cell::new(false),
+            segments: Cell::new(true),
             reader: RefCell::new(None),
         });
         let reader = tokio::task::spawn_local(read(local.clone(), lane.clone()));
@@ -111,6 +116,22 @@ impl UdpLane {
         // Not through the runtime's readiness: a socket that was opened just now is writable before the runtime knows.
         SockRef::from(&self.socket).send(octets).map(drop)
     }
+
+    /// Sends several datagrams by one call, and one walk through the kernel: each has `len` octets, the last may have fewer. A path
+    /// that does not take them so gets them one by one, then and later.
+    pub(super) fn send_all(&self, datagrams: &[IoSlice<'_>], len: u16) -> io::Result<()> {
+        if self.segments.get() && volley::works() {
+            let control = volley::control(len);
+            let message = MsgHdr::new().with_buffers(datagrams).with_control(&control);
+            match SockRef::from(&self.socket).sendmsg(&message, 0) {
+                Err(error) if volley::is_refused(&error) => self.segments.set(false),
+                sent => return sent.map(drop),
+            }
+        }
+        let sent = datagrams.iter().map(|datagram| self.send(datagram));
+        // A datagram of these that is lost will show as silence.
+        sent.fold(Ok(()), Result::and)
+    }
 }
 
 impl Pool {
@@ -144,7 +165,9 @@ impl Pool {
         {
             stale.retire();
         }
-        self.upstream.metrics.socket(Proto::Udp, place.is_some());
+        self.upstream
+            .metrics
+            .socket(local.stripe, Proto::Udp, place.is_some());
         let lane = match place {
             Some(lane) => lane.clone(),
             None => {

@@ -55,6 +55,17 @@ impl Upstream {
         max_fails != 0 && self.fails.load(Ordering::Relaxed) > max_fails
     }
 
+    /// Whether it failed a query and has not answered a probe since.
+    #[inline]
+    pub(super) fn is_doubted(&self) -> bool {
+        self.probing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last probe failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.fails.load(Ordering::Relaxed) != 0
+    }
+
     /// Notes how a health check ended.
     pub(super) fn checked(&self, healthy: bool) {
         if healthy {

@@ -6,6 +6,8 @@
 //!                          └─► Plugin::resolve, in a task
 //! ```
 //!
+//! What is sent for the queries of one batch may wait for the others ([`Berth::embark`]) and leave with them.
+//!
 //! It saves the task, its allocations and two turns of the scheduler where an answer takes one datagram up and one down.
 
 use std::rc::Rc;
@@ -16,8 +18,21 @@ use crate::plugin::{Failure, Flow, Resolving};
 /// What is left to do for a query that has to wait in a task after all.
 pub type Rest = Box<dyn FnOnce(Box<Exchange>) -> Resolving>;
 
+/// What leaves together with others once a batch of queries has been walked.
+pub trait Departure {
+    /// Leaves.
+    fn depart(self: Rc<Self>);
+}
+
 /// Where launched queries come back to: a listener of the worker that received them.
 pub trait Shore {
+    /// Has `departure` called when the batch at hand has been walked; `false` where there is no batch, so that nothing may wait for
+    /// its end.
+    fn embark(&self, departure: Rc<dyn Departure>) -> bool {
+        let _ = departure;
+        false
+    }
+
     /// Takes a query back with the flow of the step where it was suspended.
     fn land(self: Rc<Self>, number: u32, exchange: Box<Exchange>, flow: Result<Flow, Failure>);
 
@@ -41,6 +56,13 @@ impl Berth {
             shore: Some(shore),
             number,
         }
+    }
+
+    /// Has `departure` called at the end of the batch that the query came in, if it came in one ([`Shore::embark`]).
+    pub fn embark(&self, departure: Rc<dyn Departure>) -> bool {
+        self.shore
+            .as_ref()
+            .is_some_and(|shore| shore.embark(departure))
     }
 
     /// Hands the query back with the flow of the step where it was suspended, [`Flow::Suspend`] apart.

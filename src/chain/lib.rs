@@ -30,7 +30,7 @@ mod walk;
 pub mod watch;
 mod zones;
 
-pub use berth::{Berth, Rest, Shore};
+pub use berth::{Berth, Departure, Rest, Shore};
 pub use block::{Block, BlockInfo, Router};
 pub use exchange::{Exchange, MAX_DEPTH};
 pub use fall::Fallthrough;

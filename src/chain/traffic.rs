@@ -58,9 +58,9 @@ const SIZES: [u16; 14] = [
     0, 100, 200, 300, 400, 511, 1_023, 2_047, 4_095, 8_291, 16_000, 32_000, 48_000, 64_000,
 ];
 /// The upper bound of the first duration bucket, in nanoseconds; each next one is twice as high.
-const SHORTEST: u64 = 250_000;
+pub(crate) const SHORTEST: u64 = 250_000;
 /// How many duration buckets have a bound.
-const DURATIONS: usize = 16;
+pub(crate) const DURATIONS: usize = 16;
 
 const PROTOS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
@@ -350,7 +350,7 @@ fn size_bucket(octets: usize) -> usize {
 
 /// The bucket of a duration: the first whose bound is not below it.
 #[inline]
-fn duration_bucket(nanos: u64) -> usize {
+pub(crate) fn duration_bucket(nanos: u64) -> usize {
     match nanos.saturating_sub(1) / SHORTEST {
         0 => 0,
         times => (times.ilog2() as usize + 1).min(DURATIONS),

@@ -136,7 +136,12 @@ pub(crate) fn shed(exchange: &mut Exchange, block: &Arc<Block>, step: usize) {
 
 /// Ends a walk early, whatever the plugins above make of it.
 #[cold]
-fn abandon(exchange: &mut Exchange, block: &Arc<Block>, step: usize, failure: fn() -> Failure) {
+pub(crate) fn abandon(
+    exchange: &mut Exchange,
+    block: &Arc<Block>,
+    step: usize,
+    failure: fn() -> Failure,
+) {
     let told = catch_unwind(AssertUnwindSafe(|| {
         exchange.abandon(block, step, failure);
     }));

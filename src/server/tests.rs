@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::admin::{Endpoint, Page};
 use chain::setup::{BindWord, Build, BuildError, Catalogue, Entry, Parse, Registration, Setup};
-use chain::{Berth, Exchange, Failure, Flow, Plugin, Query, Resolving};
+use chain::{Berth, Exchange, Failure, Flow, Hooks, Plugin, Query, Resolving, Turn};
 use wire::{Rcode, Response, Section};
 
 use crate::control::{Options, Server};
@@ -22,6 +22,7 @@ const CATALOGUE: Catalogue = &[
     entry("limits"),
     entry("page"),
     entry("fail"),
+    entry("above"),
     entry("say"),
 ];
 
@@ -84,12 +85,41 @@ impl Setup for Words {
                     serve: Arc::new(move |_| Page::text(200, text.clone())),
                 });
             }
+            "above" => build.push(Arc::new(Above(first.parse().unwrap_or(0)))),
             "fail" => return Err(BuildError::new("no such thing")),
             _ => build.push(Arc::new(Say {
                 octet: first.parse().unwrap_or(0),
             })),
         }
         Ok(())
+    }
+}
+
+/// Queries that went down past an [`Above`] of this number and have not come up.
+static OPEN: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
+
+/// Counts in [`OPEN`].
+struct Above(usize);
+
+impl Plugin for Above {
+    fn name(&self) -> &'static str {
+        "above"
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks::BOTH
+    }
+
+    fn query(&self, query: &mut Query<'_>, _: &mut Response<'_>) -> Result<Flow, Failure> {
+        OPEN[self.0].fetch_add(1, Ordering::SeqCst);
+        query.set_memo(7);
+        Ok(Flow::Next)
+    }
+
+    fn response(&self, query: &mut Query<'_>, _: &mut Response<'_>) -> Turn {
+        assert_eq!(query.memo(), 7, "what was kept is there");
+        OPEN[self.0].fetch_sub(1, Ordering::SeqCst);
+        Turn::Up
     }
 }
 
@@ -296,6 +326,49 @@ fn panics_cost_one_answer() {
         assert_eq!(ask(&socket, "a.example.org.").last(), Some(&7));
     }
     assert!(chain::metrics::panics().get() >= before + 4);
+}
+
+#[test]
+fn the_plugins_above_a_panic_hear_of_it_wherever_it_came() {
+    let (_server, port) = serve(". {\nat 127.0.0.1\nabove 1\nsay 7\n}");
+    let socket = client(port);
+    for name in ["p.example.org.", "late.example.org.", "x.example.org."] {
+        assert_eq!(rcode(&ask(&socket, name)), Rcode::SERVFAIL);
+        assert_eq!(OPEN[1].load(Ordering::SeqCst), 0, "{name}");
+        // Streams do not launch.
+        if name.starts_with('x') {
+            continue;
+        }
+        let mut stream = connect(port);
+        stream.write_all(&framed(1, name)).expect("sent");
+        let (_, reply) = read_framed(&mut stream).expect("an answer");
+        assert_eq!(rcode(&reply), Rcode::SERVFAIL);
+        assert_eq!(OPEN[1].load(Ordering::SeqCst), 0, "{name} over TCP");
+    }
+}
+
+#[test]
+fn a_client_cannot_fill_all_waiting_places_by_tcp() {
+    let (_server, port) = serve(". {\nat 127.0.0.1\nsay 7\n}");
+    let mut streams = [connect(port), connect(port)];
+    for id in 0..IN_FLIGHT as u16 {
+        let stream = &mut streams[usize::from(id % 2)];
+        stream
+            .write_all(&framed(id, "never.example.org."))
+            .expect("sent");
+    }
+    // Those beyond a quarter of the places are answered at once.
+    let mut refused = 0;
+    for stream in &mut streams {
+        let timeout = Some(Duration::from_millis(500));
+        stream.set_read_timeout(timeout).expect("a timeout");
+        while let Ok((_, reply)) = read_framed(stream) {
+            assert_eq!(rcode(&reply), Rcode::SERVFAIL);
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, IN_FLIGHT - IN_FLIGHT / 4);
+    assert_eq!(ask(&client(port), "slow.example.org.").last(), Some(&7));
 }
 
 #[test]

@@ -24,14 +24,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chain::{
-    Berth, Block, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore, Transport, clock,
+    Berth, Block, Context, Departure, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore,
+    Transport, clock,
 };
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
-use tracing::warn;
+use tracing::{error, warn};
 
-use crate::answer::{Verdict, answer, panicked, shed};
+use crate::answer::{Verdict, abandon, answer, panicked, shed};
 use crate::finish::finish;
 use crate::listener::tcp;
 use crate::listener::udp::{Batch, Envelope, Slot};
@@ -187,7 +188,7 @@ impl Worker {
                 Err(panic) => {
                     panicked(&block, step, &*panic);
                     let mut exchange = rescue.exchange();
-                    exchange.fail(Failure::servfail("a plugin panicked"));
+                    abandon(&mut exchange, &block, step, a_panic);
                     finish(&mut exchange);
                     Some(exchange)
                 }
@@ -214,26 +215,23 @@ impl Drop for Waiting {
     }
 }
 
-/// What it takes to answer SERVFAIL when a panic has taken the exchange with it.
+/// What it takes to answer SERVFAIL when a panic has taken the exchange with it, and to tell the plugins above, so that whoever keeps
+/// something for the query lets it go.
 struct Rescue {
     query: Box<[u8]>,
-    transport: Transport,
-    peer: SocketAddr,
-    local: SocketAddr,
+    context: Context,
 }
 
 impl Rescue {
     fn of(exchange: &Exchange) -> Self {
         Self {
             query: exchange.message().into(),
-            transport: exchange.context.transport,
-            peer: exchange.context.peer,
-            local: exchange.context.local,
+            context: exchange.context.clone(),
         }
     }
 
     fn exchange(self) -> Box<Exchange> {
-        let mut exchange = if self.transport.is_datagram() {
+        let mut exchange = if self.context.transport.is_datagram() {
             Exchange::datagram()
         } else {
             Exchange::stream()
@@ -243,11 +241,14 @@ impl Rescue {
         exchange.set_received(len);
         // It was parsed before.
         let _ = exchange.parse();
-        exchange.context.transport = self.transport;
-        exchange.context.peer = self.peer;
-        exchange.context.local = self.local;
+        exchange.context = self.context;
         exchange
     }
+}
+
+/// What a plugin's panic means to the asker.
+fn a_panic() -> Failure {
+    Failure::servfail("a plugin panicked")
 }
 
 /// Runs a future to its end or its panic.
@@ -352,6 +353,7 @@ struct Outbox {
     filled: Notify,
     open: Cell<usize>,
     berths: RefCell<Berths>,
+    departures: RefCell<Vec<Rc<dyn Departure>>>,
 }
 
 /// Envelopes by number, and the numbers that are free.
@@ -470,6 +472,7 @@ impl Serving {
             match self.batch.receive(socket) {
                 Ok(count) => {
                     self.answer(table);
+                    self.outbox.depart();
                     let sent = self.batch.reply(socket);
                     if sent < count {
                         self.keep_unsent(sent);
@@ -571,6 +574,17 @@ impl Outbox {
             filled: Notify::new(),
             open: Cell::new(0),
             berths: RefCell::default(),
+            departures: RefCell::default(),
+        }
+    }
+
+    /// Sends off what plugins have kept for the end of the batch.
+    #[inline]
+    fn depart(&self) {
+        while let Some(departure) = self.departures.borrow_mut().pop() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| departure.depart())) {
+                departed(&*panic);
+            }
         }
     }
 
@@ -638,8 +652,7 @@ impl Outbox {
         envelope: Envelope,
     ) {
         panicked(at.0, at.1, panic);
-        exchange.begin();
-        exchange.fail(Failure::servfail("a plugin panicked"));
+        abandon(&mut exchange, at.0, at.1, a_panic);
         finish(&mut exchange);
         self.put(Some(exchange), envelope);
     }
@@ -660,6 +673,11 @@ impl Outbox {
 }
 
 impl Shore for Outbox {
+    fn embark(&self, departure: Rc<dyn Departure>) -> bool {
+        self.departures.borrow_mut().push(departure);
+        true
+    }
+
     fn land(self: Rc<Self>, number: u32, mut exchange: Box<Exchange>, flow: Result<Flow, Failure>) {
         let envelope = self.unmoor(number);
         let Some((block, step)) = exchange.take_suspended() else {
@@ -680,7 +698,11 @@ impl Shore for Outbox {
                 let then = move |ended| outbox.put(ended, envelope);
                 self.worker.suspend(exchange, (&block, next), then);
             }
-            Err(panic) => self.panicked(exchange, (&block, step), &*panic, envelope),
+            Err(panic) => {
+                // Those above the step where it came to that have heard nothing yet.
+                let step = exchange.context.step();
+                self.panicked(exchange, (&block, step), &*panic, envelope);
+            }
         }
     }
 
@@ -703,6 +725,18 @@ impl Shore for Outbox {
         let envelope = self.unmoor(number);
         self.put(None, envelope);
     }
+}
+
+/// Counts and reports a panic of what left at the end of a batch; its queries go on when their time is up.
+#[cold]
+fn departed(panic: &(dyn Any + Send)) {
+    chain::metrics::panics().inc();
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
+    error!("what a batch had kept for its end panicked: {what}");
 }
 
 /// The address of an IPv4 peer on a socket of both families as IPv4.

@@ -54,6 +54,68 @@ fn a_silent_upstream_costs_its_timeout_until_it_is_down() {
 }
 
 #[test]
+fn a_silent_upstream_delays_only_the_queries_that_find_it() {
+    // Not down yet: that takes three failed probes, some four seconds.
+    for policy in ["sequential", "random", "round_robin"] {
+        let silent = bound();
+        let (good, _) = honest(3);
+        let text = format!(
+            ". {{\n forward . {} {good} {{\n policy {policy}\n }}\n}}",
+            silent.local_addr().expect("an address")
+        );
+        let block = build(&text).expect("a block");
+        on_worker(async {
+            let began = Instant::now();
+            let mut slow = 0;
+            for i in 0..200 {
+                let asked = Instant::now();
+                assert_eq!(
+                    ask(&block, &format!("{i}.example.org.")).await.mark(),
+                    Some(3)
+                );
+                slow += usize::from(asked.elapsed() > Duration::from_millis(200));
+            }
+            let took = began.elapsed();
+            assert_eq!(slow, 1, "{policy}: found once");
+            assert!(took < Duration::from_millis(1_500), "{policy}: {took:?}");
+        });
+    }
+}
+
+#[test]
+fn a_lost_datagram_is_sent_again_where_there_is_no_other_upstream() {
+    // Every query's first datagram is lost.
+    let mut met = std::collections::HashSet::new();
+    let (address, seen) = serve(bound(), move |_, query| {
+        match query[query.len() - 4..] == [0, 2, 0, 1] || !met.insert(query[12..].to_vec()) {
+            true => vec![reply(query, 9)],
+            false => Vec::new(),
+        }
+    });
+    let text = format!(". {{\n forward . {address} {{\n max_connect_attempts 1\n }}\n}}");
+    let block = build(&text).expect("a block");
+    on_worker(async {
+        for name in ["a.example.org.", "b.example.org."] {
+            let began = Instant::now();
+            let got = ask(&block, name).await;
+            assert_eq!(got.mark(), Some(9), "{got:?} {:?}", began.elapsed());
+            let took = began.elapsed();
+            assert!(
+                took > Duration::from_millis(750) && took < Duration::from_millis(1_000),
+                "{took:?}"
+            );
+        }
+    });
+    let log = seen.log.lock().expect("a log");
+    let sent: Vec<_> = log
+        .iter()
+        .filter(|(_, query)| query.ends_with(&[0, 1, 0, 1]))
+        .collect();
+    assert_eq!(sent.len(), 4, "each query twice");
+    assert_ne!(sent[0].1[..2], sent[1].1[..2], "under another ID");
+}
+
+#[test]
 fn an_upstream_that_comes_back_is_asked_again() {
     let first = bound();
     let address = first.local_addr().expect("an address");

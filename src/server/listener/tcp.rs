@@ -5,6 +5,9 @@
 //! does not take its answers stops being read. A connection without a query holds no buffer. After [`TURN`] messages the other tasks
 //! of the worker have theirs, so that a peer that never pauses delays others by no more than that.
 //!
+//! All connections of one client together may have a quarter of the worker's waiting places ([`PER_CLIENT`]); a query that would wait
+//! beyond that is answered with SERVFAIL.
+//!
 //! At a bound of connections, overall or of one client, the connection that has been idle longest makes room; where all are busy the
 //! newest is closed.
 
@@ -31,6 +34,8 @@ use crate::worker::{Line, Worker, canonical};
 
 /// Queries of one connection that may wait.
 const IN_FLIGHT: usize = 64;
+/// Queries of one client that may wait on one worker, over all its connections: others are left three quarters of the places.
+const PER_CLIENT: usize = crate::worker::IN_FLIGHT / 4;
 /// Octets of answers that are gathered before they are written.
 const GATHERED: usize = 64 * 1024;
 /// Messages that are taken before other tasks of the worker get their turn.
@@ -62,6 +67,8 @@ pub(crate) struct Connections {
     /// By last activity; oldest first.
     order: BTreeMap<u64, u64>,
     clients: HashMap<IpAddr, usize>,
+    /// Queries that wait, by client.
+    waiting: HashMap<IpAddr, usize>,
 }
 
 /// One open connection.
@@ -81,6 +88,7 @@ impl Connections {
             open: HashMap::new(),
             order: BTreeMap::new(),
             clients: HashMap::new(),
+            waiting: HashMap::new(),
         }
     }
 
@@ -133,6 +141,24 @@ impl Connections {
             open.active = self.next;
             open.busy = busy;
             self.order.insert(open.active, number);
+        }
+    }
+
+    /// Takes a place for one more waiting query of a client, if it has not too many.
+    fn wait(&mut self, client: IpAddr) -> bool {
+        let count = self.waiting.entry(client).or_default();
+        let may = *count < PER_CLIENT;
+        *count += usize::from(may);
+        may
+    }
+
+    /// Gives such a place back.
+    fn waited(&mut self, client: IpAddr) {
+        if let Some(count) = self.waiting.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&client);
+            }
         }
     }
 
@@ -451,7 +477,11 @@ impl Connection {
                 finish(&mut exchange);
                 self.answers.push(&exchange);
             }
-            Verdict::Suspended(block, step) if self.worker.may_wait() => {
+            Verdict::Suspended(block, step)
+                if self.worker.may_wait()
+                    && self.worker.connections.borrow_mut().wait(self.peer.ip()) =>
+            {
+                let client = self.peer.ip();
                 let (answers, worker, number) =
                     (self.answers.clone(), self.worker.clone(), self.seat.number);
                 answers.waiting.set(answers.waiting.get() + 1);
@@ -461,10 +491,9 @@ impl Connection {
                         answers.push(&exchange);
                         worker.recycle_stream(exchange);
                     }
-                    worker
-                        .connections
-                        .borrow_mut()
-                        .touch(number, answers.waiting.get() > 0);
+                    let mut connections = worker.connections.borrow_mut();
+                    connections.waited(client);
+                    connections.touch(number, answers.waiting.get() > 0);
                     answers.ready.notify_one();
                 });
                 return;
