@@ -55,8 +55,7 @@ struct Multisocket {
 impl Setup for Multisocket {
     /// Without a number: as many as there are processors to use.
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        build.config.sockets = Some(self.sockets.unwrap_or_else(processors));
+        build.config.sockets = Some(self.sockets.unwrap_or_else(chain::processors));
         Ok(())
     }
 }

@@ -251,8 +251,7 @@ impl Traffic {
             })
             .clone();
         // Made now, so that the first query of a worker finds its counters.
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        for worker in 0..workers {
+        for worker in 0..crate::processors() {
             traffic.worker(worker);
         }
         traffic

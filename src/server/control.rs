@@ -150,7 +150,7 @@ impl Server {
         if !loaded.warnings.is_empty() {
             eprint!("{}", loaded.warnings);
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = chain::processors();
         let connections = (CONNECTIONS.min(port::descriptors() * 3 / 4) / cores).max(2);
         for index in 0..cores {
             let started = worker::start(index as u16, server.shared.clone(), connections)

@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, SubscriberExt};
 
 /// Lines that may wait to be written.
 const QUEUED: usize = 8_192;
@@ -58,7 +57,7 @@ pub fn install() {
         .name("log".to_owned())
         .spawn(move || write(&receiver));
     if started.is_ok() {
-        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
+        let _ = tracing::subscriber::set_global_default(Lines);
     }
 }
 
@@ -132,21 +131,22 @@ fn queue(line: String) -> bool {
     false
 }
 
-/// The layer that makes lines of events.
+/// Makes lines of events. There are no spans here, and so no registry of them.
 struct Lines;
 
 impl Lines {
     fn wants(metadata: &Metadata<'_>) -> bool {
         let ours = OURS.iter().any(|root| metadata.target().starts_with(root));
-        match *metadata.level() {
-            Level::ERROR | Level::WARN => true,
-            Level::INFO => ours,
-            _ => ours && *metadata.level() == Level::DEBUG && DEBUG.load(Ordering::Relaxed),
-        }
+        metadata.is_event()
+            && match *metadata.level() {
+                Level::ERROR | Level::WARN => true,
+                Level::INFO => ours,
+                _ => ours && *metadata.level() == Level::DEBUG && DEBUG.load(Ordering::Relaxed),
+            }
     }
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl Subscriber for Lines {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if Self::wants(metadata) {
             Interest::always()
@@ -155,11 +155,11 @@ impl<S: Subscriber> Layer<S> for Lines {
         }
     }
 
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         Self::wants(metadata)
     }
 
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn event(&self, event: &Event<'_>) {
         let mut line = head(event.metadata());
         event.record(&mut Text(&mut line));
         line.push('\n');
@@ -167,6 +167,19 @@ impl<S: Subscriber> Layer<S> for Lines {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        // Never asked for: no span is enabled.
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 /// `[LEVEL] ` and the plugin, if the event is one's.

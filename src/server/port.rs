@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 
 use crate::input::reason;
 use crate::listener::socket::Place;
@@ -177,7 +177,10 @@ fn program(inode: &str) -> Option<String> {
 
 /// How many files the process may have open.
 pub(crate) fn descriptors() -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    // A file of /proc has no size, and growing a buffer for it takes eight reads.
+    let mut limits = String::with_capacity(4_096);
+    let _ =
+        fs::File::open("/proc/self/limits").and_then(|mut file| file.read_to_string(&mut limits));
     let line = limits
         .lines()
         .find_map(|line| line.strip_prefix("Max open files"));

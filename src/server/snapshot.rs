@@ -54,7 +54,7 @@ pub(crate) struct Loaded {
     pub(crate) process: Process,
     /// The plugins at work.
     pub(crate) plugins: Vec<(usize, Arc<dyn Plugin>)>,
-    /// SHA-512 of the Corefile's meaning, in hexadecimal.
+    /// SHA-512 of the Corefile's meaning, in hexadecimal; empty where `reload` is not configured.
     pub(crate) hash: String,
     /// The files to watch.
     pub(crate) files: Vec<PathBuf>,
@@ -163,11 +163,13 @@ pub(crate) fn load(
         })
         .collect();
     let listeners = listeners(&built, port)?;
+    // Nobody asks for it where edits are not looked for.
+    let hash = process.reload.map_or_else(String::new, |_| hash(&corefile));
     Ok(Loaded {
         listeners,
         process,
         plugins,
-        hash: hash(&corefile),
+        hash,
         files: corefile.files(),
         debug,
         warnings,

@@ -69,6 +69,43 @@ fn the_example_has_not_even_a_warning() {
     assert!(report.is_empty(), "{} warnings", report.len());
 }
 
+/// The Corefiles of the ConfigMaps in a manifest: what is indented below `Corefile: |`.
+fn config_maps(manifest: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut lines = manifest.lines();
+    while lines.by_ref().any(|line| line.trim() == "Corefile: |") {
+        let block = lines.clone().take_while(|line| line.starts_with("    "));
+        out.push(block.map(|line| format!("{}\n", &line[4..])).collect());
+    }
+    out
+}
+
+#[test]
+fn the_manifests_corefiles_are_accepted() {
+    let here = |entry: &chain::setup::Entry| matches!(entry, chain::setup::Entry::Here(_));
+    let cluster = plugins::ORDER
+        .iter()
+        .any(|entry| entry.name() == "kubernetes" && here(entry));
+    for (manifest, of_cluster) in [("coredns.yaml", true), ("node-local.yaml", false)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("deploy")
+            .join(manifest);
+        let text = std::fs::read_to_string(&path).expect("the manifest is there");
+        let corefiles = config_maps(&text);
+        assert_eq!(corefiles.len(), 1, "{manifest}");
+        if cluster || !of_cluster {
+            check(manifest, &corefiles[0]);
+        } else {
+            // Without the plugin the rest has to be right all the same.
+            let (head, tail) = corefiles[0]
+                .split_once("    kubernetes ")
+                .expect("a cluster's Corefile");
+            let (_, tail) = tail.split_once("    }\n").expect("the block's end");
+            check(manifest, &format!("{head}{tail}"));
+        }
+    }
+}
+
 #[test]
 fn every_code_that_is_raised_is_explained() {
     let mut folders: Vec<PathBuf> = vec!["src".into(), "plugins".into()];

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// The longest file, in lines.
 const LONGEST: usize = 800;
+/// The files of the root that the tree draws.
+const DRAWN_FILES: [&str; 4] = ["Cargo.toml", "Corefile.example", "Dockerfile", "README.md"];
 /// Names that say nothing about what is in a module.
 const FORBIDDEN: [&str; 7] = [
     "utils", "util", "helpers", "helper", "misc", "common", "manager",
@@ -156,10 +158,12 @@ fn the_tree_is_the_tree_in_the_readme() {
         parents.push(name);
         documented.insert(path);
     }
+    // Folders, and the files that are read first; licences and lock files need no remark.
     let hidden = |name: &String| name.starts_with('.') || name == "target/";
+    let drawn = |name: &String| name.ends_with('/') || DRAWN_FILES.contains(&name.as_str());
     let folders = list("")
         .into_iter()
-        .filter(|name| name.ends_with('/') && !hidden(name));
+        .filter(|name| drawn(name) && !hidden(name));
     let rooms = list("src").into_iter().map(|name| format!("src/{name}"));
     for path in folders.chain(rooms) {
         if !documented.contains(&path) {

@@ -1,0 +1,19 @@
+# The image: one static binary, and nothing else. `deploy/image` makes the same without docker, and tries it.
+FROM rust:1.95-bookworm AS build
+RUN apt-get -qq update && apt-get -qq --no-install-recommends install libcap2-bin
+WORKDIR /src
+COPY . .
+# Stripped, since the release profile keeps line tables. The capability is the file's, because Kubernetes gives a user other than root
+# no ambient ones; deploy/README.md has the whole story.
+RUN cargo build --release --locked \
+    && ! readelf --program-headers target/release/nameplate | grep -q INTERP \
+    && strip --output-file=/nameplate target/release/nameplate \
+    && setcap cap_net_bind_service=+ep /nameplate
+
+FROM scratch
+COPY --from=build /nameplate /nameplate
+# By number, so that `runAsNonRoot` can be checked; the number is CoreDNS's.
+USER 65532:65532
+WORKDIR /
+EXPOSE 53 53/udp
+ENTRYPOINT ["/nameplate"]
