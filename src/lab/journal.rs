@@ -7,7 +7,7 @@
 //! What labs share (forwarding on the host, the directories of iproute2) is claimed by each lab with the value from
 //! before the first of them, and is put back by the last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -34,10 +34,31 @@ pub enum Phase {
     Removing,
 }
 
+/// What is known of a namespace that a lab has made.
+///
+/// The number tells whether it is still the lab's; the rest is what a namespace that the file does not change is
+/// recognised by, without a visit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Made {
+    /// The number that identifies it, once it is known.
+    pub cookie: Option<u64>,
+    /// The number of its file in the kernel's file system of namespaces.
+    pub inode: u64,
+    /// A hash of all that was declared of it when it was last looked into; 0 if that did not end well.
+    pub print: u64,
+    /// Its files in its directory below `/etc/netns`.
+    pub files: Vec<String>,
+    /// Whether that directory was not there before.
+    pub directory: bool,
+    /// Its ports on bridges, by interface: their index, and the index of the interface inside.
+    pub ports: Vec<(u32, u32)>,
+}
+
 /// What one lab has made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journal {
-    /// The format: 1.
+    /// The format: 2.
     pub v: u32,
     /// The lab's name.
     pub lab: String,
@@ -49,12 +70,14 @@ pub struct Journal {
     pub boot: String,
     /// The lab's file.
     pub file: Option<PathBuf>,
-    /// Namespaces and, once they are known, the numbers that identify them.
-    pub spaces: BTreeMap<String, Option<u64>>,
-    /// Files.
-    pub files: BTreeSet<PathBuf>,
-    /// Directories that were not there before.
-    pub directories: BTreeSet<PathBuf>,
+    /// A hash of all that was declared when it was last applied.
+    pub print: u64,
+    /// The same of its bridges.
+    pub bridges: u64,
+    /// Namespaces.
+    pub spaces: BTreeMap<String, Made>,
+    /// Whether `/etc/netns` was not there before the first lab.
+    pub etc: bool,
     /// The nf_tables table.
     pub table: Option<String>,
     /// Settings of the host, with their values from before the first lab.
@@ -88,6 +111,19 @@ impl Lock {
     }
 }
 
+impl Made {
+    /// The paths of the files of the namespace with this name.
+    pub(crate) fn paths(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        let directory = files_of(name);
+        self.files.iter().map(move |file| directory.join(file))
+    }
+}
+
+/// Where `ip netns exec` looks for a namespace's files.
+pub(crate) fn files_of(name: &str) -> PathBuf {
+    Path::new(crate::layout::ETC).join(name)
+}
+
 /// The directory of a lab.
 #[must_use]
 pub fn directory(lab: &str) -> PathBuf {
@@ -107,7 +143,7 @@ impl Journal {
     #[must_use]
     pub fn new(lab: &str) -> Self {
         Self {
-            v: 1,
+            v: 2,
             lab: lab.to_owned(),
             boot: boot(),
             ..Self::default()
@@ -135,10 +171,13 @@ impl Journal {
         if journal.boot != boot() {
             // Nothing in the kernel is from that boot; files below /etc may be.
             journal.boot = boot();
-            journal
-                .spaces
-                .values_mut()
-                .for_each(|cookie| *cookie = None);
+            for made in journal.spaces.values_mut() {
+                *made = Made {
+                    files: std::mem::take(&mut made.files),
+                    directory: made.directory,
+                    ..Made::default()
+                };
+            }
             journal.sysctls.clear();
             journal.table = None;
             journal.prepared = false;

@@ -3,7 +3,8 @@
 //! [`Layout`] is a pure function of the [`Spec`]: the same file gives the same lab everywhere. It is compared with the
 //! kernel by [`plan`](crate::plan), and published by [`names`](crate::names).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -81,7 +82,7 @@ impl Mark {
 }
 
 /// A bridge and the host's end of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bridge {
     /// Its name.
     pub name: String,
@@ -98,7 +99,7 @@ pub struct Bridge {
 }
 
 /// One interface of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct End {
     /// `eth0`, `eth1`, … in the file's order.
     pub name: String,
@@ -113,7 +114,7 @@ pub struct End {
 }
 
 /// The other end of a pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Other {
     /// A port of a bridge.
     Port(Port),
@@ -122,7 +123,7 @@ pub enum Other {
 }
 
 /// A port of a bridge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Port {
     /// Its name on the host.
     pub name: String,
@@ -137,7 +138,7 @@ pub struct Port {
 }
 
 /// A namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpaceLayout {
     /// Its name.
     pub name: String,
@@ -194,6 +195,15 @@ pub fn host_forwards(spec: &Spec) -> bool {
     forwards_v4(spec) || forwards_v6(spec)
 }
 
+impl SpaceLayout {
+    /// The names of its files.
+    pub(crate) fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files
+            .iter()
+            .filter_map(|(path, _)| path.file_name()?.to_str())
+    }
+}
+
 impl Layout {
     /// Decides everything.
     #[must_use]
@@ -215,7 +225,12 @@ impl Layout {
             )
             .collect();
         let mut names = HashSet::new();
-        let everyone = everyone(spec, &picture);
+        let everyone = OnceCell::new();
+        let everyone = || {
+            everyone
+                .get_or_init(|| everyone_of(spec, &picture))
+                .as_str()
+        };
         let mut spaces = Vec::new();
         let mut index_of = HashMap::new();
         for (at, space) in spec.spaces.iter().enumerate() {
@@ -288,16 +303,6 @@ impl Layout {
             table: table(spec, &mark, &addresses),
             mark,
         }
-    }
-
-    /// Every file, by path.
-    #[must_use]
-    pub fn files(&self) -> BTreeMap<PathBuf, &str> {
-        self.spaces
-            .iter()
-            .flat_map(|space| &space.files)
-            .map(|(path, text)| (path.clone(), text.as_str()))
-            .collect()
     }
 
     /// Names of all links on the host.
@@ -429,11 +434,11 @@ fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String
 #[must_use]
 pub fn hosts(spec: &Spec) -> String {
     let addresses = address::assign(spec, &mut Report::new());
-    everyone(spec, &Picture::of(spec, &addresses))
+    everyone_of(spec, &Picture::of(spec, &addresses))
 }
 
 /// Every host of the lab as lines of a hosts file: address, name, aliases.
-fn everyone(spec: &Spec, picture: &Picture<'_>) -> String {
+fn everyone_of(spec: &Spec, picture: &Picture<'_>) -> String {
     let mut lines = String::new();
     for at in 0..spec.spaces.len() {
         lines.push_str(&host_lines(spec, picture, at));
@@ -462,12 +467,12 @@ fn host_lines(spec: &Spec, picture: &Picture<'_>, at: usize) -> String {
 }
 
 /// The files that stand in for those of `/etc` inside a namespace.
-fn files(
+fn files<'a>(
     spec: &Spec,
     at: usize,
     mark: &Mark,
     picture: &Picture<'_>,
-    everyone: &str,
+    everyone: &impl Fn() -> &'a str,
 ) -> Vec<(PathBuf, String)> {
     let space = &spec.spaces[at];
     let directory = PathBuf::from(ETC).join(&space.name.value);
@@ -496,7 +501,7 @@ fn files(
     if spec.hosts != Hosts::Off {
         let mut text = format!("{line}\n127.0.0.1 localhost\n::1 localhost ip6-localhost\n");
         if spec.hosts == Hosts::All || resolver.is_none() {
-            text.push_str(everyone);
+            text.push_str(everyone());
         } else {
             text.push_str(&host_lines(spec, picture, at));
         }

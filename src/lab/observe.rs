@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 
 use crate::error::{During, Result};
 use crate::journal::Journal;
-use crate::layout::Layout;
+use crate::layout::{Layout, Other};
 use crate::link::{self, Address, Link, Route};
 use crate::netlink::Socket;
 use crate::nft;
@@ -36,16 +36,13 @@ impl Inside {
         Ok(Self {
             cookie: socket.cookie(),
             links: link::links(&mut socket)?,
-            addresses: link::addresses(&mut socket)?,
+            addresses: link::addresses(&mut socket, None)?,
             routes: if with_routes {
                 link::routes(&mut socket)?
             } else {
                 Vec::new()
             },
-            sysctls: keys
-                .iter()
-                .filter_map(|(key, _)| Some((key.clone(), read_sysctl(key)?)))
-                .collect(),
+            sysctls: settings(keys),
         })
     }
 
@@ -100,26 +97,23 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Looks at everything that concerns a lab; of its namespaces only at some, if these are given.
+    /// Looks at everything that concerns a lab.
     ///
     /// # Errors
     /// The kernel refuses to say.
-    pub fn observe(
+    pub fn observe(layout: &Layout, journal: Option<&Journal>) -> Result<Self> {
+        let mut kernel = Self::host(&keys(layout, journal))?;
+        kernel.visit(layout, journal, None)?;
+        Ok(kernel)
+    }
+
+    /// Looks into the namespaces that the lab declares, or into some of them, and into those that it no longer declares.
+    pub(crate) fn visit(
+        &mut self,
         layout: &Layout,
         journal: Option<&Journal>,
         only: Option<&HashSet<String>>,
-    ) -> Result<Self> {
-        let mut keys = layout.sysctls.clone();
-        keys.extend(
-            layout
-                .bridges
-                .iter()
-                .flat_map(|bridge| bridge.sysctls.clone()),
-        );
-        if let Some(journal) = journal {
-            keys.extend(journal.sysctls.clone());
-        }
-        let mut kernel = Self::host(&keys)?;
+    ) -> Result<()> {
         let nothing = Vec::new();
         let known: HashSet<&String> = layout.spaces.iter().map(|space| &space.name).collect();
         let selected = |name: &String| only.is_none_or(|only| only.contains(name));
@@ -135,33 +129,102 @@ impl Kernel {
             .map(|name| (name, &nothing));
         let away = Away::here().during(|| "cannot remember this network namespace".to_owned())?;
         for (name, keys) in declared.chain(made) {
-            if !kernel.spaces.contains_key(name) {
-                kernel.spaces.insert(name.clone(), look(&away, name, keys)?);
+            if !self.spaces.contains_key(name) {
+                self.spaces.insert(name.clone(), look(&away, name, keys)?);
             }
         }
-        Ok(kernel)
+        Ok(())
     }
 
     /// The host alone.
     pub(crate) fn host(keys: &[(String, String)]) -> Result<Self> {
-        let host =
-            Inside::here(keys, false).during(|| "cannot read the links of this host".to_owned())?;
-        let host_links = host
-            .links
-            .iter()
-            .enumerate()
-            .map(|(index, link)| (link.name.clone(), index))
-            .collect();
+        Self::with_host(
+            Inside::here(keys, false).during(|| "cannot read the links of this host".to_owned())?,
+        )
+    }
+
+    /// The host, and what is the same on every visit of it.
+    fn with_host(host: Inside) -> Result<Self> {
         let mut kernel = Self {
             host,
-            host_links,
             ..Self::default()
         };
+        kernel.index();
         if let Ok(mut socket) = Socket::netfilter() {
             kernel.tables = nft::tables(&mut socket).ok();
             kernel.dropping = nft::dropping_forward_chains(&mut socket).unwrap_or_default();
         }
         Ok(kernel)
+    }
+
+    /// Lists the host's links by name.
+    fn index(&mut self) {
+        let links = self.host.links.iter().enumerate();
+        self.host_links = links
+            .map(|(index, link)| (link.name.clone(), index))
+            .collect();
+    }
+
+    /// The host as far as a lab concerns it whose bridges are declared as they were: these and their ports, of which
+    /// those that the journal knows count as the lab's.
+    pub(crate) fn brief(layout: &Layout, journal: &Journal) -> Result<Self> {
+        let look = || -> io::Result<Inside> {
+            let mut socket = Socket::reader()?;
+            let mut host = Inside {
+                cookie: socket.cookie(),
+                sysctls: settings(&keys(layout, Some(journal))),
+                links: link::ports(&mut socket)?,
+                ..Inside::default()
+            };
+            let made = journal.spaces.values().flat_map(|made| &made.ports);
+            let ours: HashSet<u32> = made.map(|&(index, _)| index).collect();
+            for port in &mut host.links {
+                if ours.contains(&port.index) {
+                    port.group = layout.mark.group();
+                    port.alias = layout.mark.alias("port");
+                    port.kind = "veth".to_owned();
+                } else {
+                    *port = link::link(&mut socket, &port.name)?.unwrap_or_default();
+                }
+            }
+            for bridge in &layout.bridges {
+                if let Some(link) = link::link(&mut socket, &bridge.name)? {
+                    host.addresses
+                        .extend(link::addresses(&mut socket, Some(link.index))?);
+                    host.links.push(link);
+                }
+            }
+            Ok(host)
+        };
+        Self::with_host(look().during(|| "cannot read the links of this host".to_owned())?)
+    }
+
+    /// Looks closely at the ports of some namespaces of a host that was looked at briefly.
+    pub(crate) fn look_closely(&mut self, layout: &Layout, spaces: &HashSet<String>) -> Result<()> {
+        let mut look = || -> io::Result<()> {
+            let mut socket = Socket::reader()?;
+            let ends = layout
+                .spaces
+                .iter()
+                .filter(|space| spaces.contains(&space.name))
+                .flat_map(|space| &space.ends);
+            for end in ends {
+                let Other::Port(port) = &end.other else {
+                    continue;
+                };
+                let Some(link) = link::link(&mut socket, &port.name)? else {
+                    continue;
+                };
+                match self.host_links.get(&link.name) {
+                    Some(&at) => self.host.links[at] = link,
+                    None => self.host.links.push(link),
+                }
+            }
+            Ok(())
+        };
+        look().during(|| "cannot read the links of this host".to_owned())?;
+        self.index();
+        Ok(())
     }
 
     /// A link of the host.
@@ -171,6 +234,28 @@ impl Kernel {
             .get(name)
             .map(|&index| &self.host.links[index])
     }
+}
+
+/// The settings of the host that concern a lab.
+pub(crate) fn keys(layout: &Layout, journal: Option<&Journal>) -> Vec<(String, String)> {
+    let mut keys = layout.sysctls.clone();
+    keys.extend(
+        layout
+            .bridges
+            .iter()
+            .flat_map(|bridge| bridge.sysctls.clone()),
+    );
+    if let Some(journal) = journal {
+        keys.extend(journal.sysctls.clone());
+    }
+    keys
+}
+
+/// Settings of the thread's namespace.
+fn settings(keys: &[(String, String)]) -> HashMap<String, String> {
+    keys.iter()
+        .filter_map(|(key, _)| Some((key.clone(), read_sysctl(key)?)))
+        .collect()
 }
 
 /// Looks at one namespace.

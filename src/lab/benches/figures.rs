@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use corefile::Sources;
+use lab::converge::Look;
 use lab::spec::Spec;
 use lab::{converge, floor};
 
@@ -102,11 +103,14 @@ fn measure(hosts: usize) {
             timed(|| floor::down(hosts).expect("floor down")),
         );
         rest();
-        note("up", timed(|| applied(&plain, &[])));
+        note("up", timed(|| applied(&plain, Look::Changes)));
         // The kernel still greets a thousand neighbours (duplicate address detection, multicast reports).
         std::thread::sleep(Duration::from_secs(3));
-        note("nothing to do", timed(|| applied(&plain, &[])));
-        note("one host changed", timed(|| applied(&changed, &[])));
+        note("nothing to do", timed(|| applied(&plain, Look::Changes)));
+        note(
+            "one host changed",
+            timed(|| applied(&changed, Look::Changes)),
+        );
         note(
             "down",
             timed(|| {
@@ -140,8 +144,8 @@ fn measure(hosts: usize) {
 }
 
 /// Applies a lab that must work.
-fn applied(spec: &Spec, only: &[String]) {
-    let outcome = converge::apply(spec, only).expect("apply");
+fn applied(spec: &Spec, look: Look<'_>) {
+    let outcome = converge::apply(spec, look).expect("apply");
     assert!(
         outcome.failures.is_empty() && outcome.conflicts.is_empty(),
         "{:?} {:?}",
