@@ -316,7 +316,7 @@ fn show(which: &Which, hosts: bool, names: bool) -> Result<u8> {
     let spec = load(which)?;
     let layout = Layout::of(&spec);
     if names {
-        println!("{}", lab::names::names(&spec, &layout, 0).text());
+        println!("{}", lab::names::names(&spec, &layout).text());
     } else if hosts {
         print!("{}", lab::layout::hosts(&spec));
     } else {

@@ -11,7 +11,7 @@ use crate::layout::{ETC, Layout, Mark, Other};
 use crate::names;
 use crate::observe::{Inside, Kernel};
 use crate::plan::Plan;
-use crate::recognise;
+use crate::recognise::Prints;
 use crate::space::{self, Kind};
 use crate::spec::Spec;
 
@@ -68,34 +68,26 @@ pub fn plan(spec: &Spec) -> Result<Plan> {
     Ok(Plan::make(&layout, journal.as_ref(), &kernel))
 }
 
-/// The kernel as far as `apply` has to see it, and whether all of it was seen.
+/// The kernel as far as `apply` has to see it; `changed` are the prints of a file that changed.
 fn observe(
     layout: &Layout,
     journal: Option<&Journal>,
-    changed: bool,
+    changed: Option<&Prints>,
     look: Look<'_>,
 ) -> Result<Kernel> {
-    let only = match look {
-        Look::Only(names) => Some(selection(layout, names)?),
-        Look::Changes | Look::Everything => None,
-    };
     // What was never finished has to be looked at as a whole.
-    let partly = only.is_some() || (look == Look::Changes && changed);
-    let Some(journal) = journal.filter(|journal| partly && journal.phase == Phase::Applied) else {
+    let Some(before) = journal.filter(|journal| journal.phase == Phase::Applied) else {
         return Kernel::observe(layout, journal);
     };
-    let same_bridges = journal.bridges == recognise::print(&layout.bridges);
-    let mut kernel = if same_bridges {
-        Kernel::brief(layout, journal)?
-    } else {
-        Kernel::host(&crate::observe::keys(layout, Some(journal)))?
-    };
-    let selected = only.unwrap_or_else(|| recognise::strangers(layout, journal, &kernel.host));
-    if same_bridges {
-        kernel.look_closely(layout, &selected)?;
+    match (look, changed) {
+        (Look::Only(names), _) => {
+            let mut kernel = Kernel::host(&crate::observe::keys(layout, journal))?;
+            kernel.visit(layout, journal, Some(&selection(layout, names)?))?;
+            Ok(kernel)
+        }
+        (Look::Changes, Some(prints)) => prints.observe(layout, before),
+        _ => Kernel::observe(layout, journal),
     }
-    kernel.visit(layout, Some(journal), Some(&selected))?;
-    Ok(kernel)
 }
 
 /// Makes the kernel what the lab declares.
@@ -107,12 +99,12 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
     let _lock = Lock::take()?;
     let layout = Layout::of(spec);
     let journal = Journal::load(&spec.name)?;
-    let mut names = names::names(spec, &layout, 0);
-    let print = recognise::whole(&layout, &names.text());
+    let names = names::names(spec, &layout).text();
+    let prints = Prints::of(&layout, &names);
     let changed = journal
         .as_ref()
-        .is_some_and(|journal| journal.print != print);
-    let kernel = observe(&layout, journal.as_ref(), changed, look)?;
+        .is_some_and(|journal| journal.print != prints.whole);
+    let kernel = observe(&layout, journal.as_ref(), changed.then_some(&prints), look)?;
     let plan = Plan::make(&layout, journal.as_ref(), &kernel);
     let mut outcome = Outcome {
         conflicts: plan.conflicts,
@@ -126,8 +118,8 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
         .as_ref()
         .is_some_and(|journal| journal.phase == Phase::Applied && journal.file == spec.file);
     if plan.steps.is_empty() && settled && !changed {
-        names.set_generation(journal.map_or(0, |journal| journal.generation));
-        names::publish(&spec.name, &names.text())?;
+        let generation = journal.map_or(0, |journal| journal.generation);
+        names::publish(&spec.name, &names, generation)?;
         return Ok(outcome);
     }
     let mut intent = claim::intent(
@@ -137,7 +129,7 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
         &Journal::others(&spec.name),
     );
     intent.file.clone_from(&spec.file);
-    intent.save()?;
+    intent.begin(journal.as_ref())?;
     let mut executor =
         Executor::new(&kernel, &spec.name).during(|| "cannot open a netlink socket".to_owned())?;
     executor.run(&plan.steps);
@@ -147,11 +139,9 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
         .collect();
     outcome.steps = plan.steps;
     if outcome.failures.is_empty() {
-        names.set_generation(intent.generation);
-        names::publish(&spec.name, &names.text())?;
+        names::publish(&spec.name, &names, intent.generation)?;
         let mut after = claim::outcome(&layout, intent, &executor.cookies);
-        recognise::remember(&mut after, &layout, &kernel)?;
-        after.print = print;
+        prints.remember(&mut after, &layout, &kernel)?;
         after.save()?;
     }
     Ok(outcome)

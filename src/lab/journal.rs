@@ -21,6 +21,9 @@ use crate::fault::point;
 /// Where the state of all labs is.
 pub const STATE: &str = "/run/nameplate/lab";
 
+/// Beside the journal: a change was begun that adds nothing to it.
+const BEGUN: &str = "begun";
+
 /// How far the lab is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,23 +39,17 @@ pub enum Phase {
 
 /// What is known of a namespace that a lab has made.
 ///
-/// The number tells whether it is still the lab's; the rest is what a namespace that the file does not change is
-/// recognised by, without a visit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Made {
     /// The number that identifies it, once it is known.
     pub cookie: Option<u64>,
-    /// The number of its file in the kernel's file system of namespaces.
-    pub inode: u64,
-    /// A hash of all that was declared of it when it was last looked into; 0 if that did not end well.
+    /// A hash of what was declared and of what it is recognised by, from when it was last looked into.
     pub print: u64,
     /// Its files in its directory below `/etc/netns`.
     pub files: Vec<String>,
     /// Whether that directory was not there before.
     pub directory: bool,
-    /// Its ports on bridges, by interface: their index, and the index of the interface inside.
-    pub ports: Vec<(u32, u32)>,
 }
 
 /// What one lab has made.
@@ -172,18 +169,45 @@ impl Journal {
             // Nothing in the kernel is from that boot; files below /etc may be.
             journal.boot = boot();
             for made in journal.spaces.values_mut() {
-                *made = Made {
-                    files: std::mem::take(&mut made.files),
-                    directory: made.directory,
-                    ..Made::default()
-                };
+                (made.cookie, made.print) = (None, 0);
             }
             journal.sysctls.clear();
             journal.table = None;
             journal.prepared = false;
             journal.phase = Phase::Applying;
         }
+        let begun = std::fs::read_to_string(directory(lab).join(BEGUN));
+        if let (Phase::Applied, Ok(generation)) = (journal.phase, begun) {
+            journal.phase = Phase::Applying;
+            journal.generation = generation.parse().unwrap_or(journal.generation + 1);
+        }
         Ok(Some(journal))
+    }
+
+    /// Writes the intent of changing what `before` says is there. If nothing is added to what may exist, a few octets
+    /// do, instead of a line for every namespace.
+    pub(crate) fn begin(&self, before: Option<&Self>) -> Result<()> {
+        let adds_nothing = before.is_some_and(|before| {
+            let same = Self {
+                phase: before.phase,
+                generation: before.generation,
+                file: before.file.clone(),
+                ..self.clone()
+            };
+            same == *before
+        });
+        if !adds_nothing {
+            return self.save();
+        }
+        let directory = directory(&self.lab);
+        let text = self.generation.to_string();
+        replace(
+            &directory.join(BEGUN),
+            &directory.join(".journal"),
+            text.as_bytes(),
+            0o600,
+        )
+        .during(|| format!("cannot write {}", directory.join(BEGUN).display()))
     }
 
     /// Writes it.
@@ -196,7 +220,11 @@ impl Journal {
         let text = serde_json::to_vec(self).map_err(io::Error::from);
         text.and_then(|text| {
             make_directory(&directory)?;
-            replace(&path, &directory.join(".journal"), &text, 0o600)
+            replace(&path, &directory.join(".journal"), &text, 0o600)?;
+            match std::fs::symlink_metadata(directory.join(BEGUN)) {
+                Ok(_) => remove_file(&directory.join(BEGUN)),
+                Err(_) => Ok(()),
+            }
         })
         .during(|| format!("cannot write {}", path.display()))
     }
@@ -209,7 +237,7 @@ impl Journal {
         let directory = directory(lab);
         let remove = || -> io::Result<()> {
             // The journal goes last: while it is there, `down` can be repeated.
-            for name in [".names", "names.json", ".journal", "journal.json"] {
+            for name in [".names", "names.json", ".journal", BEGUN, "journal.json"] {
                 absent_is_fine(remove_file(&directory.join(name)))?;
             }
             absent_is_fine(remove_directory(&directory))

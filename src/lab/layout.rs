@@ -8,13 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use corefile::Report;
 use ipnet::IpNet;
 
 use crate::hash;
 use crate::nft::{Chain, Expression, Family, Hook, Rule, Table};
 use crate::reach::Picture;
-use crate::spec::address::{self, Addresses};
+use crate::spec::address::Addresses;
 use crate::spec::forms::label;
 use crate::spec::{Dns, Forward, Hosts, Space, Spec};
 
@@ -57,7 +56,11 @@ impl Mark {
     /// Whether an alias, or a table's comment, is this lab's.
     #[must_use]
     pub fn owns(&self, alias: &str) -> bool {
-        alias.strip_prefix(&self.alias("")).is_some()
+        let id = alias
+            .strip_prefix("lab:")
+            .and_then(|rest| rest.strip_prefix(self.lab.as_str())?.strip_prefix(':'))
+            .and_then(|rest| rest.split_once(':'));
+        id.is_some_and(|(id, _)| id.len() == 8 && u32::from_str_radix(id, 16) == Ok(self.id))
     }
 
     /// The first line of its files.
@@ -209,9 +212,8 @@ impl Layout {
     #[must_use]
     pub fn of(spec: &Spec) -> Self {
         let mark = Mark::of(&spec.name);
-        // What cannot be assigned was reported when the file was read.
-        let addresses = address::assign(spec, &mut Report::new());
-        let picture = Picture::of(spec, &addresses);
+        let addresses = &spec.addresses;
+        let picture = Picture::of(spec, addresses);
         let targets: HashSet<&str> = spec
             .nets
             .iter()
@@ -300,7 +302,7 @@ impl Layout {
             bridges: bridges(spec, &mark),
             spaces,
             sysctls,
-            table: table(spec, &mark, &addresses),
+            table: table(spec, &mark, addresses),
             mark,
         }
     }
@@ -433,8 +435,7 @@ fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String
 /// Every host of the lab as lines of a hosts file.
 #[must_use]
 pub fn hosts(spec: &Spec) -> String {
-    let addresses = address::assign(spec, &mut Report::new());
-    everyone_of(spec, &Picture::of(spec, &addresses))
+    everyone_of(spec, &Picture::of(spec, &spec.addresses))
 }
 
 /// Every host of the lab as lines of a hosts file: address, name, aliases.

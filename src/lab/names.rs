@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, Other, SpaceLayout};
 use crate::spec::forms::label;
@@ -86,11 +86,6 @@ struct ServiceNames {
 }
 
 impl Names<'_> {
-    /// Counts the changes.
-    pub(crate) fn set_generation(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
     /// As they are published.
     #[must_use]
     pub fn text(&self) -> String {
@@ -101,7 +96,7 @@ impl Names<'_> {
 
 /// The names of a lab.
 #[must_use]
-pub fn names<'a>(spec: &'a Spec, layout: &Layout, generation: u64) -> Names<'a> {
+pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
     let made: HashMap<&str, &SpaceLayout> = layout
         .spaces
         .iter()
@@ -193,7 +188,7 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout, generation: u64) -> Names<'a> 
     Names {
         v: 1,
         lab: &spec.name,
-        generation,
+        generation: 0,
         domain: &spec.domain,
         ttl: spec.ttl,
         reverse: of_nets
@@ -216,14 +211,18 @@ fn split(text: &str) -> Option<(&str, &str)> {
     Some((&text[end..], &text[..at]))
 }
 
-/// Publishes them, unless they are the same but for the generation; whether they were written.
-pub(crate) fn publish(lab: &str, text: &str) -> Result<bool> {
+/// Publishes them as of a generation, unless they are the same but for that; whether they were written.
+pub(crate) fn publish(lab: &str, text: &str, generation: u64) -> Result<bool> {
     let directory = directory(lab);
     let path = directory.join("names.json");
     let now = std::fs::read_to_string(&path).unwrap_or_default();
-    if split(&now).is_some() && split(&now) == split(text) {
+    let Some((after, before)) = split(text) else {
+        return Err(Error::new("the names have no generation"));
+    };
+    if split(&now) == Some((after, before)) {
         return Ok(false);
     }
+    let text = format!("{before}\"generation\":{generation}{after}");
     make_directory(&directory)
         // The server runs without privileges and must be able to read it.
         .and_then(|()| replace(&path, &directory.join(".names"), text.as_bytes(), 0o644))

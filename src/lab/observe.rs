@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 
 use crate::error::{During, Result};
 use crate::journal::Journal;
-use crate::layout::{Layout, Other};
+use crate::layout::{Layout, Mark};
 use crate::link::{self, Address, Link, Route};
 use crate::netlink::Socket;
 use crate::nft;
@@ -165,8 +165,7 @@ impl Kernel {
             .collect();
     }
 
-    /// The host as far as a lab concerns it whose bridges are declared as they were: these and their ports, of which
-    /// those that the journal knows count as the lab's.
+    /// The host as far as it concerns a lab whose bridges are declared as they were: these and all ports, without marks.
     pub(crate) fn brief(layout: &Layout, journal: &Journal) -> Result<Self> {
         let look = || -> io::Result<Inside> {
             let mut socket = Socket::reader()?;
@@ -176,17 +175,6 @@ impl Kernel {
                 links: link::ports(&mut socket)?,
                 ..Inside::default()
             };
-            let made = journal.spaces.values().flat_map(|made| &made.ports);
-            let ours: HashSet<u32> = made.map(|&(index, _)| index).collect();
-            for port in &mut host.links {
-                if ours.contains(&port.index) {
-                    port.group = layout.mark.group();
-                    port.alias = layout.mark.alias("port");
-                    port.kind = "veth".to_owned();
-                } else {
-                    *port = link::link(&mut socket, &port.name)?.unwrap_or_default();
-                }
-            }
             for bridge in &layout.bridges {
                 if let Some(link) = link::link(&mut socket, &bridge.name)? {
                     host.addresses
@@ -199,25 +187,26 @@ impl Kernel {
         Self::with_host(look().during(|| "cannot read the links of this host".to_owned())?)
     }
 
-    /// Looks closely at the ports of some namespaces of a host that was looked at briefly.
-    pub(crate) fn look_closely(&mut self, layout: &Layout, spaces: &HashSet<String>) -> Result<()> {
-        let mut look = || -> io::Result<()> {
+    /// Completes a brief look: `known` ports carry the lab's mark, all others of the kernel and of the lab are asked for.
+    pub(crate) fn look_closely<'a>(
+        &mut self,
+        mark: &Mark,
+        known: &HashSet<&str>,
+        wanted: impl Iterator<Item = &'a str>,
+    ) -> Result<()> {
+        let look = || -> io::Result<()> {
             let mut socket = Socket::reader()?;
-            let ends = layout
-                .spaces
-                .iter()
-                .filter(|space| spaces.contains(&space.name))
-                .flat_map(|space| &space.ends);
-            for end in ends {
-                let Other::Port(port) = &end.other else {
-                    continue;
-                };
-                let Some(link) = link::link(&mut socket, &port.name)? else {
-                    continue;
-                };
-                match self.host_links.get(&link.name) {
-                    Some(&at) => self.host.links[at] = link,
-                    None => self.host.links.push(link),
+            for port in &mut self.host.links {
+                if known.contains(port.name.as_str()) {
+                    port.group = mark.group();
+                    port.alias = mark.alias("port");
+                } else if port.kind.is_empty() {
+                    *port = link::link(&mut socket, &port.name)?.unwrap_or_default();
+                }
+            }
+            for name in wanted {
+                if !self.host_links.contains_key(name) {
+                    self.host.links.extend(link::link(&mut socket, name)?);
                 }
             }
             Ok(())
