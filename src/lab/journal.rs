@@ -188,13 +188,15 @@ impl Journal {
     /// do, instead of a line for every namespace.
     pub(crate) fn begin(&self, before: Option<&Self>) -> Result<()> {
         let adds_nothing = before.is_some_and(|before| {
-            let same = Self {
-                phase: before.phase,
-                generation: before.generation,
-                file: before.file.clone(),
-                ..self.clone()
+            let claims = |journal: &'_ Self| {
+                (
+                    journal.etc,
+                    journal.prepared,
+                    journal.table.clone(),
+                    journal.sysctls.clone(),
+                )
             };
-            same == *before
+            claims(self) == claims(before) && self.spaces == before.spaces
         });
         if !adds_nothing {
             return self.save();

@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -227,6 +228,7 @@ impl Layout {
             )
             .collect();
         let mut names = HashSet::new();
+        let line = mark.line();
         let everyone = OnceCell::new();
         let everyone = || {
             everyone
@@ -262,7 +264,7 @@ impl Layout {
             spaces.push(SpaceLayout {
                 name: space.name.value.clone(),
                 sysctls: space_sysctls(space, &picture, at),
-                files: files(spec, at, &mark, &picture, &everyone),
+                files: files(spec, at, &line, &picture, &everyone),
                 routes,
                 ends,
             });
@@ -337,12 +339,15 @@ fn own_mac(spec: &Spec, space: &Space, slot: usize) -> [u8; 6] {
 /// The port's name on the host: readable if it fits and is free, hashed otherwise.
 fn port_name(spec: &Spec, space: &Space, slot: usize, taken: &mut HashSet<String>) -> String {
     let own = &space.name.value;
-    let readable = match slot {
-        0 => vec![format!("veth-{own}-br"), format!("veth-{own}")],
-        _ => vec![format!("veth-{own}-br{slot}"), format!("veth-{own}-{slot}")],
+    let readable = |short: bool| match (short, slot) {
+        (false, 0) => format!("veth-{own}-br"),
+        (true, 0) => format!("veth-{own}"),
+        (false, _) => format!("veth-{own}-br{slot}"),
+        (true, _) => format!("veth-{own}-{slot}"),
     };
-    let name = readable
+    let name = [false, true]
         .into_iter()
+        .map(readable)
         .find(|name| name.len() <= 15 && !taken.contains(name))
         .unwrap_or_else(|| hash::interface(&[&spec.name, own, &slot.to_string()]));
     taken.insert(name.clone());
@@ -471,32 +476,39 @@ fn host_lines(spec: &Spec, picture: &Picture<'_>, at: usize) -> String {
 fn files<'a>(
     spec: &Spec,
     at: usize,
-    mark: &Mark,
+    line: &str,
     picture: &Picture<'_>,
     everyone: &impl Fn() -> &'a str,
 ) -> Vec<(PathBuf, String)> {
     let space = &spec.spaces[at];
     let directory = PathBuf::from(ETC).join(&space.name.value);
-    let line = mark.line();
     let mut files = Vec::new();
     let resolver = picture.resolver(at);
     if spec.dns != Dns::Off {
-        let mut text = format!("{line}\n");
+        let mut text = String::with_capacity(256);
+        text.push_str(line);
+        text.push('\n');
+        // Writing to a string cannot fail.
         if let Some(resolver) = resolver {
-            text.push_str(&format!("nameserver {resolver}\n"));
+            let _ = writeln!(text, "nameserver {resolver}");
         }
+        let mut list = |title: &str, words: &mut dyn Iterator<Item = &str>| {
+            let mut title = Some(title);
+            for word in words {
+                text.push_str(title.take().unwrap_or(""));
+                text.push(' ');
+                text.push_str(word);
+            }
+            if title.is_none() {
+                text.push('\n');
+            }
+        };
         let search = space.search.as_ref().unwrap_or(&spec.search);
-        if !search.is_empty() {
-            text.push_str(&format!("search {}\n", search.join(" ")));
-        }
-        let mut options = spec.options.clone();
-        if let Some(ndots) = space.ndots {
-            options.retain(|option| !option.starts_with("ndots:"));
-            options.push(format!("ndots:{ndots}"));
-        }
-        if !options.is_empty() {
-            text.push_str(&format!("options {}\n", options.join(" ")));
-        }
+        list("search", &mut search.iter().map(String::as_str));
+        let ndots = space.ndots.map(|ndots| format!("ndots:{ndots}"));
+        let options = spec.options.iter().map(String::as_str);
+        let kept = options.filter(|option| ndots.is_none() || !option.starts_with("ndots:"));
+        list("options", &mut kept.chain(ndots.as_deref()));
         files.push((directory.join("resolv.conf"), text));
     }
     if spec.hosts != Hosts::Off {

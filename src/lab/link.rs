@@ -29,6 +29,11 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET6_CONF: u16 = 2;
+/// Where the kernel has these in its list of a link's IPv6 settings.
+const ACCEPT_RA: usize = 3;
+const ACCEPT_DAD: usize = 27;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -86,6 +91,8 @@ pub struct Link {
     pub up: bool,
     /// Whether it has a carrier; an end of a pair has one when both are up.
     pub carrier: bool,
+    /// `accept_ra` and `accept_dad` of IPv6, if it has any.
+    pub accept: Option<[u32; 2]>,
     /// Whether a bridge sends back out of the port that a packet came in by.
     pub hairpin: bool,
 }
@@ -441,6 +448,16 @@ fn read_link(body: &[u8]) -> Option<Link> {
             IFLA_MASTER => link.master = natural(value),
             IFLA_GROUP => link.group = natural(value),
             IFLA_IFALIAS => link.alias = string(value),
+            IFLA_AF_SPEC => {
+                let v6 = Attributes(value).find(|&(family, _)| family == libc::AF_INET6 as u16);
+                link.accept = v6.and_then(|(_, value)| {
+                    let settings = Attributes(value)
+                        .find(|&(kind, _)| kind == IFLA_INET6_CONF)?
+                        .1;
+                    let setting = |at: usize| Some(natural(settings.get(at * 4..at * 4 + 4)?));
+                    Some([setting(ACCEPT_RA)?, setting(ACCEPT_DAD)?])
+                });
+            }
             IFLA_PROTINFO => link.hairpin = hairpin(value),
             IFLA_LINKINFO => {
                 for (kind, value) in Attributes(value) {
