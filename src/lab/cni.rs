@@ -202,6 +202,8 @@ impl Call {
             let bridge = plumbing::bridge(config, &record)?;
             outcome.interfaces = plumbing::attach(config, self, &namespace, &record, &outcome)?;
             outcome.interfaces.insert(0, bridge);
+            // The bridge, its port, the container's.
+            outcome.ips.iter_mut().for_each(|ip| ip.interface = Some(2));
             plumbing::rules(config, &records)?;
             published::publish(&config.name, &records)?;
             Ok(outcome)
@@ -228,22 +230,21 @@ impl Call {
     /// Removes one attachment: its link, its addresses, its rules, its names, its record.
     fn detach(&self, config: &Config, records: &mut Records, whose: &Attachment) -> Result<()> {
         plumbing::detach(&config.name, whose)?;
-        match config.ipam.kind.as_str() {
-            "" => {}
-            HOST_LOCAL => {
-                let store = Store::open(config)?;
-                // Files of old versions do not say which interface.
-                store.release(|other| {
+        let freed = match config.ipam.kind.as_str() {
+            "" => Ok(()),
+            // Files of old versions do not say which interface.
+            HOST_LOCAL => Store::open(config)?
+                .release(|other| {
                     other.container == whose.container
                         && (other.interface == whose.interface || other.interface.is_empty())
-                })?;
-            }
-            kind => {
-                delegate::run(self, kind, "DEL")?;
-            }
-        }
+                })
+                .map(drop),
+            kind => delegate::run(self, kind, "DEL").map(drop),
+        };
+        // The runtime repeats a DEL that failed; that needs no record.
         records.forget(whose)?;
-        self.settle(config, records)
+        self.settle(config, records)?;
+        freed
     }
 
     /// Makes rules, names and bridge those of what is attached.
