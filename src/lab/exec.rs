@@ -148,7 +148,7 @@ pub(crate) fn rebuild_etc(names: &[PathBuf]) -> io::Result<()> {
 /// The lab cannot be applied or removed, or a command not be started.
 pub fn run(spec: &Spec, command: &[String]) -> Result<u8> {
     let mut interrupts = sys::interrupts().during(|| "cannot wait for signals".to_owned())?;
-    let outcome = converge::apply(spec, &[])?;
+    let outcome = converge::apply(spec, converge::Look::Changes)?;
     for warning in &outcome.warnings {
         eprintln!("warning: {warning}");
     }

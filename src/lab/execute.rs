@@ -47,7 +47,13 @@ impl Executor {
     /// Nothing done yet.
     pub(crate) fn new(kernel: &Kernel, lab: &str) -> io::Result<Self> {
         let mut indices = HashMap::new();
-        for link in &kernel.host.links {
+        // Of the host's links only bridges are ever asked for.
+        for link in kernel
+            .host
+            .links
+            .iter()
+            .filter(|link| link.kind == "bridge")
+        {
             indices.insert((None, link.name.clone()), link.index);
         }
         let mut cookies = HashMap::new();
@@ -467,7 +473,7 @@ fn plain(error: &io::Error) -> String {
 }
 
 /// Writes a setting of the thread's namespace.
-fn write_sysctl(key: &str, value: &str) -> io::Result<()> {
+pub(crate) fn write_sysctl(key: &str, value: &str) -> io::Result<()> {
     // A kernel without IPv6 has nothing to turn off.
     if key.starts_with("net/ipv6/") && !Path::new("/proc/sys/net/ipv6").exists() {
         return Ok(());

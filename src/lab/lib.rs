@@ -16,6 +16,7 @@
 
 pub mod action;
 pub mod claim;
+pub mod cni;
 pub mod converge;
 mod error;
 pub mod exec;
@@ -35,6 +36,7 @@ pub mod observe;
 pub mod plan;
 pub mod probe;
 pub mod reach;
+mod recognise;
 pub mod rootless;
 pub mod shell;
 pub mod space;

@@ -43,6 +43,9 @@ enum Command {
         /// Look at and change these namespaces only, and what lies on the host
         #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
         only: Vec<String>,
+        /// Look into every namespace, also where neither the file nor the host tells of a change
+        #[arg(long, conflicts_with = "only")]
+        deep: bool,
         /// Say every step
         #[arg(short, long)]
         verbose: bool,
@@ -146,6 +149,11 @@ enum Format {
 }
 
 fn main() -> ExitCode {
+    // A container runtime calls it by this name.
+    let own = std::env::args_os().next().map(PathBuf::from);
+    if own.is_some_and(|own| own.file_name().is_some_and(|name| name == "nameplate-cni")) {
+        return lab::cni::main();
+    }
     let arguments = Arguments::parse();
     let code = match commands::run(arguments.command) {
         Ok(code) => code,

@@ -4,35 +4,119 @@
 //! the upstreams; hosts with their names, aliases and addresses by network; further records; services. Names are relative
 //! to the domain. The server's `lab` plugin watches the directory above.
 
-use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::IpAddr;
 
-use crate::error::{During, Result};
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::error::{During, Error, Result};
 use crate::journal::{directory, make_directory, replace};
-use crate::layout::{Layout, Other};
+use crate::layout::{Layout, Other, SpaceLayout};
 use crate::spec::forms::label;
-use crate::spec::{Spec, subnet_address};
+use crate::spec::{Record, Spec, subnet_address};
+
+/// The names of a lab.
+#[derive(Debug, Serialize)]
+pub struct Names<'a> {
+    v: u32,
+    lab: &'a str,
+    /// Third, and a number: see [`publish`].
+    generation: u64,
+    domain: &'a str,
+    ttl: u32,
+    reverse: Vec<IpNet>,
+    nets: Vec<NetNames<'a>>,
+    hosts: Vec<HostNames>,
+    records: Vec<RecordNames<'a>>,
+    forwards: Vec<ForwardNames>,
+    services: Vec<ServiceNames>,
+}
+
+/// A network.
+#[derive(Debug, Serialize)]
+struct NetNames<'a> {
+    name: String,
+    subnets: Vec<IpNet>,
+    listen: Vec<IpAddr>,
+    internal: bool,
+    upstream: &'a [IpAddr],
+}
+
+/// A host.
+#[derive(Debug, Serialize)]
+struct HostNames {
+    name: String,
+    aliases: Vec<String>,
+    addresses: Vec<NetAddress>,
+}
+
+/// An address and the network or the namespace that it leads to.
+#[derive(Debug, Serialize)]
+struct NetAddress {
+    net: String,
+    address: IpAddr,
+}
+
+/// A record as it was declared.
+#[derive(Debug, Serialize)]
+struct RecordNames<'a> {
+    owner: String,
+    data: &'a str,
+}
+
+/// A port forward.
+#[derive(Debug, Serialize)]
+struct ForwardNames {
+    listen: Option<IpAddr>,
+    port: u16,
+    protocol: &'static str,
+    host: String,
+    target_port: u16,
+}
+
+/// A service.
+#[derive(Debug, Serialize)]
+struct ServiceNames {
+    name: String,
+    address: IpAddr,
+    port: u16,
+    protocol: &'static str,
+    to: Vec<String>,
+}
+
+impl Names<'_> {
+    /// As they are published.
+    #[must_use]
+    pub fn text(&self) -> String {
+        // Nothing in them can fail to be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
 
 /// The names of a lab.
 #[must_use]
-pub fn names(spec: &Spec, layout: &Layout, generation: u64) -> Value {
-    let nets: Vec<Value> = spec
+pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
+    let made: HashMap<&str, &SpaceLayout> = layout
+        .spaces
+        .iter()
+        .map(|space| (space.name.as_str(), space))
+        .collect();
+    let nets = spec
         .nets
         .iter()
-        .map(|net| {
-            let listen: Vec<_> = [false, true]
+        .map(|net| NetNames {
+            name: label(&net.name.value),
+            subnets: net.subnets.iter().map(|subnet| subnet.value).collect(),
+            listen: [false, true]
                 .into_iter()
                 .filter_map(|v6| net.host_address(v6))
-                .collect();
-            json!({
-                "name": label(&net.name.value),
-                "subnets": net.subnets.iter().map(|subnet| subnet.value).collect::<Vec<_>>(),
-                "listen": listen,
-                "internal": net.internal,
-                "upstream": net.upstream,
-            })
+                .collect(),
+            internal: net.internal,
+            upstream: &net.upstream,
         })
         .collect();
-    let mut hosts = Vec::new();
+    let mut hosts = Vec::with_capacity(spec.spaces.len());
     for space in &spec.spaces {
         let mut addresses = Vec::new();
         if space.is_host {
@@ -41,100 +125,117 @@ pub fn names(spec: &Spec, layout: &Layout, generation: u64) -> Value {
                     .into_iter()
                     .filter_map(|v6| net.host_address(v6))
                 {
-                    addresses.push(json!({"net": label(&net.name.value), "address": address}));
+                    addresses.push(NetAddress {
+                        net: label(&net.name.value),
+                        address,
+                    });
                 }
             }
         }
-        if let Some(made) = layout
-            .spaces
-            .iter()
-            .find(|made| made.name == space.name.value)
+        for end in made
+            .get(space.name.value.as_str())
+            .into_iter()
+            .flat_map(|made| &made.ends)
         {
-            for end in &made.ends {
-                let net = match &end.other {
-                    Other::Port(port) => label(&port.bridge),
-                    Other::Space(other, _) => label(&layout.spaces[*other].name),
-                };
-                for address in &end.addresses {
-                    addresses.push(json!({"net": net, "address": address.addr()}));
-                }
-            }
+            let net = match &end.other {
+                Other::Port(port) => &port.bridge,
+                Other::Space(other, _) => &layout.spaces[*other].name,
+            };
+            addresses.extend(end.addresses.iter().map(|address| NetAddress {
+                net: label(net),
+                address: address.addr(),
+            }));
         }
-        hosts.push(json!({
-            "name": label(&space.name.value),
-            "aliases": space.alias.iter().map(|alias| alias.value.to_ascii_lowercase()).collect::<Vec<_>>(),
-            "addresses": addresses,
-        }));
+        hosts.push(HostNames {
+            name: label(&space.name.value),
+            aliases: space
+                .alias
+                .iter()
+                .map(|alias| alias.value.to_ascii_lowercase())
+                .collect(),
+            addresses,
+        });
     }
-    let forwards: Vec<Value> = spec
+    let forwards = spec
         .nets
         .iter()
         .flat_map(|net| &net.forwards)
-        .map(|forward| {
-            json!({
-                "listen": forward.listen, "port": forward.port, "protocol": forward.protocol.name(),
-                "host": label(&forward.target), "target_port": forward.target_port,
-            })
+        .map(|forward| ForwardNames {
+            listen: forward.listen,
+            port: forward.port,
+            protocol: forward.protocol.name(),
+            host: label(&forward.target),
+            target_port: forward.target_port,
         })
         .collect();
-    let services: Vec<Value> = spec
+    let services = spec
         .services
         .iter()
-        .map(|service| {
-            json!({
-                "name": label(&service.name.value), "address": service.address, "port": service.port,
-                "protocol": service.protocol.name(),
-                "to": service.to.iter().map(|to| label(&to.value)).collect::<Vec<_>>(),
-            })
+        .map(|service| ServiceNames {
+            name: label(&service.name.value),
+            address: service.address,
+            port: service.port,
+            protocol: service.protocol.name(),
+            to: service.to.iter().map(|to| label(&to.value)).collect(),
         })
         .collect();
-    let mut reverse: Vec<_> = spec
-        .nets
-        .iter()
-        .flat_map(|net| &net.subnets)
-        .map(|subnet| subnet.value)
-        .collect();
-    reverse.extend(
-        spec.links
-            .iter()
-            .flat_map(|link| &link.subnets)
-            .map(|subnet| subnet.value),
-    );
-    json!({
-        "v": 1,
-        "lab": spec.name,
-        "generation": generation,
-        "domain": spec.domain,
-        "ttl": spec.ttl,
-        "reverse": reverse.iter().filter(|subnet| subnet_address(**subnet, 0).is_some()).collect::<Vec<_>>(),
-        "nets": nets,
-        "hosts": hosts,
-        "records": spec.records.iter().map(|record| json!({"owner": record.owner.value.to_ascii_lowercase(), "data": record.data})).collect::<Vec<_>>(),
-        "forwards": forwards,
-        "services": services,
-    })
+    let of_nets = spec.nets.iter().flat_map(|net| &net.subnets);
+    let of_links = spec.links.iter().flat_map(|link| &link.subnets);
+    let record = |record: &'a Record| RecordNames {
+        owner: record.owner.value.to_ascii_lowercase(),
+        data: &record.data,
+    };
+    Names {
+        v: 1,
+        lab: &spec.name,
+        generation: 0,
+        domain: &spec.domain,
+        ttl: spec.ttl,
+        reverse: of_nets
+            .chain(of_links)
+            .map(|subnet| subnet.value)
+            .filter(|subnet| subnet_address(*subnet, 0).is_some())
+            .collect(),
+        nets,
+        hosts,
+        records: spec.records.iter().map(record).collect(),
+        forwards,
+        services,
+    }
 }
 
-/// Publishes them, unless they are the same but for the generation; whether they were written.
-pub(crate) fn publish(lab: &str, names: &Value) -> Result<bool> {
+/// What follows the generation, and what is before it.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let at = text.find("\"generation\":")?;
+    let end = at + text[at..].find(',')?;
+    Some((&text[end..], &text[..at]))
+}
+
+/// The generation of what is published; 0 if nothing is.
+pub(crate) fn generation(lab: &str) -> u64 {
+    let text = std::fs::read_to_string(directory(lab).join("names.json")).unwrap_or_default();
+    let number = text
+        .split_once("\"generation\":")
+        .map_or("", |(_, rest)| rest);
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+    number[..end].parse().unwrap_or(0)
+}
+
+/// Publishes them as of a generation, unless they are the same but for that; whether they were written.
+pub(crate) fn publish(lab: &str, text: &str, generation: u64) -> Result<bool> {
     let directory = directory(lab);
     let path = directory.join("names.json");
-    let mut now: Value = std::fs::read(&path)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or(Value::Null);
-    if now.get("generation").is_some() {
-        now["generation"] = names["generation"].clone();
-    }
-    if now == *names {
+    let now = std::fs::read_to_string(&path).unwrap_or_default();
+    let Some((after, before)) = split(text) else {
+        return Err(Error::new("the names have no generation"));
+    };
+    if split(&now) == Some((after, before)) {
         return Ok(false);
     }
+    let text = format!("{before}\"generation\":{generation}{after}");
     make_directory(&directory)
-        .and_then(|()| {
-            let text = serde_json::to_vec_pretty(names).map_err(std::io::Error::from)?;
-            // The server runs without privileges and must be able to read it.
-            replace(&path, &directory.join(".names"), &text, 0o644)
-        })
+        // The server runs without privileges and must be able to read it.
+        .and_then(|()| replace(&path, &directory.join(".names"), text.as_bytes(), 0o644))
         .during(|| format!("cannot write {}", path.display()))?;
     Ok(true)
 }

@@ -79,8 +79,12 @@ impl Drop for Away {
 /// # Errors
 /// There is no such namespace, or the caller may not enter it.
 pub fn enter(name: &str) -> io::Result<Away> {
+    enter_file(&File::open(path(name))?)
+}
+
+/// The same of an open file.
+pub(crate) fn enter_file(target: &File) -> io::Result<Away> {
     let away = Away::here()?;
-    let target = File::open(path(name))?;
     sys::setns(target.as_fd(), libc::CLONE_NEWNET)?;
     Ok(away)
 }
@@ -101,6 +105,10 @@ pub(crate) fn enter_for_good(name: &str) -> io::Result<()> {
 /// Whether `/run/netns` is a mount of its own.
 #[must_use]
 pub fn is_prepared() -> bool {
+    // The list of mounts is long when there are many namespaces.
+    if let Some(is_mount) = sys::is_mount(Path::new(RUN)) {
+        return is_mount;
+    }
     std::fs::read_to_string("/proc/self/mountinfo")
         .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(4) == Some(RUN)))
 }
