@@ -11,6 +11,8 @@ const LEFT: f64 = 100.0;
 const RIGHT: f64 = 760.0;
 const ROW: f64 = 22.0;
 const PANEL_HEAD: f64 = 46.0;
+/// How many times the least bar an axis shows.
+const CUT: f64 = 5.0;
 
 /// Draws the CPU time of a query, workload by workload.
 pub fn draw(lines: &Lines) -> String {
@@ -99,31 +101,19 @@ impl Panel {
             for end in [least, greatest] {
                 picture.line("whisker", (end, middle - 4.0), (end, middle + 4.0));
             }
-            picture.text(
-                text,
-                (greatest + 6.0, middle + 4.0),
-                Anchor::Start,
-                format!("{:.1}", figure.median),
-            );
+            let beyond = if figure.median > most { " →" } else { "" };
+            let label = format!("{:.1}{beyond}", figure.median);
+            picture.text(text, (greatest + 6.0, middle + 4.0), Anchor::Start, label);
         }
         if let Some(echo) = self.echo {
             // A query that is forwarded is received and sent twice.
-            let floors = if self.workload == Workload::Distinct {
-                2
-            } else {
-                1
+            let (value, name) = match self.workload {
+                Workload::Distinct => (echo.median * 2.0, "two echoes"),
+                _ => (echo.median, "echo"),
             };
-            for count in 1..=floors {
-                let value = echo.median * f64::from(count);
-                let name = if count == 1 { "echo" } else { "two echoes" };
-                picture.line("floor", (x(value), first - 6.0), (x(value), last));
-                picture.text(
-                    "floor-text",
-                    (x(value), first - 9.0),
-                    Anchor::Middle,
-                    format!("{name} {value:.1}"),
-                );
-            }
+            let label = format!("{name} {value:.1}");
+            picture.line("floor", (x(value), first - 6.0), (x(value), last));
+            picture.text("floor-text", (x(value), first - 9.0), Anchor::Middle, label);
         }
         last + 12.0
     }

@@ -129,15 +129,12 @@ impl Peer {
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         let number = |word: &&str| {
-            word.contains('.')
-                && word
-                    .trim_start_matches(['v', 'V'])
-                    .starts_with(|c: char| c.is_ascii_digit())
+            word.contains('.') && word.starts_with(|first: char| first.is_ascii_digit())
         };
-        said.split_whitespace()
+        said.split(|letter: char| letter.is_whitespace() || "-,()".contains(letter))
+            .map(|word| word.trim_start_matches(['v', 'V']))
             .find(number)
             .unwrap_or_default()
-            .trim_end_matches([',', ')'])
             .to_owned()
     }
 

@@ -200,7 +200,7 @@ impl Lines {
             page,
             "One worker on core {}, the generator (and, for W3 and W4, the upstream) on core {}; medians [least–greatest] of the repetitions,\n\
              each of which starts the servers anew in another order. How: [benches/README.md](../README.md).\n",
-            last["server_cores"], last["generator_cores"]
+            last["server_cores"][0], last["generator_cores"][0]
         );
         for run in self.runs() {
             let skipped: Vec<_> = run["skipped"]
