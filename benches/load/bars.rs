@@ -60,12 +60,14 @@ fn panel(lines: &Lines, workload: Workload) -> Option<Panel> {
 impl Panel {
     /// Draws the panel below `top`; where the next one begins.
     fn draw(&self, picture: &mut Picture, top: f64) -> f64 {
-        let most = self
+        // What is far off is cut, and says so, or it would squeeze the others.
+        let cut = self
             .bars
-            .iter()
-            .map(|(_, figure)| figure.greatest)
-            .fold(0.0, f64::max);
-        let x = |value: f64| LEFT + value / most * (RIGHT - LEFT);
+            .first()
+            .map_or(0.0, |(_, figure)| figure.median * CUT);
+        let greatest = self.bars.iter().map(|(_, figure)| figure.greatest);
+        let most = greatest.fold(0.0, f64::max).min(cut);
+        let x = |value: f64| LEFT + value.min(most) / most * (RIGHT - LEFT);
         let (first, last) = (
             top + PANEL_HEAD,
             top + PANEL_HEAD + self.bars.len() as f64 * ROW,

@@ -205,7 +205,7 @@ impl<'a> Thread<'a> {
             at: offset.wrapping_add(thread * (load.questions.len() / threads))
                 % load.questions.len(),
             began: Instant::now(),
-            outgoing: vec![Vec::with_capacity(300); BATCH],
+            outgoing: vec![Vec::new(); BATCH],
             incoming: vec![[0; 1_600]; BATCH],
             send_headers: MultiHeaders::preallocate(BATCH, None),
             receive_headers: MultiHeaders::preallocate(BATCH, None),
