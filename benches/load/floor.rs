@@ -75,3 +75,28 @@ fn respond(octets: &mut [u8; 2_048], length: usize) -> Option<usize> {
     }
     Some(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upstream_answers_the_question_alone() {
+        let question = b"\x03www\x07example\x03org\0\0\x1C\0\x01";
+        let mut octets = [0; 2_048];
+        octets[..12].copy_from_slice(&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
+        octets[12..12 + question.len()].copy_from_slice(question);
+        let opt = [0, 0, 41, 4, 0xD0, 0, 0, 0, 0, 0, 0];
+        let end = 12 + question.len();
+        octets[end..end + opt.len()].copy_from_slice(&opt);
+        assert_eq!(respond(&mut octets, end + opt.len()), Some(end + 28));
+        assert_eq!(
+            octets[..12],
+            [0x12, 0x34, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]
+        );
+        assert_eq!(octets[end..end + 4], [0xC0, 12, 0, 28]);
+        for length in 0..end {
+            assert_eq!(respond(&mut octets, length), None, "{length} octets");
+        }
+    }
+}

@@ -435,3 +435,20 @@ impl Histogram {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_within_a_step() {
+        let mut histogram = Histogram::default();
+        for value in 1..=100_000 {
+            histogram.count(value);
+        }
+        for (share, exact) in [(0.0, 1.0), (0.5, 50_000.0), (0.99, 99_000.0)] {
+            let error = (histogram.quantile(share) as f64 / exact - 1.0_f64).abs();
+            assert!(error < 0.02, "{share}: {}", histogram.quantile(share));
+        }
+    }
+}

@@ -471,3 +471,37 @@ fn range(figure: Option<Figure>, digits: usize) -> String {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn line(server: &str, us: f64) -> Value {
+        json!({"section": "load", "workload": "w1", "server": server, "pace": "saturated", "us": us})
+    }
+
+    #[test]
+    fn a_piece_replaces_what_it_measured_anew() {
+        let directory =
+            std::env::temp_dir().join(format!("nameplate-load-test-{}", std::process::id()));
+        let run = |commit: &str| json!({"section": "run", "commit": commit, "server_cores": [0], "generator_cores": [1]});
+        let mut first = Record::open(&directory, run("a")).expect("a record");
+        first.add(line("knot", 6.0));
+        first.add(line(NAMEPLATE, 5.0));
+        first.write().expect("it is written");
+        let mut second = Record::open(&directory, run("a")).expect("a record");
+        second.add(line(NAMEPLATE, 4.0));
+        second.add(line(NAMEPLATE, 4.5));
+        let lines = Lines(second.merged());
+        let cost = |server| {
+            lines
+                .cost(Workload::Zone, server)
+                .map(|figure| figure.median)
+        };
+        assert_eq!((cost("knot"), cost(NAMEPLATE)), (Some(6.0), Some(4.25)));
+        let other = Record::open(&directory, run("b")).expect("a record");
+        assert_eq!(other.merged().len(), 1, "another commit begins anew");
+        std::fs::remove_dir_all(directory).expect("it is removed");
+    }
+}
