@@ -552,6 +552,15 @@ fn page(lines: &[Value], day: &str, whole: bool) -> String {
             );
         }
     }
+    for subject in &SUBJECTS {
+        let again = series(subject.name, "", "again_ns");
+        let level = slope(&again.points(lines), usize::MAX);
+        let _ = writeln!(
+            page,
+            "| one name again and again (slope over all sizes): {} | {level:.2} |",
+            subject.name
+        );
+    }
     page.push_str("\n## Raw lines\n\n```json\n");
     for line in lines {
         let _ = writeln!(page, "{line}");
