@@ -348,14 +348,12 @@ fn mutated_queries_never_get_more_than_they_may() {
     alive(&server);
 }
 
-/// The zone's SOA record comes within a second.
+/// The zone's SOA record comes; what a full queue dropped is asked again, as a resolver would.
 pub(crate) fn alive(server: &Server) {
-    let reply = ask_udp(
-        server.address(),
-        &query(0, "example.org", 6, 1),
-        Duration::from_secs(1),
-    )
-    .expect("alive");
+    let question = query(0, "example.org", 6, 1);
+    let reply = (0..10)
+        .find_map(|_| ask_udp(server.address(), &question, Duration::from_secs(1)))
+        .expect("alive");
     assert_eq!((rcode(&reply), reply[7]), (0, 1));
 }
 
