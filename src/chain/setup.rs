@@ -18,6 +18,7 @@ use wire::NameBuf;
 
 use crate::admin::{Endpoint, Process, Task, Work};
 use crate::lint;
+use crate::listen::Addresses;
 use crate::plugin::Plugin;
 use crate::walk::{Chain, Step};
 
@@ -307,6 +308,8 @@ pub struct BlockConfig {
     pub root: PathBuf,
     /// The addresses to listen on; empty is all.
     pub bind: Vec<Vec<BindWord>>,
+    /// Addresses that come and go, to listen on too; with these and no `bind`, on these alone.
+    pub listen: Option<Addresses>,
     /// Whether `debug` stands in the block.
     pub debug: bool,
     /// Whether `errors` wants the stack of a panic in the log.
@@ -322,6 +325,7 @@ impl Default for BlockConfig {
         Self {
             root: PathBuf::from("."),
             bind: Vec::new(),
+            listen: None,
             debug: false,
             stacktrace: false,
             streams: StreamLimits::default(),
