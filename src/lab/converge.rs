@@ -25,6 +25,8 @@ pub struct Outcome {
     pub conflicts: Vec<String>,
     /// What will not work although everything is there.
     pub warnings: Vec<String>,
+    /// The names that are published, when everything is there.
+    pub names: Option<serde_json::Value>,
 }
 
 /// The namespaces that were asked for, with those at the other ends of their pairs.
@@ -90,7 +92,9 @@ pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
         .is_some_and(|journal| journal.phase == Phase::Applied && journal.file == spec.file);
     if plan.steps.is_empty() && settled {
         let generation = journal.map_or(0, |journal| journal.generation);
-        names::publish(&spec.name, &names::names(spec, &layout, generation))?;
+        let names = names::names(spec, &layout, generation);
+        names::publish(&spec.name, &names)?;
+        outcome.names = Some(names);
         return Ok(outcome);
     }
     let mut intent = claim::intent(
@@ -110,7 +114,9 @@ pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
         .collect();
     outcome.steps = plan.steps;
     if outcome.failures.is_empty() {
-        names::publish(&spec.name, &names::names(spec, &layout, intent.generation))?;
+        let names = names::names(spec, &layout, intent.generation);
+        names::publish(&spec.name, &names)?;
+        outcome.names = Some(names);
         claim::outcome(&layout, intent, &executor.cookies).save()?;
     }
     Ok(outcome)

@@ -36,6 +36,7 @@ pub mod plan;
 pub mod probe;
 pub mod reach;
 pub mod rootless;
+pub mod server;
 pub mod shell;
 pub mod space;
 pub mod spec;

@@ -7,10 +7,11 @@
 use serde_json::{Value, json};
 
 use crate::error::{During, Result};
+use crate::hash::hash;
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, Other};
 use crate::spec::forms::label;
-use crate::spec::{Spec, subnet_address};
+use crate::spec::{Dns, Spec, subnet_address};
 
 /// The names of a lab.
 #[must_use]
@@ -19,14 +20,15 @@ pub fn names(spec: &Spec, layout: &Layout, generation: u64) -> Value {
         .nets
         .iter()
         .map(|net| {
-            let listen: Vec<_> = [false, true]
+            let host: Vec<_> = [false, true]
                 .into_iter()
                 .filter_map(|v6| net.host_address(v6))
                 .collect();
             json!({
                 "name": label(&net.name.value),
                 "subnets": net.subnets.iter().map(|subnet| subnet.value).collect::<Vec<_>>(),
-                "listen": listen,
+                "host": host,
+                "listen": if spec.dns == Dns::Bridge { &*host } else { &[] },
                 "internal": net.internal,
                 "upstream": net.upstream,
             })
@@ -100,19 +102,28 @@ pub fn names(spec: &Spec, layout: &Layout, generation: u64) -> Value {
             .flat_map(|link| &link.subnets)
             .map(|subnet| subnet.value),
     );
-    json!({
+    let links: Vec<Value> = spec
+        .links
+        .iter()
+        .map(|link| json!({"subnets": link.subnets.iter().map(|subnet| subnet.value).collect::<Vec<_>>()}))
+        .collect();
+    let mut names = json!({
         "v": 1,
         "lab": spec.name,
-        "generation": generation,
         "domain": spec.domain,
         "ttl": spec.ttl,
         "reverse": reverse.iter().filter(|subnet| subnet_address(**subnet, 0).is_some()).collect::<Vec<_>>(),
         "nets": nets,
+        "links": links,
         "hosts": hosts,
         "records": spec.records.iter().map(|record| json!({"owner": record.owner.value.to_ascii_lowercase(), "data": record.data})).collect::<Vec<_>>(),
         "forwards": forwards,
         "services": services,
-    })
+    });
+    // Equal names are one version, whatever led to them: who sees it answered knows what is answered.
+    names["version"] = format!("{:016x}", hash(&[&names.to_string()])).into();
+    names["generation"] = generation.into();
+    names
 }
 
 /// Publishes them, unless they are the same but for the generation; whether they were written.
