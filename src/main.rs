@@ -62,7 +62,11 @@ enum Command {
     #[command(disable_help_flag = true)]
     Lab {
         /// What nameplate-lab is told
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
         arguments: Vec<OsString>,
     },
 }

@@ -167,11 +167,12 @@ impl Labs {
                 Ok(Flow::Next)
             }
             Outcome::Chase { .. } => Ok(Flow::Suspend),
-            Outcome::Loop => Err(Failure::servfail("the aliases of a lab lead back to themselves")
-                .extended(
+            Outcome::Loop => Err(
+                Failure::servfail("the aliases of a lab lead back to themselves").extended(
                     ExtendedError::INVALID_DATA,
                     "the aliases of the lab form a loop",
-                )),
+                ),
+            ),
             Outcome::OutOfZone => Ok(Flow::Next),
             _ => Ok(Flow::Answered),
         }

@@ -75,7 +75,11 @@ impl Source {
             let path = self.directory.join(&name).join(NAMES);
             // What is removed meanwhile is seen as gone at the next look.
             let Ok(stamp) = stamp(&path) else { continue };
-            if self.known.get(&name).is_some_and(|known| known.stamp == stamp) {
+            if self
+                .known
+                .get(&name)
+                .is_some_and(|known| known.stamp == stamp)
+            {
                 continue;
             }
             let before = self.known.remove(&name).and_then(|known| known.lab);
@@ -114,7 +118,12 @@ impl Source {
     fn names(&self) -> Vec<String> {
         let there = |name: &String| self.directory.join(name).join(NAMES).is_file();
         if !self.wanted.is_empty() {
-            return self.wanted.iter().filter(|name| there(name)).cloned().collect();
+            return self
+                .wanted
+                .iter()
+                .filter(|name| there(name))
+                .cloned()
+                .collect();
         }
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten();
         entries

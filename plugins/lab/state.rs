@@ -107,7 +107,11 @@ impl Lab {
         let mut out = Self {
             name: name.to_owned(),
             domain,
-            listen: names.nets.iter().flat_map(|net| net.listen.clone()).collect(),
+            listen: names
+                .nets
+                .iter()
+                .flat_map(|net| net.listen.clone())
+                .collect(),
             records,
             ttl,
             generation: names.generation,
@@ -328,7 +332,9 @@ fn is_owned(subnets: &[Subnet], qname: &Qname) -> bool {
         if v4 {
             let number = std::str::from_utf8(label)
                 .ok()
-                .filter(|text| !text.starts_with('+') && (text.len() == 1 || !text.starts_with('0')))
+                .filter(|text| {
+                    !text.starts_with('+') && (text.len() == 1 || !text.starts_with('0'))
+                })
                 .and_then(|text| text.parse::<u8>().ok());
             let (Some(number), true) = (number, bits < 32) else {
                 break;

@@ -75,12 +75,7 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Begins with SOA and NS of `apex`, a name with its dot.
-    pub(super) fn new(
-        names: &'a Published,
-        segments: &'a [Segment],
-        ttl: u32,
-        apex: &str,
-    ) -> Self {
+    pub(super) fn new(names: &'a Published, segments: &'a [Segment], ttl: u32, apex: &str) -> Self {
         let (domain, serial) = (dotted(&names.domain), names.generation as u32);
         let lines = vec![
             format!(
@@ -121,10 +116,7 @@ impl<'a> Writer<'a> {
         let names = self.names;
         self.record(
             MARKER,
-            format_args!(
-                "TXT \"{} generation={}\"",
-                names.version, names.generation
-            ),
+            format_args!("TXT \"{} generation={}\"", names.version, names.generation),
         );
         for net in &names.nets {
             for &address in &net.listen {

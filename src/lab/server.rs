@@ -108,10 +108,9 @@ impl Own {
             .stdout(Stdio::null());
         let mut child = exec::start(command)
             .during(|| format!("cannot run {}, the DNS server", program.display()))?;
-        let written = child
-            .stdin
-            .take()
-            .map_or(Ok(()), |mut stdin| stdin.write_all(corefile(spec, outside).as_bytes()));
+        let written = child.stdin.take().map_or(Ok(()), |mut stdin| {
+            stdin.write_all(corefile(spec, outside).as_bytes())
+        });
         let own = Self(child);
         written.during(|| "cannot tell the DNS server what to serve".to_owned())?;
         own.await_lock()
@@ -122,7 +121,9 @@ impl Own {
         let begun = Instant::now();
         while !runs() {
             if let Ok(Some(status)) = self.0.try_wait() {
-                return Err(Error::new(format!("the DNS server ended at once: {status}")));
+                return Err(Error::new(format!(
+                    "the DNS server ended at once: {status}"
+                )));
             }
             if begun.elapsed() > PATIENCE {
                 return Err(Error::new("the DNS server does not come up"));

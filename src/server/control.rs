@@ -304,7 +304,11 @@ impl Server {
         for new in &bound {
             info!("Listening on {}", new.place.label());
         }
-        for place in self.listening.keys().filter(|place| !listeners.contains_key(place)) {
+        for place in self
+            .listening
+            .keys()
+            .filter(|place| !listeners.contains_key(place))
+        {
             info!("No longer listening on {}", place.label());
         }
         let plugins = self.shared.snapshot.load().plugins.clone();
@@ -312,17 +316,14 @@ impl Server {
     }
 
     /// Binds the sockets of a listener: one a worker, or as many as the block says.
-    fn bind(
-        &self,
-        place: &Place,
-        number: usize,
-        wanted: &Wanted,
-    ) -> Result<Bound, LoadError> {
+    fn bind(&self, place: &Place, number: usize, wanted: &Wanted) -> Result<Bound, LoadError> {
         let mut place_now = place.clone();
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for _ in 0..wanted.sockets.unwrap_or(self.workers.len()).max(1) {
             let failed = |protocol, error| port::explain(&place_now, protocol, &error);
-            let socket = place_now.udp(wanted.moves).map_err(|error| failed("udp", error))?;
+            let socket = place_now
+                .udp(wanted.moves)
+                .map_err(|error| failed("udp", error))?;
             // Port 0 is whatever the first socket got.
             let port = socket
                 .local_addr()

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::world::{Did, World, lab_file};
 
 /// Every lab, and an upstream that answers 198.51.100.7 to everything and logs what it is asked.
-const COREFILE: &str = ". {\n  lab {\n    listen\n  }\n  forward . 127.0.0.1:5300\n  cache 30\n  errors\n  log\n}\n";
+const COREFILE: &str =
+    ". {\n  lab {\n    listen\n  }\n  forward . 127.0.0.1:5300\n  cache 30\n  errors\n  log\n}\n";
 
 /// Answers A queries with 198.51.100.7 and logs the names.
 const UPSTREAM: &str = r#"
@@ -86,7 +87,11 @@ fn status(world: &World, from: &str, arguments: &str) -> String {
         .and_then(|rest| rest.split(',').next())
         .unwrap_or("?");
     let soa = if text.contains("\tSOA\t") { " SOA" } else { "" };
-    let aa = if text.contains("flags: qr aa") { " aa" } else { "" };
+    let aa = if text.contains("flags: qr aa") {
+        " aa"
+    } else {
+        ""
+    };
     format!("{status} {answers}{soa}{aa}")
 }
 
@@ -117,27 +122,59 @@ fn the_file_of_six_lines_resolves_when_apply_returns() {
     assert!(world.pings("container5", "container4.containers.test"));
     for (from, arguments, expected) in [
         ("", "@10.201.0.1 container5.containers.test", "10.201.0.5"),
-        ("", "@10.201.0.1 -x 10.201.0.5", "container5.containers.test."),
+        (
+            "",
+            "@10.201.0.1 -x 10.201.0.5",
+            "container5.containers.test.",
+        ),
         ("", "@10.201.0.1 -x 10.201.0.1", "gw.br0.containers.test."),
-        ("", "@10.201.0.1 container5.containers.test +tcp", "10.201.0.5"),
-        ("", "@10.201.0.1 container5.br0.containers.test", "10.201.0.5"),
+        (
+            "",
+            "@10.201.0.1 container5.containers.test +tcp",
+            "10.201.0.5",
+        ),
+        (
+            "",
+            "@10.201.0.1 container5.br0.containers.test",
+            "10.201.0.5",
+        ),
         ("container4", "container5 +search", "10.201.0.5"),
         ("container4", "CONTAINER5.Containers.TEST", "10.201.0.5"),
         // A short name without a search domain, as some resolvers ask for it.
-        ("container4", "container5", "container5.containers.test. 10.201.0.5"),
+        (
+            "container4",
+            "container5",
+            "container5.containers.test. 10.201.0.5",
+        ),
         ("container4", "www.example.org", "198.51.100.7"),
-        ("container4", "containers.test NS", "ns.dns.containers.test."),
+        (
+            "container4",
+            "containers.test NS",
+            "ns.dns.containers.test.",
+        ),
     ] {
         assert_eq!(dig(&world, from, arguments), expected, "{from} {arguments}");
     }
     for (from, arguments, expected) in [
-        ("", "@10.201.0.1 container5.containers.test AAAA", "NOERROR 0 SOA aa"),
-        ("", "@10.201.0.1 nobody.containers.test", "NXDOMAIN 0 SOA aa"),
+        (
+            "",
+            "@10.201.0.1 container5.containers.test AAAA",
+            "NOERROR 0 SOA aa",
+        ),
+        (
+            "",
+            "@10.201.0.1 nobody.containers.test",
+            "NXDOMAIN 0 SOA aa",
+        ),
         ("", "@10.201.0.1 -x 10.201.0.99", "NXDOMAIN 0 SOA aa"),
         ("container4", "nobody", "NXDOMAIN 0 aa"),
         ("container4", "-x 192.0.2.1", "NOERROR 0"),
     ] {
-        assert_eq!(status(&world, from, arguments), expected, "{from} {arguments}");
+        assert_eq!(
+            status(&world, from, arguments),
+            expected,
+            "{from} {arguments}"
+        );
     }
     world.sh("ip netns exec container4 getent hosts nobody; ip netns exec container4 ping -c1 -W1 nobody");
     let asked = world.ok("cat /run/work/asked");
@@ -180,7 +217,10 @@ fn names_change_while_the_server_runs() {
         assert_eq!(next, "NXDOMAIN 0 SOA aa");
     }
     // Another lab, on another bridge, while the first is up.
-    let other = world.file("other", "[net.br9]\nsubnet = \"10.209.0.0/24\"\n[ns]\nx1 = \"br9\"\nx2 = \"br9\"\n");
+    let other = world.file(
+        "other",
+        "[net.br9]\nsubnet = \"10.209.0.0/24\"\n[ns]\nx1 = \"br9\"\nx2 = \"br9\"\n",
+    );
     applied(&world.lab(&["apply", other.to_str().expect("plain")]));
     assert!(world.pings("x1", "x2") && world.pings("h1", "h2"));
     // What cannot be read keeps the names from before, and says where.
@@ -227,7 +267,11 @@ out = "CNAME www.example.org."
         ("b", "mid.two.test", "10.2.0.5"),
         ("a", "mid.two.test AAAA", "fd00:1::5"),
         ("a", "www.two.test", "mid.two.test. 10.1.0.5"),
-        ("b", "orders.two.test", "www.two.test. mid.two.test. 10.2.0.5"),
+        (
+            "b",
+            "orders.two.test",
+            "www.two.test. mid.two.test. 10.2.0.5",
+        ),
         ("b", "x.apps.two.test", "mid.two.test. 10.2.0.5"),
         ("a", "mid.right.two.test", "10.2.0.5"),
         ("a", "www.left.two.test", "mid.left.two.test. 10.1.0.5"),
@@ -239,7 +283,12 @@ out = "CNAME www.example.org."
         ("a", "-x 192.168.9.1", "a.two.test."),
         ("safe", "safe.two.test", "10.3.0.10"),
     ] {
-        assert_eq!(dig(&world, from, arguments), expected, "{from} {arguments}\n{}", log(&world));
+        assert_eq!(
+            dig(&world, from, arguments),
+            expected,
+            "{from} {arguments}\n{}",
+            log(&world)
+        );
     }
     // Who is on neither network gets both addresses.
     let mut both: Vec<String> = dig(&world, "safe", "mid.two.test")
@@ -292,7 +341,10 @@ fn run_brings_a_server_of_its_own() {
         "ip netns exec container4 ping -c1 -W1 container5 && dig +short @10.201.0.1 container4.containers.test",
     ]);
     assert_eq!(did.code, 0, "{did:?}");
-    assert!(did.out.contains("1 received") && did.out.ends_with("10.201.0.4\n"), "{did:?}");
+    assert!(
+        did.out.contains("1 received") && did.out.ends_with("10.201.0.4\n"),
+        "{did:?}"
+    );
     let left = world.ok("ss -Hlnu; ls -A /run/nameplate/lab");
     assert_eq!(left, ".lock\n");
 }
@@ -306,4 +358,47 @@ fn without_a_server_apply_says_so_and_does_not_wait() {
     assert_eq!(did.code, 0, "{did:?}");
     assert!(did.err.contains("no DNS server"), "{did:?}");
     assert!(begun.elapsed().as_secs() < 2);
+}
+
+#[test]
+fn the_readme_works_as_typed() {
+    let world = World::new();
+    let Some(program) = nameplate() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
+    let section = readme.split("\n## Labs\n").nth(1).expect("a section");
+    let block = |kind: &str| {
+        let rest = section
+            .split(&format!("```{kind}\n"))
+            .nth(1)
+            .expect("a block");
+        rest.split("```").next().unwrap_or_default().to_owned()
+    };
+    world.write("/run/work/lab.toml".as_ref(), &block("toml"));
+    let corefile = std::fs::read_to_string(root.join("Corefile.lab")).expect("it");
+    world.write("/run/work/Corefile.lab".as_ref(), &corefile);
+    let programs = program.parent().expect("a directory").display().to_string();
+    let mut out = String::new();
+    for line in block("sh")
+        .lines()
+        .filter(|line| !line.starts_with("cargo "))
+    {
+        let line = line
+            .replace("sudo ", "")
+            .replace("target/release", &programs);
+        if line.contains("-conf") {
+            let line = line.split('#').next().unwrap_or_default();
+            world.background(&format!("cd /run/work; {line} & echo started; wait"));
+            continue;
+        }
+        out.push_str(&world.ok(&format!("cd /run/work; {line}")));
+    }
+    for expected in [
+        "1 received",
+        "container5.lab.test.\t5\tIN\tA\t10.201.0.5",
+        "5.0.201.10.in-addr.arpa. 5\tIN\tPTR\tcontainer5.lab.test.",
+        "lab lab removed",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
 }
