@@ -47,7 +47,7 @@ fn serve(world: &World, corefile: &str) -> bool {
     world.background("exec python3 /run/work/up.py");
     world.write("/run/work/Corefile".as_ref(), corefile);
     world.background(&format!(
-        "cd /run/work; exec {} -conf Corefile >/run/work/log 2>&1 & echo started; wait",
+        "cd /run/work; echo started; exec {} -conf Corefile >/run/work/log 2>&1",
         program.display()
     ));
     world.ok("for i in $(seq 200); do grep -q '^nameplate-' /run/work/log && exit 0; sleep 0.02; done; cat /run/work/log; exit 1");
@@ -388,7 +388,7 @@ fn the_readme_works_as_typed() {
             .replace("target/release", &programs);
         if line.contains("-conf") {
             let line = line.split('#').next().unwrap_or_default();
-            world.background(&format!("cd /run/work; {line} & echo started; wait"));
+            world.background(&format!("cd /run/work; echo started; exec {line} >/dev/null"));
             continue;
         }
         out.push_str(&world.ok(&format!("cd /run/work; {line}")));
