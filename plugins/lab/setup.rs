@@ -125,6 +125,10 @@ impl Setup for LabSetup {
         vec![(Answers::SomeNames, Vec::new())]
     }
 
+    fn listens(&self) -> bool {
+        self.listen
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let state = Arc::new(ArcSwap::from_pointee(State::default()));
         let listen = self

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use chain::admin::{Overview, Process};
 use chain::setup::{self, BuiltBlock, Catalogue};
 use chain::{Block, BlockInfo, Plugin, Router};
-use corefile::key::Scheme;
 use corefile::{Corefile, Disk, Report};
 use sha2::{Digest, Sha512};
 use wire::NameBuf;
@@ -205,13 +204,6 @@ impl Blocks {
         for (number, block) in self.built.iter().enumerate() {
             let hosts = bind::hosts(&block.config).map_err(LoadError::new)?;
             for key in &block.keys {
-                if key.scheme != Scheme::Dns {
-                    let name = key.scheme.name();
-                    return Err(LoadError::new(format!(
-                        "cannot serve {name}://{}: this transport is not implemented yet; only dns:// is",
-                        key.zones.first().map_or(".", String::as_str),
-                    )));
-                }
                 let port = key.port.unwrap_or(self.port);
                 for zone in &key.zones {
                     for (host, moves) in &hosts {
