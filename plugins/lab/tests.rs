@@ -1,50 +1,39 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chain::{Block, Flow, Outcome};
 use wire::{Flags, Section, Type};
 
-use crate::trial;
+use crate::trial::{self, Folder};
 
-/// A state directory that is removed with its labs.
-struct Labs(PathBuf);
+/// A state directory.
+struct Labs(Folder);
 
 impl Labs {
     fn new(test: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("nameplate-lab-{test}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
+        Self(Folder::new(&format!("lab-{test}")))
     }
 
     /// Publishes a lab as `apply` does.
     fn publish(&self, lab: &str, names: &str) {
-        let directory = self.0.join(lab);
+        let directory = self.0.0.join(lab);
         std::fs::create_dir_all(&directory).expect("a directory");
         std::fs::write(directory.join(".names"), names).expect("a file");
         std::fs::rename(directory.join(".names"), directory.join("names.json")).expect("renamed");
     }
 
     fn unpublish(&self, lab: &str) {
-        std::fs::remove_file(self.0.join(lab).join("names.json")).expect("removed");
+        std::fs::remove_file(self.0.0.join(lab).join("names.json")).expect("removed");
     }
 
     /// The directive at work, with a plugin below that answers NOERROR without AA.
     fn serve(&self, words: &str, options: &str) -> Arc<Block> {
-        let lines = format!("lab {} {words} {{\n{options}\n}}", self.0.display());
+        let lines = format!("lab {} {words} {{\n{options}\n}}", self.0.0.display());
         let trial = trial::block(&lines);
         assert!(trial.accepted, "{lines}: {}", trial.messages);
         trial::serve(&trial, ".", trial::answer(|_, _| Ok(Flow::Answered)))
-    }
-}
-
-impl Drop for Labs {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -520,7 +509,7 @@ fn changes_are_followed_and_mistakes_keep_what_was() {
         .expect("a runtime");
     let mut trial = trial::block(&format!(
         "lab {}/late {{\n listen\n reload 1h\n}}",
-        labs.0.display()
+        labs.0.0.display()
     ));
     let addresses = trial.blocks[0]
         .config
@@ -528,7 +517,7 @@ fn changes_are_followed_and_mistakes_keep_what_was() {
         .clone()
         .expect("a list of addresses");
     let block = trial::serve(&trial, ".", trial::answer(|_, _| Ok(Flow::Answered)));
-    let late = Labs(labs.0.join("late"));
+    let late = Labs(Folder(labs.0.0.join("late")));
     runtime.block_on(async {
         for task in trial.process.tasks.drain(..) {
             tokio::spawn(task.work);
@@ -552,7 +541,7 @@ fn changes_are_followed_and_mistakes_keep_what_was() {
         .await;
         assert_eq!(addresses.list().len(), 3);
         assert!(
-            std::fs::File::open(&late.0)
+            std::fs::File::open(&late.0.0)
                 .expect("it")
                 .try_lock()
                 .is_err(),
@@ -576,7 +565,7 @@ fn changes_are_followed_and_mistakes_keep_what_was() {
         assert_eq!(addresses.list().len(), 0);
         assert!(ask(&block, STRANGER, "h.one.test", Type::A).contains("10.7.1.0"));
         until("a directory that goes and comes", &|| {
-            let _ = std::fs::remove_dir_all(&late.0);
+            let _ = std::fs::remove_dir_all(&late.0.0);
             ask(&block, STRANGER, "h.one.test", Type::A) == "NOERROR"
         })
         .await;

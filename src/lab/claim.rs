@@ -1,10 +1,10 @@
 //! What a lab claims: the journal before and after the steps, and whether something that is there is the lab's.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::action::Action;
-use crate::journal::Journal;
+use crate::journal::{Journal, files_of};
 use crate::layout::{ETC, Layout, Mark};
 use crate::observe::{Inside, Kernel, Seen};
 
@@ -22,32 +22,24 @@ pub fn intent(
     next.phase = crate::journal::Phase::Applying;
     next.generation += 1;
     for space in &layout.spaces {
-        let cookie = match kernel.spaces.get(&space.name) {
-            Some(Seen::There(inside)) => Some(inside.cookie),
-            Some(_) => None,
+        let made = next.spaces.entry(space.name.clone()).or_default();
+        match kernel.spaces.get(&space.name) {
+            Some(Seen::There(inside)) => made.cookie = Some(inside.cookie),
+            Some(_) => made.cookie = None,
             // One that was not looked at is as it was.
-            None => next.spaces.get(&space.name).copied().flatten(),
-        };
-        next.spaces.insert(space.name.clone(), cookie);
-        for (path, _) in &space.files {
-            next.files.insert(path.clone());
-            if let Some(directory) = path.parent()
-                && !directory.exists()
-            {
-                next.directories.insert(directory.to_owned());
+            None => continue,
+        }
+        for name in space.file_names() {
+            if !made.files.iter().any(|known| known == name) {
+                made.files.push(name.to_owned());
             }
         }
+        made.directory |= !made.files.is_empty() && !files_of(&space.name).exists();
     }
-    let etc = Path::new(ETC);
-    let claimed = |path: &Path| others.iter().any(|other| other.directories.contains(path));
-    if !next.files.is_empty() && (!etc.exists() || claimed(etc)) {
-        next.directories.insert(etc.to_owned());
-    }
-    if !layout.spaces.is_empty()
-        && (!crate::space::is_prepared() || others.iter().any(|other| other.prepared))
-    {
-        next.prepared = true;
-    }
+    let has_files = layout.spaces.iter().any(|space| !space.files.is_empty());
+    next.etc |= has_files && (!Path::new(ETC).exists() || others.iter().any(|other| other.etc));
+    next.prepared |= !layout.spaces.is_empty()
+        && (!crate::space::is_prepared() || others.iter().any(|other| other.prepared));
     if let Some(table) = &layout.table {
         next.table = Some(table.name.clone());
     }
@@ -77,14 +69,19 @@ pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &HashMap<String, 
     journal
         .spaces
         .retain(|name, _| names.contains(name.as_str()));
-    for (name, cookie) in &mut journal.spaces {
-        if let Some(known) = cookies.get(name) {
-            *cookie = Some(*known);
-        }
+    for space in &layout.spaces {
+        let Some(made) = journal.spaces.get_mut(&space.name) else {
+            continue;
+        };
+        // One that was not looked at is as it was.
+        let Some(known) = cookies.get(&space.name) else {
+            continue;
+        };
+        made.cookie = Some(*known);
+        made.files.clear();
+        made.files.extend(space.file_names().map(str::to_owned));
+        made.directory &= !made.files.is_empty();
     }
-    let files = layout.files();
-    journal.files.retain(|path| files.contains_key(path));
-    journal.directories.retain(|path| path.exists());
     journal.table = layout.table.as_ref().map(|table| table.name.clone());
     let keys: HashSet<&str> = layout.sysctls.iter().map(|(key, _)| key.as_str()).collect();
     journal.sysctls.retain(|key, _| keys.contains(key.as_str()));
@@ -108,8 +105,9 @@ pub(crate) fn owned(
             .find(|link| !link.kind.is_empty() && link.group != mark.group())
             .map(|link| link.name.clone())
     };
-    match journal.and_then(|journal| journal.spaces.get(name)) {
-        Some(Some(cookie)) if *cookie == inside.cookie => Ok(()),
+    let known = journal.and_then(|journal| journal.spaces.get(name));
+    match known.map(|made| made.cookie) {
+        Some(Some(cookie)) if cookie == inside.cookie => Ok(()),
         Some(Some(_)) => Err(format!(
             "namespace {name} was removed and made again by somebody else; `ip netns del {name}` lets the lab make its own"
         )),
@@ -120,7 +118,7 @@ pub(crate) fn owned(
             )),
         },
         None => {
-            let file = PathBuf::from(ETC).join(name).join("resolv.conf");
+            let file = files_of(name).join("resolv.conf");
             if is_marked(&file, mark) && foreign().is_none() {
                 Ok(())
             } else {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use corefile::Sources;
 use lab::action::Action;
-use lab::converge::{self, Outcome};
+use lab::converge::{self, Look, Outcome};
 use lab::journal::Journal;
 use lab::layout::Layout;
 use lab::plan::Plan;
@@ -23,8 +23,9 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Apply {
             which,
             only,
+            deep,
             verbose,
-        } => apply(&which, &only, verbose),
+        } => apply(&which, &only, deep, verbose),
         Command::Down { which, all } => down(&which, all),
         Command::Status { which, json } => status(&which, json),
         Command::Exec {
@@ -203,12 +204,17 @@ fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
     }
 }
 
-fn apply(which: &Which, only: &[String], verbose: bool) -> Result<u8> {
+fn apply(which: &Which, only: &[String], deep: bool, verbose: bool) -> Result<u8> {
     let spec = load(which)?;
-    let outcome = converge::apply(&spec, only)?;
+    let look = match (deep, only) {
+        (true, _) => Look::Everything,
+        (false, []) => Look::Changes,
+        (false, only) => Look::Only(only),
+    };
+    let outcome = converge::apply(&spec, look)?;
     let code = concluded(&spec.name, &outcome, "applied", verbose);
-    if let Some(names) = &outcome.names {
-        match server::wait(&spec, names) {
+    if let Some(version) = &outcome.version {
+        match server::wait(&spec, version) {
             Heard::Answers | Heard::Nowhere => {}
             Heard::Nobody => eprintln!(
                 "note: no DNS server serves labs here, so names do not resolve; one that does: `nameplate -conf Corefile.lab`"
@@ -324,8 +330,7 @@ fn show(which: &Which, hosts: bool, names: bool) -> Result<u8> {
     let spec = load(which)?;
     let layout = Layout::of(&spec);
     if names {
-        let names = lab::names::names(&spec, &layout, 0);
-        println!("{names:#}");
+        println!("{}", lab::names::names(&spec, &layout).text());
     } else if hosts {
         print!("{}", lab::layout::hosts(&spec));
     } else {

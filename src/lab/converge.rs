@@ -6,11 +6,12 @@ use crate::action::Action;
 use crate::claim::{self, is_marked, owned};
 use crate::error::{During, Error, Result};
 use crate::execute::Executor;
-use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, remove_file};
+use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, files_of, remove_file};
 use crate::layout::{ETC, Layout, Mark, Other};
 use crate::names;
 use crate::observe::{Inside, Kernel};
 use crate::plan::Plan;
+use crate::recognise::Prints;
 use crate::space::{self, Kind};
 use crate::spec::Spec;
 
@@ -25,15 +26,24 @@ pub struct Outcome {
     pub conflicts: Vec<String>,
     /// What will not work although everything is there.
     pub warnings: Vec<String>,
-    /// The names that are published, when everything is there.
-    pub names: Option<serde_json::Value>,
+    /// The version of the names that are published, when everything is there.
+    pub version: Option<String>,
+}
+
+/// How far `apply` looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look<'a> {
+    /// Where the file changed something, and where the host sees that something is amiss; everywhere, if the file
+    /// is as it was applied.
+    Changes,
+    /// Everywhere.
+    Everything,
+    /// Into these namespaces only.
+    Only(&'a [String]),
 }
 
 /// The namespaces that were asked for, with those at the other ends of their pairs.
-fn selection(layout: &Layout, only: &[String]) -> Result<Option<HashSet<String>>> {
-    if only.is_empty() {
-        return Ok(None);
-    }
+fn selection(layout: &Layout, only: &[String]) -> Result<HashSet<String>> {
     let mut selected = HashSet::new();
     for name in only {
         let Some(space) = layout.spaces.iter().find(|space| space.name == *name) else {
@@ -46,7 +56,7 @@ fn selection(layout: &Layout, only: &[String]) -> Result<Option<HashSet<String>>
             }
         }
     }
-    Ok(Some(selected))
+    Ok(selected)
 }
 
 /// Compares a lab with the kernel and changes nothing.
@@ -56,28 +66,47 @@ fn selection(layout: &Layout, only: &[String]) -> Result<Option<HashSet<String>>
 pub fn plan(spec: &Spec) -> Result<Plan> {
     let layout = Layout::of(spec);
     let journal = Journal::load(&spec.name)?;
-    let kernel = Kernel::observe(&layout, journal.as_ref(), None)?;
+    let kernel = Kernel::observe(&layout, journal.as_ref())?;
     Ok(Plan::make(&layout, journal.as_ref(), &kernel))
 }
 
-/// Makes the kernel what the lab declares; only some namespaces of a lab that is up, if these are given.
+/// The kernel as far as `apply` has to see it; `changed` are the prints of a file that changed.
+fn observe(
+    layout: &Layout,
+    journal: Option<&Journal>,
+    changed: Option<&Prints>,
+    look: Look<'_>,
+) -> Result<Kernel> {
+    // What was never finished has to be looked at as a whole.
+    let Some(before) = journal.filter(|journal| journal.phase == Phase::Applied) else {
+        return Kernel::observe(layout, journal);
+    };
+    match (look, changed) {
+        (Look::Only(names), _) => {
+            let mut kernel = Kernel::host(&crate::observe::keys(layout, journal))?;
+            kernel.visit(layout, journal, Some(&selection(layout, names)?))?;
+            Ok(kernel)
+        }
+        (Look::Changes, Some(prints)) => prints.observe(layout, before),
+        _ => Kernel::observe(layout, journal),
+    }
+}
+
+/// Makes the kernel what the lab declares.
 ///
 /// # Errors
 /// The kernel or the journal cannot be read, or the journal not be written.
-pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
+pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
     crate::sys::raise_descriptor_limit();
     let _lock = Lock::take()?;
     let layout = Layout::of(spec);
     let journal = Journal::load(&spec.name)?;
-    let mut selected = selection(&layout, only)?;
-    // What was never finished has to be looked at as a whole.
-    if journal
+    let names = names::names(spec, &layout).text();
+    let prints = Prints::of(&layout, &names);
+    let changed = journal
         .as_ref()
-        .is_none_or(|journal| journal.phase != Phase::Applied)
-    {
-        selected = None;
-    }
-    let kernel = Kernel::observe(&layout, journal.as_ref(), selected.as_ref())?;
+        .is_some_and(|journal| journal.print != prints.whole);
+    let kernel = observe(&layout, journal.as_ref(), changed.then_some(&prints), look)?;
     let plan = Plan::make(&layout, journal.as_ref(), &kernel);
     let mut outcome = Outcome {
         conflicts: plan.conflicts,
@@ -90,11 +119,10 @@ pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
     let settled = journal
         .as_ref()
         .is_some_and(|journal| journal.phase == Phase::Applied && journal.file == spec.file);
-    if plan.steps.is_empty() && settled {
+    if plan.steps.is_empty() && settled && !changed {
         let generation = journal.map_or(0, |journal| journal.generation);
-        let names = names::names(spec, &layout, generation);
-        names::publish(&spec.name, &names)?;
-        outcome.names = Some(names);
+        names::publish(&spec.name, &names, generation)?;
+        outcome.version = names::version(&names).map(str::to_owned);
         return Ok(outcome);
     }
     let mut intent = claim::intent(
@@ -104,7 +132,7 @@ pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
         &Journal::others(&spec.name),
     );
     intent.file.clone_from(&spec.file);
-    intent.save()?;
+    intent.begin(journal.as_ref())?;
     let mut executor =
         Executor::new(&kernel, &spec.name).during(|| "cannot open a netlink socket".to_owned())?;
     executor.run(&plan.steps);
@@ -114,10 +142,11 @@ pub fn apply(spec: &Spec, only: &[String]) -> Result<Outcome> {
         .collect();
     outcome.steps = plan.steps;
     if outcome.failures.is_empty() {
-        let names = names::names(spec, &layout, intent.generation);
-        names::publish(&spec.name, &names)?;
-        outcome.names = Some(names);
-        claim::outcome(&layout, intent, &executor.cookies).save()?;
+        names::publish(&spec.name, &names, intent.generation)?;
+        let mut after = claim::outcome(&layout, intent, &executor.cookies);
+        prints.remember(&mut after, &layout, &kernel)?;
+        after.save()?;
+        outcome.version = names::version(&names).map(str::to_owned);
     }
     Ok(outcome)
 }
@@ -167,9 +196,9 @@ fn discover(mark: &Mark) -> Journal {
         for file in ["resolv.conf", "hosts", "nsswitch.conf"] {
             let path = entry.path().join(file);
             if is_marked(&path, mark) {
-                journal.files.insert(path);
-                journal.directories.insert(entry.path());
-                journal.spaces.insert(name.clone(), None);
+                let made = journal.spaces.entry(name.clone()).or_default();
+                made.files.push(file.to_owned());
+                made.directory = true;
             }
         }
     }
@@ -234,22 +263,26 @@ fn removal(
         }
     }
     warn_of_processes(&inhabited, outcome);
-    for path in &journal.files {
-        if is_marked(path, mark) {
-            steps.push(Action::RemoveFile { path: path.clone() });
-        } else if path.exists() {
-            outcome.warnings.push(format!(
-                "{} is not the lab's any more; it stays",
-                path.display()
-            ));
+    for (name, made) in &journal.spaces {
+        for path in made.paths(name) {
+            if is_marked(&path, mark) {
+                steps.push(Action::RemoveFile { path });
+            } else if path.exists() {
+                outcome.warnings.push(format!(
+                    "{} is not the lab's any more; it stays",
+                    path.display()
+                ));
+            }
+        }
+        let path = files_of(name);
+        if made.directory && path.exists() {
+            steps.push(Action::RemoveDirectory { path });
         }
     }
     let others = Journal::others(&mark.lab);
-    // The deepest directory goes first.
-    for path in journal.directories.iter().rev() {
-        if path.exists() && !others.iter().any(|other| other.directories.contains(path)) {
-            steps.push(Action::RemoveDirectory { path: path.clone() });
-        }
+    let etc = std::path::PathBuf::from(ETC);
+    if journal.etc && etc.exists() && !others.iter().any(|other| other.etc) {
+        steps.push(Action::RemoveDirectory { path: etc });
     }
     for (key, before) in &journal.sysctls {
         steps.extend(claim::restore(&mark.lab, key, before));

@@ -155,7 +155,7 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
         eprintln!("warning: {error}; names do not resolve");
         None
     });
-    let outcome = converge::apply(spec, &[])?;
+    let outcome = converge::apply(spec, converge::Look::Changes)?;
     for warning in &outcome.warnings {
         eprintln!("warning: {warning}");
     }
@@ -168,8 +168,8 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
         }
         return Err(Error::new(format!("lab {}: {first}", spec.name)));
     }
-    if let Some(names) = &outcome.names
-        && let Heard::Silent(address) = server::wait(spec, names)
+    if let Some(version) = &outcome.version
+        && let Heard::Silent(address) = server::wait(spec, version)
     {
         eprintln!("warning: the DNS server does not answer at {address}; names may not resolve");
     }

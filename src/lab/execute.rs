@@ -47,7 +47,13 @@ impl Executor {
     /// Nothing done yet.
     pub(crate) fn new(kernel: &Kernel, lab: &str) -> io::Result<Self> {
         let mut indices = HashMap::new();
-        for link in &kernel.host.links {
+        // Of the host's links only bridges are ever asked for.
+        for link in kernel
+            .host
+            .links
+            .iter()
+            .filter(|link| link.kind == "bridge")
+        {
             indices.insert((None, link.name.clone()), link.index);
         }
         let mut cookies = HashMap::new();

@@ -111,6 +111,44 @@ pub fn up(hosts: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// One host gets another address and its route again, and a file of `hosts` lines is replaced.
+///
+/// # Errors
+/// What the kernel says.
+pub fn change(hosts: usize) -> io::Result<()> {
+    let mut batch = Batch::default();
+    let (old, new) = ("10.100.0.2/16", "10.100.255.8/16");
+    let read = |text: &str| text.parse::<IpNet>().map_err(io::Error::other);
+    {
+        let _away = space::enter("floor-0")?;
+        link::delete_address(&mut batch, 2, read(old)?);
+        link::add_address(&mut batch, 2, read(new)?);
+        let gateway = read("10.100.0.0/16")?.addr();
+        link::add_route(&mut batch, IpNet::V4(ipnet::Ipv4Net::default()), gateway);
+        Socket::route()?.transact(&mut batch)?;
+    }
+    let line = "{\"name\":\"h000\",\"aliases\":[],\"addresses\":[{\"net\":\"br0\",\"address\":\"10.50.0.0\"}]},";
+    std::fs::write("/run/floor.new", line.repeat(hosts))?;
+    std::fs::rename("/run/floor.new", "/run/floor")
+}
+
+/// All links of the host, and of each namespace its links, addresses and routes.
+///
+/// # Errors
+/// What the kernel says.
+pub fn look(hosts: usize) -> io::Result<()> {
+    link::links(&mut Socket::reader()?)?;
+    let away = Away::here()?;
+    for host in 0..hosts {
+        away.go_on(&format!("floor-{host}"))?;
+        let mut socket = Socket::reader()?;
+        link::links(&mut socket)?;
+        link::addresses(&mut socket, None)?;
+        link::routes(&mut socket)?;
+    }
+    Ok(())
+}
+
 /// Down.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 //! What labs share (forwarding on the host, the directories of iproute2) is claimed by each lab with the value from
 //! before the first of them, and is put back by the last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,6 +20,9 @@ use crate::fault::point;
 
 /// Where the state of all labs is.
 pub const STATE: &str = "/run/nameplate/lab";
+
+/// Beside the journal: a change was begun that adds nothing to it.
+const BEGUN: &str = "begun";
 
 /// How far the lab is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +37,25 @@ pub enum Phase {
     Removing,
 }
 
+/// What is known of a namespace that a lab has made.
+///
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Made {
+    /// The number that identifies it, once it is known.
+    pub cookie: Option<u64>,
+    /// A hash of what was declared and of what it is recognised by, from when it was last looked into.
+    pub print: u64,
+    /// Its files in its directory below `/etc/netns`.
+    pub files: Vec<String>,
+    /// Whether that directory was not there before.
+    pub directory: bool,
+}
+
 /// What one lab has made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journal {
-    /// The format: 1.
+    /// The format: 2.
     pub v: u32,
     /// The lab's name.
     pub lab: String,
@@ -49,12 +67,14 @@ pub struct Journal {
     pub boot: String,
     /// The lab's file.
     pub file: Option<PathBuf>,
-    /// Namespaces and, once they are known, the numbers that identify them.
-    pub spaces: BTreeMap<String, Option<u64>>,
-    /// Files.
-    pub files: BTreeSet<PathBuf>,
-    /// Directories that were not there before.
-    pub directories: BTreeSet<PathBuf>,
+    /// A hash of all that was declared when it was last applied.
+    pub print: u64,
+    /// The same of its bridges.
+    pub bridges: u64,
+    /// Namespaces.
+    pub spaces: BTreeMap<String, Made>,
+    /// Whether `/etc/netns` was not there before the first lab.
+    pub etc: bool,
     /// The nf_tables table.
     pub table: Option<String>,
     /// Settings of the host, with their values from before the first lab.
@@ -88,6 +108,19 @@ impl Lock {
     }
 }
 
+impl Made {
+    /// The paths of the files of the namespace with this name.
+    pub(crate) fn paths(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        let directory = files_of(name);
+        self.files.iter().map(move |file| directory.join(file))
+    }
+}
+
+/// Where `ip netns exec` looks for a namespace's files.
+pub(crate) fn files_of(name: &str) -> PathBuf {
+    Path::new(crate::layout::ETC).join(name)
+}
+
 /// The directory of a lab.
 #[must_use]
 pub fn directory(lab: &str) -> PathBuf {
@@ -107,7 +140,7 @@ impl Journal {
     #[must_use]
     pub fn new(lab: &str) -> Self {
         Self {
-            v: 1,
+            v: 2,
             lab: lab.to_owned(),
             boot: boot(),
             ..Self::default()
@@ -135,16 +168,48 @@ impl Journal {
         if journal.boot != boot() {
             // Nothing in the kernel is from that boot; files below /etc may be.
             journal.boot = boot();
-            journal
-                .spaces
-                .values_mut()
-                .for_each(|cookie| *cookie = None);
+            for made in journal.spaces.values_mut() {
+                (made.cookie, made.print) = (None, 0);
+            }
             journal.sysctls.clear();
             journal.table = None;
             journal.prepared = false;
             journal.phase = Phase::Applying;
         }
+        let begun = std::fs::read_to_string(directory(lab).join(BEGUN));
+        if let (Phase::Applied, Ok(generation)) = (journal.phase, begun) {
+            journal.phase = Phase::Applying;
+            journal.generation = generation.parse().unwrap_or(journal.generation + 1);
+        }
         Ok(Some(journal))
+    }
+
+    /// Writes the intent of changing what `before` says is there. If nothing is added to what may exist, a few octets
+    /// do, instead of a line for every namespace.
+    pub(crate) fn begin(&self, before: Option<&Self>) -> Result<()> {
+        let adds_nothing = before.is_some_and(|before| {
+            let claims = |journal: &'_ Self| {
+                (
+                    journal.etc,
+                    journal.prepared,
+                    journal.table.clone(),
+                    journal.sysctls.clone(),
+                )
+            };
+            claims(self) == claims(before) && self.spaces == before.spaces
+        });
+        if !adds_nothing {
+            return self.save();
+        }
+        let directory = directory(&self.lab);
+        let text = self.generation.to_string();
+        replace(
+            &directory.join(BEGUN),
+            &directory.join(".journal"),
+            text.as_bytes(),
+            0o600,
+        )
+        .during(|| format!("cannot write {}", directory.join(BEGUN).display()))
     }
 
     /// Writes it.
@@ -157,7 +222,11 @@ impl Journal {
         let text = serde_json::to_vec(self).map_err(io::Error::from);
         text.and_then(|text| {
             make_directory(&directory)?;
-            replace(&path, &directory.join(".journal"), &text, 0o600)
+            replace(&path, &directory.join(".journal"), &text, 0o600)?;
+            match std::fs::symlink_metadata(directory.join(BEGUN)) {
+                Ok(_) => remove_file(&directory.join(BEGUN)),
+                Err(_) => Ok(()),
+            }
         })
         .during(|| format!("cannot write {}", path.display()))
     }
@@ -170,7 +239,7 @@ impl Journal {
         let directory = directory(lab);
         let remove = || -> io::Result<()> {
             // The journal goes last: while it is there, `down` can be repeated.
-            for name in [".names", "names.json", ".journal", "journal.json"] {
+            for name in [".names", "names.json", ".journal", BEGUN, "journal.json"] {
                 absent_is_fine(remove_file(&directory.join(name)))?;
             }
             absent_is_fine(remove_directory(&directory))

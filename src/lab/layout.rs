@@ -3,17 +3,18 @@
 //! [`Layout`] is a pure function of the [`Spec`]: the same file gives the same lab everywhere. It is compared with the
 //! kernel by [`plan`](crate::plan), and published by [`names`](crate::names).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use corefile::Report;
 use ipnet::IpNet;
 
 use crate::hash;
 use crate::nft::{Chain, Expression, Family, Hook, Rule, Table};
 use crate::reach::Picture;
-use crate::spec::address::{self, Addresses};
+use crate::spec::address::Addresses;
 use crate::spec::forms::label;
 use crate::spec::{Dns, Forward, Hosts, Space, Spec};
 
@@ -56,7 +57,11 @@ impl Mark {
     /// Whether an alias, or a table's comment, is this lab's.
     #[must_use]
     pub fn owns(&self, alias: &str) -> bool {
-        alias.strip_prefix(&self.alias("")).is_some()
+        let id = alias
+            .strip_prefix("lab:")
+            .and_then(|rest| rest.strip_prefix(self.lab.as_str())?.strip_prefix(':'))
+            .and_then(|rest| rest.split_once(':'));
+        id.is_some_and(|(id, _)| id.len() == 8 && u32::from_str_radix(id, 16) == Ok(self.id))
     }
 
     /// The first line of its files.
@@ -81,7 +86,7 @@ impl Mark {
 }
 
 /// A bridge and the host's end of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bridge {
     /// Its name.
     pub name: String,
@@ -98,7 +103,7 @@ pub struct Bridge {
 }
 
 /// One interface of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct End {
     /// `eth0`, `eth1`, … in the file's order.
     pub name: String,
@@ -113,7 +118,7 @@ pub struct End {
 }
 
 /// The other end of a pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Other {
     /// A port of a bridge.
     Port(Port),
@@ -122,7 +127,7 @@ pub enum Other {
 }
 
 /// A port of a bridge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Port {
     /// Its name on the host.
     pub name: String,
@@ -137,7 +142,7 @@ pub struct Port {
 }
 
 /// A namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpaceLayout {
     /// Its name.
     pub name: String,
@@ -194,14 +199,22 @@ pub fn host_forwards(spec: &Spec) -> bool {
     forwards_v4(spec) || forwards_v6(spec)
 }
 
+impl SpaceLayout {
+    /// The names of its files.
+    pub(crate) fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files
+            .iter()
+            .filter_map(|(path, _)| path.file_name()?.to_str())
+    }
+}
+
 impl Layout {
     /// Decides everything.
     #[must_use]
     pub fn of(spec: &Spec) -> Self {
         let mark = Mark::of(&spec.name);
-        // What cannot be assigned was reported when the file was read.
-        let addresses = address::assign(spec, &mut Report::new());
-        let picture = Picture::of(spec, &addresses);
+        let addresses = &spec.addresses;
+        let picture = Picture::of(spec, addresses);
         let targets: HashSet<&str> = spec
             .nets
             .iter()
@@ -215,7 +228,13 @@ impl Layout {
             )
             .collect();
         let mut names = HashSet::new();
-        let everyone = everyone(spec, &picture);
+        let line = mark.line();
+        let everyone = OnceCell::new();
+        let everyone = || {
+            everyone
+                .get_or_init(|| everyone_of(spec, &picture))
+                .as_str()
+        };
         let mut spaces = Vec::new();
         let mut index_of = HashMap::new();
         for (at, space) in spec.spaces.iter().enumerate() {
@@ -245,7 +264,7 @@ impl Layout {
             spaces.push(SpaceLayout {
                 name: space.name.value.clone(),
                 sysctls: space_sysctls(space, &picture, at),
-                files: files(spec, at, &mark, &picture, &everyone),
+                files: files(spec, at, &line, &picture, &everyone),
                 routes,
                 ends,
             });
@@ -285,19 +304,9 @@ impl Layout {
             bridges: bridges(spec, &mark),
             spaces,
             sysctls,
-            table: table(spec, &mark, &addresses),
+            table: table(spec, &mark, addresses),
             mark,
         }
-    }
-
-    /// Every file, by path.
-    #[must_use]
-    pub fn files(&self) -> BTreeMap<PathBuf, &str> {
-        self.spaces
-            .iter()
-            .flat_map(|space| &space.files)
-            .map(|(path, text)| (path.clone(), text.as_str()))
-            .collect()
     }
 
     /// Names of all links on the host.
@@ -330,12 +339,15 @@ fn own_mac(spec: &Spec, space: &Space, slot: usize) -> [u8; 6] {
 /// The port's name on the host: readable if it fits and is free, hashed otherwise.
 fn port_name(spec: &Spec, space: &Space, slot: usize, taken: &mut HashSet<String>) -> String {
     let own = &space.name.value;
-    let readable = match slot {
-        0 => vec![format!("veth-{own}-br"), format!("veth-{own}")],
-        _ => vec![format!("veth-{own}-br{slot}"), format!("veth-{own}-{slot}")],
+    let readable = |short: bool| match (short, slot) {
+        (false, 0) => format!("veth-{own}-br"),
+        (true, 0) => format!("veth-{own}"),
+        (false, _) => format!("veth-{own}-br{slot}"),
+        (true, _) => format!("veth-{own}-{slot}"),
     };
-    let name = readable
+    let name = [false, true]
         .into_iter()
+        .map(readable)
         .find(|name| name.len() <= 15 && !taken.contains(name))
         .unwrap_or_else(|| hash::interface(&[&spec.name, own, &slot.to_string()]));
     taken.insert(name.clone());
@@ -428,12 +440,11 @@ fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String
 /// Every host of the lab as lines of a hosts file.
 #[must_use]
 pub fn hosts(spec: &Spec) -> String {
-    let addresses = address::assign(spec, &mut Report::new());
-    everyone(spec, &Picture::of(spec, &addresses))
+    everyone_of(spec, &Picture::of(spec, &spec.addresses))
 }
 
 /// Every host of the lab as lines of a hosts file: address, name, aliases.
-fn everyone(spec: &Spec, picture: &Picture<'_>) -> String {
+fn everyone_of(spec: &Spec, picture: &Picture<'_>) -> String {
     let mut lines = String::new();
     for at in 0..spec.spaces.len() {
         lines.push_str(&host_lines(spec, picture, at));
@@ -462,41 +473,48 @@ fn host_lines(spec: &Spec, picture: &Picture<'_>, at: usize) -> String {
 }
 
 /// The files that stand in for those of `/etc` inside a namespace.
-fn files(
+fn files<'a>(
     spec: &Spec,
     at: usize,
-    mark: &Mark,
+    line: &str,
     picture: &Picture<'_>,
-    everyone: &str,
+    everyone: &impl Fn() -> &'a str,
 ) -> Vec<(PathBuf, String)> {
     let space = &spec.spaces[at];
     let directory = PathBuf::from(ETC).join(&space.name.value);
-    let line = mark.line();
     let mut files = Vec::new();
     let resolver = picture.resolver(at);
     if spec.dns != Dns::Off {
-        let mut text = format!("{line}\n");
+        let mut text = String::with_capacity(256);
+        text.push_str(line);
+        text.push('\n');
+        // Writing to a string cannot fail.
         if let Some(resolver) = resolver {
-            text.push_str(&format!("nameserver {resolver}\n"));
+            let _ = writeln!(text, "nameserver {resolver}");
         }
+        let mut list = |title: &str, words: &mut dyn Iterator<Item = &str>| {
+            let mut title = Some(title);
+            for word in words {
+                text.push_str(title.take().unwrap_or(""));
+                text.push(' ');
+                text.push_str(word);
+            }
+            if title.is_none() {
+                text.push('\n');
+            }
+        };
         let search = space.search.as_ref().unwrap_or(&spec.search);
-        if !search.is_empty() {
-            text.push_str(&format!("search {}\n", search.join(" ")));
-        }
-        let mut options = spec.options.clone();
-        if let Some(ndots) = space.ndots {
-            options.retain(|option| !option.starts_with("ndots:"));
-            options.push(format!("ndots:{ndots}"));
-        }
-        if !options.is_empty() {
-            text.push_str(&format!("options {}\n", options.join(" ")));
-        }
+        list("search", &mut search.iter().map(String::as_str));
+        let ndots = space.ndots.map(|ndots| format!("ndots:{ndots}"));
+        let options = spec.options.iter().map(String::as_str);
+        let kept = options.filter(|option| ndots.is_none() || !option.starts_with("ndots:"));
+        list("options", &mut kept.chain(ndots.as_deref()));
         files.push((directory.join("resolv.conf"), text));
     }
     if spec.hosts != Hosts::Off {
         let mut text = format!("{line}\n127.0.0.1 localhost\n::1 localhost ip6-localhost\n");
         if spec.hosts == Hosts::All || resolver.is_none() {
-            text.push_str(everyone);
+            text.push_str(everyone());
         } else {
             text.push_str(&host_lines(spec, picture, at));
         }

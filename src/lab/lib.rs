@@ -35,6 +35,7 @@ pub mod observe;
 pub mod plan;
 pub mod probe;
 pub mod reach;
+mod recognise;
 pub mod rootless;
 pub mod server;
 pub mod shell;

@@ -10,7 +10,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use ipnet::IpNet;
 
 use crate::netlink::{
-    Attributes, Batch, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Socket, natural, string,
+    Attributes, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Socket,
+    natural, string,
 };
 
 const RTM_NEWLINK: u16 = 16;
@@ -28,6 +29,12 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET6_CONF: u16 = 2;
+/// Where the kernel has these in its list of a link's IPv6 settings.
+const ACCEPT_RA: usize = 3;
+const ACCEPT_DAD: usize = 27;
+const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
@@ -38,6 +45,9 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+/// What a dump of links may leave out: counters and VF data, most of it.
+const IFLA_EXT_MASK: u16 = 29;
+const SKIP_COUNTERS: u32 = 1 << 3;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -51,6 +61,7 @@ const RTA_GATEWAY: u16 = 5;
 const RT_TABLE_MAIN: u8 = 254;
 
 const IFF_UP: u32 = 1;
+const IFF_LOWER_UP: u32 = 1 << 16;
 
 /// The protocol number of our routes and addresses: unassigned, so whatever carries it is ours.
 pub const PROTOCOL: u8 = 76;
@@ -78,6 +89,10 @@ pub struct Link {
     pub peer: u32,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Whether it has a carrier; an end of a pair has one when both are up.
+    pub carrier: bool,
+    /// `accept_ra` and `accept_dad` of IPv6, if it has any.
+    pub accept: Option<[u32; 2]>,
     /// Whether a bridge sends back out of the port that a packet came in by.
     pub hairpin: bool,
 }
@@ -365,8 +380,46 @@ pub(crate) fn links(socket: &mut Socket) -> io::Result<Vec<Link>> {
     retried(|| {
         let mut batch = Batch::default();
         batch.message(RTM_GETLINK, NLM_F_DUMP, &link_header(0, 0, 0, 0));
-        // Counters and VF data are most of a dump; bit 3 leaves them out.
-        batch.number(29, 8);
+        batch.number(IFLA_EXT_MASK, SKIP_COUNTERS);
+        let mut found = Vec::new();
+        socket.dump(&mut batch, |kind, body| {
+            if kind == RTM_NEWLINK {
+                found.extend(read_link(body));
+            }
+        })?;
+        Ok(found)
+    })
+}
+
+/// One link by name.
+pub(crate) fn link(socket: &mut Socket, name: &str) -> io::Result<Option<Link>> {
+    let mut batch = Batch::default();
+    batch
+        .message(RTM_GETLINK, NLM_F_ACK, &link_header(0, 0, 0, 0))
+        .text(IFLA_IFNAME, name)
+        .number(IFLA_EXT_MASK, SKIP_COUNTERS);
+    let mut found = None;
+    let asked = socket.dump(&mut batch, |kind, body| {
+        if kind == RTM_NEWLINK {
+            found = read_link(body);
+        }
+    });
+    match asked {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        other => other.map(|()| found),
+    }
+}
+
+/// All ports of bridges, without group and alias: a quarter of the time that [`links`] takes, which looks for each
+/// peer's namespace among all.
+pub(crate) fn ports(socket: &mut Socket) -> io::Result<Vec<Link>> {
+    retried(|| {
+        let mut batch = Batch::default();
+        batch.message(
+            RTM_GETLINK,
+            NLM_F_DUMP,
+            &link_header(libc::AF_BRIDGE as u8, 0, 0, 0),
+        );
         let mut found = Vec::new();
         socket.dump(&mut batch, |kind, body| {
             if kind == RTM_NEWLINK {
@@ -379,9 +432,11 @@ pub(crate) fn links(socket: &mut Socket) -> io::Result<Vec<Link>> {
 
 /// One link.
 fn read_link(body: &[u8]) -> Option<Link> {
+    let flags = natural(body.get(8..12)?);
     let mut link = Link {
         index: natural(body.get(4..8)?),
-        up: natural(body.get(8..12)?) & IFF_UP != 0,
+        up: flags & IFF_UP != 0,
+        carrier: flags & IFF_UP != 0 && flags & IFF_LOWER_UP != 0,
         ..Link::default()
     };
     for (kind, value) in Attributes(body.get(16..)?) {
@@ -393,14 +448,22 @@ fn read_link(body: &[u8]) -> Option<Link> {
             IFLA_MASTER => link.master = natural(value),
             IFLA_GROUP => link.group = natural(value),
             IFLA_IFALIAS => link.alias = string(value),
+            IFLA_AF_SPEC => {
+                let v6 = Attributes(value).find(|&(family, _)| family == libc::AF_INET6 as u16);
+                link.accept = v6.and_then(|(_, value)| {
+                    let settings = Attributes(value)
+                        .find(|&(kind, _)| kind == IFLA_INET6_CONF)?
+                        .1;
+                    let setting = |at: usize| Some(natural(settings.get(at * 4..at * 4 + 4)?));
+                    Some([setting(ACCEPT_RA)?, setting(ACCEPT_DAD)?])
+                });
+            }
+            IFLA_PROTINFO => link.hairpin = hairpin(value),
             IFLA_LINKINFO => {
                 for (kind, value) in Attributes(value) {
                     match kind {
                         IFLA_INFO_KIND => link.kind = string(value),
-                        IFLA_INFO_SLAVE_DATA => {
-                            link.hairpin = Attributes(value)
-                                .any(|(kind, value)| kind == IFLA_BRPORT_MODE && value == [1]);
-                        }
+                        IFLA_INFO_SLAVE_DATA => link.hairpin = hairpin(value),
                         _ => {}
                     }
                 }
@@ -411,11 +474,18 @@ fn read_link(body: &[u8]) -> Option<Link> {
     Some(link)
 }
 
-/// All addresses.
-pub(crate) fn addresses(socket: &mut Socket) -> io::Result<Vec<Address>> {
+/// Whether a port's options say hairpin.
+fn hairpin(options: &[u8]) -> bool {
+    Attributes(options).any(|(kind, value)| kind == IFLA_BRPORT_MODE && value == [1])
+}
+
+/// All addresses, or those of one link where the kernel filters.
+pub(crate) fn addresses(socket: &mut Socket, link: Option<u32>) -> io::Result<Vec<Address>> {
     retried(|| {
         let mut batch = Batch::default();
-        batch.message(RTM_GETADDR, NLM_F_DUMP, &[0; 8]);
+        let mut header = [0; 8];
+        header[4..].copy_from_slice(&link.unwrap_or(0).to_ne_bytes());
+        batch.message(RTM_GETADDR, NLM_F_DUMP, &header);
         let mut found = Vec::new();
         socket.dump(&mut batch, |kind, body| {
             if kind == RTM_NEWADDR {

@@ -43,6 +43,9 @@ enum Command {
         /// Look at and change these namespaces only, and what lies on the host
         #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
         only: Vec<String>,
+        /// Look into every namespace, also where neither the file nor the host tells of a change
+        #[arg(long, conflicts_with = "only")]
+        deep: bool,
         /// Say every step
         #[arg(short, long)]
         verbose: bool,

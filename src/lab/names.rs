@@ -4,37 +4,151 @@
 //! the upstreams; hosts with their names, aliases and addresses by network; further records; services. Names are relative
 //! to the domain. The server's `lab` plugin watches the directory above.
 
-use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::IpAddr;
 
-use crate::error::{During, Result};
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::error::{During, Error, Result};
 use crate::hash::hash;
 use crate::journal::{directory, make_directory, replace};
-use crate::layout::{Layout, Other};
+use crate::layout::{Layout, Other, SpaceLayout};
 use crate::spec::forms::label;
-use crate::spec::{Dns, Spec, subnet_address};
+use crate::spec::{Dns, Record, Spec, subnet_address};
+
+/// The names of a lab.
+#[derive(Debug, Serialize)]
+pub struct Names<'a> {
+    v: u32,
+    lab: &'a str,
+    /// Third, and a number: see [`publish`].
+    generation: u64,
+    domain: &'a str,
+    ttl: u32,
+    reverse: Vec<IpNet>,
+    nets: Vec<NetNames<'a>>,
+    links: Vec<LinkNames>,
+    hosts: Vec<HostNames>,
+    records: Vec<RecordNames<'a>>,
+    forwards: Vec<ForwardNames>,
+    services: Vec<ServiceNames>,
+}
+
+/// A network.
+#[derive(Debug, Serialize)]
+struct NetNames<'a> {
+    name: String,
+    subnets: Vec<IpNet>,
+    host: Vec<IpAddr>,
+    listen: Vec<IpAddr>,
+    internal: bool,
+    upstream: &'a [IpAddr],
+}
+
+/// A pair.
+#[derive(Debug, Serialize)]
+struct LinkNames {
+    subnets: Vec<IpNet>,
+}
+
+/// A host.
+#[derive(Debug, Serialize)]
+struct HostNames {
+    name: String,
+    aliases: Vec<String>,
+    addresses: Vec<NetAddress>,
+}
+
+/// An address and the network or the namespace that it leads to.
+#[derive(Debug, Serialize)]
+struct NetAddress {
+    net: String,
+    address: IpAddr,
+}
+
+/// A record as it was declared.
+#[derive(Debug, Serialize)]
+struct RecordNames<'a> {
+    owner: String,
+    data: &'a str,
+}
+
+/// A port forward.
+#[derive(Debug, Serialize)]
+struct ForwardNames {
+    listen: Option<IpAddr>,
+    port: u16,
+    protocol: &'static str,
+    host: String,
+    target_port: u16,
+}
+
+/// A service.
+#[derive(Debug, Serialize)]
+struct ServiceNames {
+    name: String,
+    address: IpAddr,
+    port: u16,
+    protocol: &'static str,
+    to: Vec<String>,
+}
+
+impl Names<'_> {
+    /// As they are published, with a version behind the generation: equal names have one, whatever led to them, so that who sees it
+    /// answered knows what is answered.
+    #[must_use]
+    pub fn text(&self) -> String {
+        // Nothing in them can fail to be written.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let Some((after, before)) = split(&text) else {
+            return text;
+        };
+        let version = hash(&[before, after]);
+        format!("{before}\"generation\":0,\"{VERSION}\":\"{version:016x}\"{after}")
+    }
+}
+
+/// The key of the version.
+const VERSION: &str = "version";
+
+/// The version in a text of names.
+pub(crate) fn version(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(&format!("\"{VERSION}\":\""))?;
+    rest.split('"').next()
+}
 
 /// The names of a lab.
 #[must_use]
-pub fn names(spec: &Spec, layout: &Layout, generation: u64) -> Value {
-    let nets: Vec<Value> = spec
+pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
+    let made: HashMap<&str, &SpaceLayout> = layout
+        .spaces
+        .iter()
+        .map(|space| (space.name.as_str(), space))
+        .collect();
+    let nets = spec
         .nets
         .iter()
         .map(|net| {
-            let host: Vec<_> = [false, true]
+            let host: Vec<IpAddr> = [false, true]
                 .into_iter()
                 .filter_map(|v6| net.host_address(v6))
                 .collect();
-            json!({
-                "name": label(&net.name.value),
-                "subnets": net.subnets.iter().map(|subnet| subnet.value).collect::<Vec<_>>(),
-                "host": host,
-                "listen": if spec.dns == Dns::Bridge { &*host } else { &[] },
-                "internal": net.internal,
-                "upstream": net.upstream,
-            })
+            NetNames {
+                name: label(&net.name.value),
+                subnets: net.subnets.iter().map(|subnet| subnet.value).collect(),
+                listen: if spec.dns == Dns::Bridge {
+                    host.clone()
+                } else {
+                    Vec::new()
+                },
+                host,
+                internal: net.internal,
+                upstream: &net.upstream,
+            }
         })
         .collect();
-    let mut hosts = Vec::new();
+    let mut hosts = Vec::with_capacity(spec.spaces.len());
     for space in &spec.spaces {
         let mut addresses = Vec::new();
         if space.is_host {
@@ -43,109 +157,114 @@ pub fn names(spec: &Spec, layout: &Layout, generation: u64) -> Value {
                     .into_iter()
                     .filter_map(|v6| net.host_address(v6))
                 {
-                    addresses.push(json!({"net": label(&net.name.value), "address": address}));
+                    addresses.push(NetAddress {
+                        net: label(&net.name.value),
+                        address,
+                    });
                 }
             }
         }
-        if let Some(made) = layout
-            .spaces
-            .iter()
-            .find(|made| made.name == space.name.value)
+        for end in made
+            .get(space.name.value.as_str())
+            .into_iter()
+            .flat_map(|made| &made.ends)
         {
-            for end in &made.ends {
-                let net = match &end.other {
-                    Other::Port(port) => label(&port.bridge),
-                    Other::Space(other, _) => label(&layout.spaces[*other].name),
-                };
-                for address in &end.addresses {
-                    addresses.push(json!({"net": net, "address": address.addr()}));
-                }
-            }
+            let net = match &end.other {
+                Other::Port(port) => &port.bridge,
+                Other::Space(other, _) => &layout.spaces[*other].name,
+            };
+            addresses.extend(end.addresses.iter().map(|address| NetAddress {
+                net: label(net),
+                address: address.addr(),
+            }));
         }
-        hosts.push(json!({
-            "name": label(&space.name.value),
-            "aliases": space.alias.iter().map(|alias| alias.value.to_ascii_lowercase()).collect::<Vec<_>>(),
-            "addresses": addresses,
-        }));
+        hosts.push(HostNames {
+            name: label(&space.name.value),
+            aliases: space
+                .alias
+                .iter()
+                .map(|alias| alias.value.to_ascii_lowercase())
+                .collect(),
+            addresses,
+        });
     }
-    let forwards: Vec<Value> = spec
+    let forwards = spec
         .nets
         .iter()
         .flat_map(|net| &net.forwards)
-        .map(|forward| {
-            json!({
-                "listen": forward.listen, "port": forward.port, "protocol": forward.protocol.name(),
-                "host": label(&forward.target), "target_port": forward.target_port,
-            })
+        .map(|forward| ForwardNames {
+            listen: forward.listen,
+            port: forward.port,
+            protocol: forward.protocol.name(),
+            host: label(&forward.target),
+            target_port: forward.target_port,
         })
         .collect();
-    let services: Vec<Value> = spec
+    let services = spec
         .services
         .iter()
-        .map(|service| {
-            json!({
-                "name": label(&service.name.value), "address": service.address, "port": service.port,
-                "protocol": service.protocol.name(),
-                "to": service.to.iter().map(|to| label(&to.value)).collect::<Vec<_>>(),
-            })
+        .map(|service| ServiceNames {
+            name: label(&service.name.value),
+            address: service.address,
+            port: service.port,
+            protocol: service.protocol.name(),
+            to: service.to.iter().map(|to| label(&to.value)).collect(),
         })
         .collect();
-    let mut reverse: Vec<_> = spec
-        .nets
-        .iter()
-        .flat_map(|net| &net.subnets)
-        .map(|subnet| subnet.value)
-        .collect();
-    reverse.extend(
-        spec.links
+    let of_nets = spec.nets.iter().flat_map(|net| &net.subnets);
+    let of_links = spec.links.iter().flat_map(|link| &link.subnets);
+    let record = |record: &'a Record| RecordNames {
+        owner: record.owner.value.to_ascii_lowercase(),
+        data: &record.data,
+    };
+    Names {
+        v: 1,
+        lab: &spec.name,
+        generation: 0,
+        domain: &spec.domain,
+        ttl: spec.ttl,
+        reverse: of_nets
+            .chain(of_links)
+            .map(|subnet| subnet.value)
+            .filter(|subnet| subnet_address(*subnet, 0).is_some())
+            .collect(),
+        nets,
+        links: spec
+            .links
             .iter()
-            .flat_map(|link| &link.subnets)
-            .map(|subnet| subnet.value),
-    );
-    let links: Vec<Value> = spec
-        .links
-        .iter()
-        .map(|link| json!({"subnets": link.subnets.iter().map(|subnet| subnet.value).collect::<Vec<_>>()}))
-        .collect();
-    let mut names = json!({
-        "v": 1,
-        "lab": spec.name,
-        "domain": spec.domain,
-        "ttl": spec.ttl,
-        "reverse": reverse.iter().filter(|subnet| subnet_address(**subnet, 0).is_some()).collect::<Vec<_>>(),
-        "nets": nets,
-        "links": links,
-        "hosts": hosts,
-        "records": spec.records.iter().map(|record| json!({"owner": record.owner.value.to_ascii_lowercase(), "data": record.data})).collect::<Vec<_>>(),
-        "forwards": forwards,
-        "services": services,
-    });
-    // Equal names are one version, whatever led to them: who sees it answered knows what is answered.
-    names["version"] = format!("{:016x}", hash(&[&names.to_string()])).into();
-    names["generation"] = generation.into();
-    names
+            .map(|link| LinkNames {
+                subnets: link.subnets.iter().map(|subnet| subnet.value).collect(),
+            })
+            .collect(),
+        hosts,
+        records: spec.records.iter().map(record).collect(),
+        forwards,
+        services,
+    }
 }
 
-/// Publishes them, unless they are the same but for the generation; whether they were written.
-pub(crate) fn publish(lab: &str, names: &Value) -> Result<bool> {
+/// What follows the generation, and what is before it.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let at = text.find("\"generation\":")?;
+    let end = at + text[at..].find(',')?;
+    Some((&text[end..], &text[..at]))
+}
+
+/// Publishes them as of a generation, unless they are the same but for that; whether they were written.
+pub(crate) fn publish(lab: &str, text: &str, generation: u64) -> Result<bool> {
     let directory = directory(lab);
     let path = directory.join("names.json");
-    let mut now: Value = std::fs::read(&path)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or(Value::Null);
-    if now.get("generation").is_some() {
-        now["generation"] = names["generation"].clone();
-    }
-    if now == *names {
+    let now = std::fs::read_to_string(&path).unwrap_or_default();
+    let Some((after, before)) = split(text) else {
+        return Err(Error::new("the names have no generation"));
+    };
+    if split(&now) == Some((after, before)) {
         return Ok(false);
     }
+    let text = format!("{before}\"generation\":{generation}{after}");
     make_directory(&directory)
-        .and_then(|()| {
-            let text = serde_json::to_vec_pretty(names).map_err(std::io::Error::from)?;
-            // The server runs without privileges and must be able to read it.
-            replace(&path, &directory.join(".names"), &text, 0o644)
-        })
+        // The server runs without privileges and must be able to read it.
+        .and_then(|()| replace(&path, &directory.join(".names"), text.as_bytes(), 0o644))
         .during(|| format!("cannot write {}", path.display()))?;
     Ok(true)
 }

@@ -8,13 +8,14 @@
 //! number, a table by its comment, a file by its first line, a namespace by the journal and its number. What has one of
 //! our names and is not ours is a conflict: then nothing is done.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use ipnet::IpNet;
 
 use crate::action::Action;
 use crate::claim::{is_marked, owned, restore};
-use crate::journal::Journal;
+use crate::journal::{Journal, files_of};
 use crate::layout::{Bridge, End, Layout, Other, Port, SpaceLayout};
 use crate::link::{Link, LinkChange, PROTOCOL};
 use crate::observe::{Inside, Kernel, Seen};
@@ -248,18 +249,21 @@ impl<'a> Planner<'a> {
             }
         }
         let Some(journal) = self.journal else { return };
-        let declared: HashSet<&str> = self
+        let declared: HashMap<&str, &SpaceLayout> = self
             .layout
             .spaces
             .iter()
-            .map(|space| space.name.as_str())
+            .map(|space| (space.name.as_str(), space))
             .collect();
-        for name in journal
-            .spaces
-            .keys()
-            .filter(|name| !declared.contains(name.as_str()))
-        {
-            match self.kernel.spaces.get(name) {
+        for (name, made) in &journal.spaces {
+            let declared = declared.get(name.as_str());
+            let seen = self.kernel.spaces.get(name);
+            // What is declared and was not looked at is as it is declared.
+            if declared.is_some() && seen.is_none() {
+                continue;
+            }
+            match seen {
+                _ if declared.is_some() => {}
                 Some(Seen::There(inside))
                     if owned(name, inside, &self.layout.mark, self.journal).is_err() => {}
                 Some(Seen::There(_) | Seen::HalfMade) => self.step(Action::RemoveSpace {
@@ -267,27 +271,21 @@ impl<'a> Planner<'a> {
                 }),
                 _ => {}
             }
-        }
-        let files = self.layout.files();
-        let mut directories = BTreeSet::new();
-        for path in journal
-            .files
-            .iter()
-            .filter(|path| !files.contains_key(*path))
-        {
-            if is_marked(path, &self.layout.mark) {
-                self.step(Action::RemoveFile { path: path.clone() });
+            let kept = |path: &Path| {
+                declared.is_some_and(|space| space.files.iter().any(|(kept, _)| kept == path))
+            };
+            for path in made.paths(name).filter(|path| !kept(path)) {
+                if is_marked(&path, &self.layout.mark) {
+                    self.step(Action::RemoveFile { path });
+                }
             }
-            if let Some(directory) = path.parent()
-                && journal.directories.contains(directory)
-                && directory.exists()
-                && !files.keys().any(|kept| kept.parent() == Some(directory))
+            let path = files_of(name);
+            if made.directory
+                && declared.is_none_or(|space| space.files.is_empty())
+                && path.exists()
             {
-                directories.insert(directory.to_owned());
+                self.step(Action::RemoveDirectory { path });
             }
-        }
-        for path in directories {
-            self.step(Action::RemoveDirectory { path });
         }
     }
 

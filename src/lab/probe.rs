@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::error::{During, Result};
 use crate::reach::Picture;
 use crate::space;
+use crate::spec::Spec;
 use crate::spec::forms::label;
-use crate::spec::{Spec, address};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -23,8 +23,7 @@ const CLOSED: u16 = 33_434;
 /// # Errors
 /// A namespace cannot be entered.
 pub fn probe(spec: &Spec) -> Result<Vec<String>> {
-    let addresses = address::assign(spec, &mut corefile::Report::new());
-    let picture = Picture::of(spec, &addresses);
+    let picture = Picture::of(spec, &spec.addresses);
     let mut failures = Vec::new();
     for (from, space) in spec
         .spaces

@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::error::{During, Error, Result};
 use crate::exec;
 use crate::journal::STATE;
@@ -40,9 +38,9 @@ pub enum Heard {
     Nowhere,
 }
 
-/// Waits until the server answers with `names`, where one runs.
+/// Waits until the server answers with the names of this version, where one runs.
 #[must_use]
-pub fn wait(spec: &Spec, names: &Value) -> Heard {
+pub fn wait(spec: &Spec, version: &str) -> Heard {
     let addresses = match spec.dns {
         Dns::Off => Vec::new(),
         Dns::Address(address) => vec![address],
@@ -59,7 +57,6 @@ pub fn wait(spec: &Spec, names: &Value) -> Heard {
     if !runs() {
         return Heard::Nobody;
     }
-    let version = names["version"].as_str().unwrap_or_default();
     let owner = format!("{MARKER}.{}", spec.domain);
     let begun = Instant::now();
     for address in addresses {

@@ -61,6 +61,8 @@ pub struct Spec {
     pub records: Vec<Record>,
     /// Balanced addresses.
     pub services: Vec<Service>,
+    /// The address that everything gets.
+    pub addresses: address::Addresses,
 }
 
 /// Who answers the lab's queries.
@@ -262,11 +264,11 @@ impl Spec {
     pub fn parse(path: &Path, text: &str, sources: &mut Sources) -> (Option<Spec>, Report) {
         let file = sources.add(&path.display().to_string(), text.to_owned());
         let mut report = Report::new();
-        let spec = read::read(path, text, file, &mut report);
-        if let Some(spec) = &spec
+        let mut spec = read::read(path, text, file, &mut report);
+        if let Some(spec) = &mut spec
             && !report.has_errors()
         {
-            check::check(spec, &mut report);
+            spec.addresses = check::check(spec, &mut report);
         }
         (spec.filter(|_| !report.has_errors()), report)
     }

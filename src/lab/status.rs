@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::layout::{Layout, Other};
 use crate::plan::Plan;
 use crate::reach::Picture;
-use crate::spec::{Spec, address};
+use crate::spec::Spec;
 use crate::{probe, space};
 
 /// How a lab is.
@@ -44,8 +44,7 @@ impl Status {
     pub fn of(spec: &Spec) -> Result<Self> {
         let plan = converge::plan(spec)?;
         let layout = Layout::of(spec);
-        let addresses = address::assign(spec, &mut corefile::Report::new());
-        let picture = Picture::of(spec, &addresses);
+        let picture = Picture::of(spec, &spec.addresses);
         let mut spaces = Vec::new();
         // Asking a server that does not answer takes a while; one silence is enough.
         let mut silent = false;

@@ -90,6 +90,17 @@ pub(crate) fn file_system(path: &Path) -> io::Result<i64> {
     Ok(stat.f_type as i64)
 }
 
+/// Whether `path` is where something is mounted; none if this kernel does not say, or nothing is there.
+pub(crate) fn is_mount(path: &Path) -> Option<bool> {
+    let path = c_path(path).ok()?;
+    // SAFETY: zero is a valid value of every field of this plain structure.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the string is NUL-terminated, the structure is ours and of the size the kernel writes.
+    let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, 0, &raw mut stat) };
+    let known = libc::STATX_ATTR_MOUNT_ROOT as u64;
+    (done == 0 && stat.stx_attributes_mask & known != 0).then(|| stat.stx_attributes & known != 0)
+}
+
 /// An integer socket option.
 fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `value`, which outlives the call.

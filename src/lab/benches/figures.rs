@@ -5,16 +5,18 @@
 //! Each figure is the best and the worst of the rounds; wall time in milliseconds, because nearly all of it is the
 //! kernel's. Between rounds the kernel gets time to free what was removed: it does so asynchronously.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use corefile::Sources;
-use lab::spec::Spec;
-use lab::{converge, floor};
+use lab::floor;
 
 /// Rounds of each size.
 const ROUNDS: usize = 3;
+/// Changes there and back in a round.
+const CHANGES: usize = 5;
+/// The files.
+const PLAIN: &str = "/run/plain.toml";
+const CHANGED: &str = "/run/changed.toml";
 /// The world that the measurements happen in.
 const WORLD: &str = "mount -t tmpfs tmpfs /run && mkdir /run/etc && cp -a /etc/hosts /etc/resolv.conf /run/etc/ && mount --bind /run/etc /etc && ip link set lo up && exec \"$0\" \"$@\"";
 
@@ -53,7 +55,7 @@ fn main() {
 }
 
 /// A lab of many hosts; `changed` moves one of them.
-fn spec(hosts: usize, changed: bool) -> Spec {
+fn text(hosts: usize, changed: bool) -> String {
     let mut text = String::from("[lab]\nname = \"bench\"\nhosts = \"off\"\n");
     let nets = hosts.div_ceil(floor::PORTS);
     for net in 0..nets {
@@ -79,14 +81,22 @@ fn spec(hosts: usize, changed: bool) -> Spec {
         "h{last} = \"br0 10.50.255.{}\"\n",
         if changed { 8 } else { 7 }
     ));
-    let mut sources = Sources::default();
-    let (spec, report) = Spec::parse(Path::new("bench.toml"), &text, &mut sources);
-    spec.unwrap_or_else(|| panic!("{}", report.render(&sources, false)))
+    text
 }
+
+/// The figures and what each is compared with.
+const RATIOS: &[(&str, &str)] = &[
+    ("up", "floor up"),
+    ("nothing to do", "floor look"),
+    ("one host changed", "floor change"),
+    ("down", "floor down"),
+];
 
 /// One size.
 fn measure(hosts: usize) {
-    let (plain, changed) = (spec(hosts, false), spec(hosts, true));
+    for (file, changed) in [(PLAIN, false), (CHANGED, true)] {
+        std::fs::write(file, text(hosts, changed)).expect("/run is a tmpfs of this world");
+    }
     let mut figures: Vec<(&str, Vec<Duration>)> = Vec::new();
     let mut note = |what: &'static str, took: Duration| match figures
         .iter_mut()
@@ -97,23 +107,25 @@ fn measure(hosts: usize) {
     };
     for _ in 0..ROUNDS {
         note("floor up", timed(|| floor::up(hosts).expect("floor up")));
+        note("floor look", timed(|| floor::look(hosts).expect("look")));
+        note(
+            "floor change",
+            timed(|| floor::change(hosts).expect("change")),
+        );
         note(
             "floor down",
             timed(|| floor::down(hosts).expect("floor down")),
         );
         rest();
-        note("up", timed(|| applied(&plain, &[])));
+        note("up", timed(|| lab(&["apply", PLAIN])));
         // The kernel still greets a thousand neighbours (duplicate address detection, multicast reports).
         std::thread::sleep(Duration::from_secs(3));
-        note("nothing to do", timed(|| applied(&plain, &[])));
-        note("one host changed", timed(|| applied(&changed, &[])));
-        note(
-            "down",
-            timed(|| {
-                let outcome = converge::down("bench").expect("down");
-                assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
-            }),
-        );
+        note("nothing to do", timed(|| lab(&["apply", PLAIN])));
+        for _ in 0..CHANGES {
+            note("one host changed", timed(|| lab(&["apply", CHANGED])));
+            note("one host changed", timed(|| lab(&["apply", PLAIN])));
+        }
+        note("down", timed(|| lab(&["down", "bench"])));
         rest();
         eprintln!("{hosts} hosts: a round is done");
     }
@@ -132,22 +144,21 @@ fn measure(hosts: usize) {
             .and_then(|(_, took)| took.iter().min())
             .map_or(1.0, Duration::as_secs_f64)
     };
-    println!(
-        "{hosts:>5} up/floor {:.2}, down/floor {:.2}",
-        best("up") / best("floor up"),
-        best("down") / best("floor down")
-    );
+    for (what, floor) in RATIOS {
+        println!(
+            "{hosts:>5} {what} / {floor} {:.2}",
+            best(what) / best(floor)
+        );
+    }
 }
 
-/// Applies a lab that must work.
-fn applied(spec: &Spec, only: &[String]) {
-    let outcome = converge::apply(spec, only).expect("apply");
-    assert!(
-        outcome.failures.is_empty() && outcome.conflicts.is_empty(),
-        "{:?} {:?}",
-        outcome.failures,
-        outcome.conflicts
-    );
+/// Runs the command, which must work: what a user waits for, from the start of the process to its end.
+fn lab(arguments: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_nameplate-lab"))
+        .args(arguments)
+        .output()
+        .expect("the command starts");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// How long it takes.

@@ -16,20 +16,23 @@ const PORTS: usize = 1_023;
 /// Namespaces up to which every pair's path is computed.
 const PAIRS: usize = 64;
 
-/// Reports everything that does not fit.
-pub fn check(spec: &Spec, report: &mut Report) {
+/// Reports everything that does not fit; the addresses that everything gets.
+pub fn check(spec: &Spec, report: &mut Report) -> Addresses {
     names(spec, report);
     references(spec, report);
     subnets(spec, report);
     ports(spec, report);
     let addresses = address::assign(spec, report);
     if report.has_errors() {
-        return;
+        return addresses;
     }
-    hops(spec, &addresses, report);
+    if spec.spaces.iter().any(|space| !space.routes.is_empty()) {
+        hops(spec, &addresses, report);
+    }
     if !report.has_errors() && spec.spaces.len() <= PAIRS {
         paths(spec, &addresses, report);
     }
+    addresses
 }
 
 /// Two things of one name.

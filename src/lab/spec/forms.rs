@@ -14,7 +14,12 @@ const SPACES_LIMIT: usize = 10_000;
 
 /// A name as one DNS label: what a host name may not hold becomes `-`.
 pub(crate) fn label(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+    name.chars()
+        .map(|c| match c {
+            '_' | '.' => '-',
+            c => c.to_ascii_lowercase(),
+        })
+        .collect()
 }
 
 /// Whether it is a domain of sane labels.

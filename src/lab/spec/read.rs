@@ -69,6 +69,7 @@ impl Reader<'_> {
             spaces: Vec::new(),
             records: Vec::new(),
             services: Vec::new(),
+            addresses: super::address::Addresses::default(),
         };
         let mut searched = false;
         let sections = self.entries(root, Some(("a lab file", TOP)));

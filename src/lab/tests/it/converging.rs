@@ -246,6 +246,72 @@ fn down_finds_everything_by_its_marks_when_the_journal_is_lost() {
     assert_eq!(world.ok("ip netns; nft list ruleset; ip -o link | grep -v ' lo:'; ls /etc/netns 2>/dev/null; true"), "");
 }
 
+/// Drift beside a change of the file: that which the host tells of is repaired with it, the rest by a deep look.
+#[test]
+fn a_changed_file_repairs_what_the_host_tells_of() {
+    let text = std::fs::read_to_string(lab_file("everything")).expect("a lab");
+    let texts = ["10.1.0.5", "10.1.0.6"].map(|web| {
+        format!(
+            "[lab]\nname = \"everything\"\n{}",
+            text.replace("10.1.0.5", web)
+        )
+    });
+    let world = World::new();
+    let files = [("one", &texts[0]), ("two", &texts[1])].map(|(name, text)| world.file(name, text));
+    let files = files
+        .each_ref()
+        .map(|file| file.to_str().expect("a plain path"));
+    world.apply_file(files[0].as_ref());
+    let mut at = 0;
+    for (drift, told) in [
+        ("true", true),
+        ("ip netns del deep", true),
+        ("ip netns del far", true),
+        ("ip link del veth-deep-br", true),
+        ("ip -n deep link set eth0 down", true),
+        ("ip -n deep link del eth0", true),
+        ("ip link set veth-deep-br nomaster", true),
+        ("ip link set veth-deep-br down", true),
+        (
+            "ip link set veth-web-br type bridge_slave hairpin off",
+            true,
+        ),
+        ("ip link del br0", true),
+        ("ip link set br0 down", true),
+        ("ip addr del 10.1.0.1/24 dev br0", true),
+        ("nft flush ruleset", true),
+        ("sysctl -qw net.ipv4.ip_forward=0", true),
+        ("sysctl -qw net.ipv4.conf.br0.route_localnet=0", true),
+        ("sysctl -qw net.ipv6.conf.br0.accept_ra=1", true),
+        ("ip -n deep addr flush dev eth0 scope global", false),
+        ("ip -n deep route del default", false),
+        ("rm /etc/netns/deep/resolv.conf", false),
+        ("rm -r /etc/netns/deep", false),
+    ] {
+        world.ok(drift);
+        at = 1 - at;
+        let did = world.lab(&["apply", files[at]]);
+        assert_eq!(did.code, 0, "{drift}: {did:?}");
+        let address = ["10.1.0.5/24", "10.1.0.6/24"][at];
+        let there = world.ok("ip -n web -br addr show eth0");
+        assert!(there.contains(address), "{drift}: {there}");
+        let names = world.ok("cat /run/nameplate/lab/everything/names.json");
+        assert!(
+            names.contains(&address[..address.len() - 3]),
+            "{drift}: {names}"
+        );
+        let plan = world.lab(&["plan", files[at]]);
+        assert_eq!(plan.code == 0, told, "{drift}: {plan:?}");
+        if !told {
+            let did = world.lab(&["apply", "--deep", files[at]]);
+            assert_eq!(did.code, 0, "{drift}: {did:?}");
+            let plan = world.lab(&["plan", files[at]]);
+            assert_eq!(plan.code, 0, "{drift}: {plan:?}");
+        }
+    }
+    assert!(world.sh("ls /run/nameplate/lab/everything/begun").code != 0);
+}
+
 #[test]
 fn only_some_namespaces_are_looked_at() {
     let world = World::new();

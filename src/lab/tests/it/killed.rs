@@ -87,9 +87,22 @@ fn apply_and_down_go_on_after_any_kill() {
 }
 
 #[test]
+fn a_small_change_goes_on_after_any_kill() {
+    let text = std::fs::read_to_string(lab_file("everything")).expect("a lab");
+    let moved = text.replace("10.1.0.5", "10.1.0.6");
+    assert_ne!(text, moved);
+    change(&format!("[lab]\nname = \"everything\"\n{moved}"), 5);
+}
+
+#[test]
 fn a_change_goes_on_after_any_kill() {
     let other = "[lab]\nname = \"everything\"\n[net.br0]\nsubnet = \"10.1.0.0/24\"\nhost = \"10.1.0.200\"\n\
         [ns]\nweb = \"br0 10.1.0.6\"\nextra = \"br0\"\n";
+    change(other, 20);
+}
+
+/// Makes another lab of `everything`, and kills it before each of the calls, of which there are at least some.
+fn change(other: &str, least: u32) {
     let world = World::new();
     let before = world.snapshot();
     let first = lab_file("everything");
@@ -102,6 +115,7 @@ fn a_change_goes_on_after_any_kill() {
     assert_eq!(world.lab(&["apply", first]).code, 0);
     let changes = calls(&world, &["apply", second]);
     assert_same(&world.state(), &fresh, "changed");
+    assert!(changes >= least, "{changes}");
     for at in 1..=changes {
         assert_eq!(world.lab(&["apply", first]).code, 0);
         let killed = world.lab_with(

@@ -388,7 +388,9 @@ fn the_readme_works_as_typed() {
             .replace("target/release", &programs);
         if line.contains("-conf") {
             let line = line.split('#').next().unwrap_or_default();
-            world.background(&format!("cd /run/work; echo started; exec {line} >/dev/null"));
+            world.background(&format!(
+                "cd /run/work; echo started; exec {line} >/dev/null"
+            ));
             continue;
         }
         out.push_str(&world.ok(&format!("cd /run/work; {line}")));
