@@ -3,6 +3,7 @@
 //! A host with addresses on several networks is answered by the network of who asks: where it has addresses of a family there, they
 //! stand alone; else all of them do. Everything else is the same in every view.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -126,9 +127,13 @@ impl<'a> Writer<'a> {
                 self.address(&format!("gw.{}", net.name), address);
             }
         }
+        let services: HashSet<&str> = names.services.iter().map(|one| one.name.as_str()).collect();
         for host in &names.hosts {
-            for one in self.seen(&host.addresses, view) {
-                self.address(&host.name, one.address);
+            // Who asks for a service by the name of a host behind it means the service.
+            if !services.contains(host.name.as_str()) {
+                for one in self.seen(&host.addresses, view) {
+                    self.address(&host.name, one.address);
+                }
             }
             for one in &host.addresses {
                 self.address(&format!("{}.{}", host.name, one.net), one.address);
@@ -206,7 +211,7 @@ impl<'a> Writer<'a> {
         let services = names.services.iter();
         let services = services.map(|one| (one.address, format!("{}.{domain}", one.name)));
         // One name an address, the one that it is best known by.
-        let mut told = std::collections::HashSet::new();
+        let mut told = HashSet::new();
         for (address, name) in hosts.chain(gateways).chain(services) {
             if subnets.iter().any(|net| net.contains(address)) && told.insert(address) {
                 let owner = reverse_name(address, if address.is_ipv4() { 4 } else { 32 });
