@@ -186,6 +186,10 @@ impl Source {
     pub(super) fn follow(self, interval: Duration) -> Work {
         Box::pin(async move {
             let mut source = self;
+            if source.directory == Path::new(DIRECTORY) {
+                // Where it may be made, `apply` sees from the first lab on that a server is here.
+                let _ = std::fs::create_dir_all(DIRECTORY);
+            }
             let mut watched = source.watched();
             let mut watch = Watch::new(watched.clone());
             loop {

@@ -283,7 +283,7 @@ impl Server {
     }
 
     /// Opens and closes what addresses that move ask for; plugins, caches and queries that wait are not touched.
-    fn relisten(&mut self) {
+    pub(crate) fn relisten(&mut self) {
         let listeners = match self.blocks.listeners() {
             Ok(listeners) => listeners,
             Err(error) => {
