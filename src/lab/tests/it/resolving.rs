@@ -404,3 +404,89 @@ fn the_readme_works_as_typed() {
         assert!(out.contains(expected), "{expected}: {out}");
     }
 }
+
+#[test]
+fn every_lab_has_its_resolver() {
+    let world = World::new();
+    if !serve(&world, COREFILE) {
+        return;
+    }
+    let labs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/labs");
+    let mut asked = 0;
+    for entry in std::fs::read_dir(labs).expect("labs").flatten() {
+        let path = entry.path();
+        let file = path.to_str().expect("a plain path");
+        applied(&world.lab(&["apply", file]));
+        let status = world.lab(&["status", "--json", file]);
+        let status: serde_json::Value = serde_json::from_str(&status.out).expect("JSON");
+        for space in status["namespaces"].as_array().expect("a list") {
+            if space["dns"].is_null() {
+                continue;
+            }
+            asked += 1;
+            assert_eq!(space["dns"]["rcode"], 0, "{file}: {space}\n{}", log(&world));
+        }
+        assert_eq!(world.lab(&["down", file]).code, 0, "{file}");
+    }
+    assert!(asked > 30, "only {asked} resolvers");
+}
+
+#[test]
+fn a_server_that_comes_later_or_again_knows_the_lab() {
+    let world = World::new();
+    let Some(program) = nameplate() else { return };
+    let file = lab_file("six");
+    let file = file.to_str().expect("a plain path");
+    let did = world.lab(&["apply", file]);
+    assert!(
+        did.code == 0 && did.err.contains("no DNS server"),
+        "{did:?}"
+    );
+    assert!(serve(&world, COREFILE));
+    assert!(world.pings("other", "web"), "{}", log(&world));
+    assert_eq!(dig(&world, "", "@fd00:6::1 web.six.test AAAA"), "fd00:6::2");
+    assert_eq!(dig(&world, "other", "-x fd00:6::2"), "web.six.test.");
+    assert_eq!(dig(&world, "other", "web AAAA"), "web.six.test. fd00:6::2");
+    // Killed without a chance to say so; the lock ends with it.
+    world.ok("kill -9 $(ss -Hlnup | grep -o 'pid=[0-9]*' | grep -v $(pgrep -f up.py | head -n1) | sort -u | cut -d= -f2 | head -n1)
+        for i in $(seq 100); do ss -Hlnu | grep -q 'fd00:6::1' || exit 0; sleep 0.02; done; exit 1");
+    let did = world.lab(&["apply", file]);
+    assert!(
+        did.code == 0 && did.err.contains("no DNS server"),
+        "{did:?}"
+    );
+    world.background(&format!(
+        "cd /run/work; echo started; exec {} -conf Corefile >/run/work/again 2>&1",
+        program.display()
+    ));
+    world.ok("for i in $(seq 200); do grep -q '^nameplate-' /run/work/again && exit 0; sleep 0.02; done; exit 1");
+    applied(&world.lab(&["apply", file]));
+    assert!(world.pings("web", "other"));
+}
+
+#[test]
+fn without_root_names_resolve_too() {
+    if nameplate().is_none() {
+        return;
+    }
+    let world = World::new();
+    let file = lab_file("containers");
+    let file = std::fs::read_to_string(file)
+        .expect("it")
+        .replace("nat = true\n", "");
+    let path = world.file("mine", &file);
+    let did = world.lab(&[
+        "run",
+        "--rootless",
+        path.to_str().expect("plain"),
+        "--",
+        "sh",
+        "-c",
+        "ip netns exec container4 ping -n -c1 -W1 container5 && ip netns exec container5 getent hosts container4.mine.test",
+    ]);
+    assert_eq!(did.code, 0, "{did:?}");
+    assert!(
+        did.out.contains("1 received") && did.out.contains("10.201.0.4"),
+        "{did:?}"
+    );
+}
