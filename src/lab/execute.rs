@@ -473,7 +473,7 @@ fn plain(error: &io::Error) -> String {
 }
 
 /// Writes a setting of the thread's namespace.
-fn write_sysctl(key: &str, value: &str) -> io::Result<()> {
+pub(crate) fn write_sysctl(key: &str, value: &str) -> io::Result<()> {
     // A kernel without IPv6 has nothing to turn off.
     if key.starts_with("net/ipv6/") && !Path::new("/proc/sys/net/ipv6").exists() {
         return Ok(());

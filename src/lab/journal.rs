@@ -254,7 +254,8 @@ impl Journal {
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|entry| entry.path().is_dir())
+            // Others publish names beside the labs.
+            .filter(|entry| entry.path().join("journal.json").exists())
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         labs.sort();

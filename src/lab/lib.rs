@@ -16,6 +16,7 @@
 
 pub mod action;
 pub mod claim;
+pub mod cni;
 pub mod converge;
 mod error;
 pub mod exec;

@@ -10,8 +10,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use ipnet::IpNet;
 
 use crate::netlink::{
-    Attributes, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Socket,
-    natural, string,
+    Attributes, Batch, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL,
+    NLM_F_REPLACE, Socket, natural, string,
 };
 
 const RTM_NEWLINK: u16 = 16;
@@ -45,6 +45,7 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 /// What a dump of links may leave out: counters and VF data, most of it.
 const IFLA_EXT_MASK: u16 = 29;
 const SKIP_COUNTERS: u32 = 1 << 3;
@@ -58,7 +59,13 @@ const IFA_F_NODAD: u32 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_METRICS: u16 = 8;
+const RTA_TABLE: u16 = 15;
+const RTAX_MTU: u16 = 2;
+const RTAX_ADVMSS: u16 = 8;
 const RT_TABLE_MAIN: u8 = 254;
+const RT_SCOPE_LINK: u8 = 253;
 
 const IFF_UP: u32 = 1;
 const IFF_LOWER_UP: u32 = 1 << 16;
@@ -261,11 +268,14 @@ pub struct LinkChange {
     pub master: Option<String>,
     /// Hairpin of its port.
     pub hairpin: Option<bool>,
+    /// Whether its port reaches other such ports.
+    pub isolated: Option<bool>,
 }
 
 /// Changes a link by name.
 pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, master: Option<u32>) {
-    if change.hairpin.is_some() && master.is_some() {
+    let has_options = change.hairpin.is_some() || change.isolated.is_some();
+    if has_options && master.is_some() {
         // The kernel looks at a port's options before it makes the link a port.
         let port = LinkChange {
             master: change.master.clone(),
@@ -294,11 +304,19 @@ pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, ma
     if let Some(master) = master {
         batch.number(IFLA_MASTER, master);
     }
-    if let Some(hairpin) = change.hairpin {
+    if has_options {
         let info = batch.open(IFLA_LINKINFO);
         batch.text(IFLA_INFO_SLAVE_KIND, "bridge");
         let data = batch.open(IFLA_INFO_SLAVE_DATA);
-        batch.attribute(IFLA_BRPORT_MODE, &[u8::from(hairpin)]);
+        let options = [
+            (IFLA_BRPORT_MODE, change.hairpin),
+            (IFLA_BRPORT_ISOLATED, change.isolated),
+        ];
+        for (kind, value) in options {
+            if let Some(value) = value {
+                batch.attribute(kind, &[u8::from(value)]);
+            }
+        }
         batch.close(data);
         batch.close(info);
     }
@@ -352,6 +370,52 @@ pub(crate) fn add_route(batch: &mut Batch, to: IpNet, via: IpAddr) {
         )
         .attribute(RTA_DST, &octets(to.network()))
         .attribute(RTA_GATEWAY, &octets(via));
+}
+
+/// A route beside those that are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NewRoute {
+    pub(crate) to: IpNet,
+    pub(crate) via: Option<IpAddr>,
+    pub(crate) link: u32,
+    pub(crate) priority: Option<u32>,
+    pub(crate) table: Option<u32>,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) advmss: Option<u32>,
+    pub(crate) scope: Option<u32>,
+}
+
+/// Adds a route beside those that are there.
+pub(crate) fn append_route(batch: &mut Batch, route: &NewRoute) {
+    let mut header = route_header(route.to);
+    // A route without a next hop is one to the link itself.
+    let scope = if route.via.is_some() {
+        0
+    } else {
+        RT_SCOPE_LINK
+    };
+    header[6] = route.scope.map_or(scope, |scope| scope as u8);
+    batch
+        .message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &header)
+        .attribute(RTA_DST, &octets(route.to.network()))
+        .number(RTA_OIF, route.link);
+    if let Some(via) = route.via {
+        batch.attribute(RTA_GATEWAY, &octets(via));
+    }
+    for (kind, value) in [(RTA_PRIORITY, route.priority), (RTA_TABLE, route.table)] {
+        if let Some(value) = value {
+            batch.number(kind, value);
+        }
+    }
+    if route.mtu.is_some() || route.advmss.is_some() {
+        let metrics = batch.open(RTA_METRICS);
+        for (kind, value) in [(RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)] {
+            if let Some(value) = value {
+                batch.number(kind, value);
+            }
+        }
+        batch.close(metrics);
+    }
 }
 
 /// Removes a route of ours.

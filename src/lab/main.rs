@@ -149,6 +149,11 @@ enum Format {
 }
 
 fn main() -> ExitCode {
+    // A container runtime calls it by this name.
+    let own = std::env::args_os().next().map(PathBuf::from);
+    if own.is_some_and(|own| own.file_name().is_some_and(|name| name == "nameplate-cni")) {
+        return lab::cni::main();
+    }
     let arguments = Arguments::parse();
     let code = match commands::run(arguments.command) {
         Ok(code) => code,

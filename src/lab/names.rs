@@ -250,6 +250,16 @@ fn split(text: &str) -> Option<(&str, &str)> {
     Some((&text[end..], &text[..at]))
 }
 
+/// The generation of what is published; 0 if nothing is.
+pub(crate) fn generation(lab: &str) -> u64 {
+    let text = std::fs::read_to_string(directory(lab).join("names.json")).unwrap_or_default();
+    let number = text
+        .split_once("\"generation\":")
+        .map_or("", |(_, rest)| rest);
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+    number[..end].parse().unwrap_or(0)
+}
+
 /// Publishes them as of a generation, unless they are the same but for that; whether they were written.
 pub(crate) fn publish(lab: &str, text: &str, generation: u64) -> Result<bool> {
     let directory = directory(lab);

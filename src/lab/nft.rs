@@ -17,7 +17,9 @@ use ipnet::IpNet;
 
 use crate::hash::hash;
 use crate::link::octets;
-use crate::netlink::{Attributes, Batch, NLM_F_CREATE, NLM_F_DUMP, Refusal, Socket, string};
+use crate::netlink::{
+    Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, Refusal, Socket, string,
+};
 use crate::spec::Protocol;
 
 const BATCH_BEGIN: u16 = 16;
@@ -30,7 +32,6 @@ const NEWCHAIN: u16 = 3;
 const GETCHAIN: u16 = 4;
 const NEWRULE: u16 = 6;
 const GETRULE: u16 = 7;
-const NLM_F_APPEND: u16 = 0x800;
 
 const INET: u8 = 1;
 const REGISTER_1: u32 = 1;
@@ -514,8 +515,11 @@ pub struct Seen {
     pub chains: usize,
 }
 
-/// The tables of the family `inet` whose name starts with `lab_`; empty where the kernel has no nf_tables.
-pub(crate) fn tables(socket: &mut Socket) -> io::Result<std::collections::BTreeMap<String, Seen>> {
+/// The tables of the family `inet` whose name starts so.
+pub(crate) fn tables(
+    socket: &mut Socket,
+    prefix: &str,
+) -> io::Result<std::collections::BTreeMap<String, Seen>> {
     let mut found = std::collections::BTreeMap::new();
     let mut batch = Batch::default();
     batch.message(kind(GETTABLE), NLM_F_DUMP, &header(INET, 0));
@@ -530,7 +534,7 @@ pub(crate) fn tables(socket: &mut Socket) -> io::Result<std::collections::BTreeM
                 _ => {}
             }
         }
-        if name.starts_with("lab_") {
+        if name.starts_with(prefix) {
             found.insert(name, seen);
         }
     })?;

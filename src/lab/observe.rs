@@ -152,7 +152,7 @@ impl Kernel {
         };
         kernel.index();
         if let Ok(mut socket) = Socket::netfilter() {
-            kernel.tables = nft::tables(&mut socket).ok();
+            kernel.tables = nft::tables(&mut socket, "lab_").ok();
             kernel.dropping = nft::dropping_forward_chains(&mut socket).unwrap_or_default();
         }
         Ok(kernel)

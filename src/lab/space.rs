@@ -79,8 +79,12 @@ impl Drop for Away {
 /// # Errors
 /// There is no such namespace, or the caller may not enter it.
 pub fn enter(name: &str) -> io::Result<Away> {
+    enter_file(&File::open(path(name))?)
+}
+
+/// The same of an open file.
+pub(crate) fn enter_file(target: &File) -> io::Result<Away> {
     let away = Away::here()?;
-    let target = File::open(path(name))?;
     sys::setns(target.as_fd(), libc::CLONE_NEWNET)?;
     Ok(away)
 }

@@ -4,6 +4,7 @@
 
 #![allow(missing_docs)]
 
+mod cni;
 mod converging;
 mod killed;
 mod mistakes;

@@ -122,6 +122,25 @@ impl World {
         did(command.output())
     }
 
+    /// Runs a program with variables and what it reads.
+    pub(crate) fn feed(&self, program: &str, variables: &[(&str, &str)], input: &str) -> Did {
+        use std::io::Write as _;
+        let mut command = self.enter();
+        command.arg(program).envs(variables.iter().copied());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("nsenter(1) of util-linux");
+        // Who does not read it says so itself.
+        let _ = child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(input.as_bytes());
+        did(child.wait_with_output())
+    }
+
     /// Applies a lab of `tests/labs`; it must work, and be as declared afterwards.
     pub(crate) fn apply(&self, name: &str) {
         self.apply_file(&lab_file(name));
