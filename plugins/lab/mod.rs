@@ -53,7 +53,7 @@ impl Plugin for Labs {
         let state = self.state.load();
         let asker = state.asker(query.peer().ip().to_canonical());
         let (qname, qtype) = (query.qname(), query.qtype());
-        let Some(found) = state.find(qname) else {
+        let Some(found) = state.find(qname, asker) else {
             return asker.map_or(Ok(Flow::Next), |asker| {
                 self.elsewhere(&state, asker, query, response)
             });
@@ -187,10 +187,11 @@ impl Labs {
         let (qname, qtype, dnssec_ok) = (query.qname().clone(), query.qtype(), query.dnssec_ok());
         let peer = query.peer().ip().to_canonical();
         let state = self.state.load_full();
-        let Some(found) = state.find(&qname) else {
+        let asker = state.asker(peer);
+        let Some(found) = state.find(&qname, asker) else {
             return (exchange, Ok(Flow::Next));
         };
-        let zone = serving(&state, found, state.asker(peer));
+        let zone = serving(&state, found, asker);
         let outcome = {
             let (_, _, mut response) = exchange.parts();
             zone.answer(&qname, qtype, dnssec_ok, &mut response)

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use wire::{Name, NameBuf, Qname, name_hash};
-use zone::{Loader, Zone};
+use wire::{Name, NameBuf, Qname, Type, name_hash};
+use zone::{Loader, Lookup, Zone};
 
 use super::published::{Published, Subnet, number};
 use super::text::{self, Writer};
@@ -235,7 +235,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Joins labs. Of two that claim one name or subnet, the one that stands first has it.
+    /// Joins labs. Of two that claim one subnet, the one that stands first has it.
     pub(super) fn new(labs: Vec<Arc<Lab>>) -> Self {
         let mut out = Self::default();
         for (number, lab) in labs.iter().enumerate() {
@@ -278,22 +278,37 @@ impl State {
         })
     }
 
-    /// What answers for a name, the longest apex first.
+    /// What answers for a name, the longest apex first. Of labs with one domain it is one that knows the name, the asker's own before
+    /// others.
     #[inline]
-    pub(super) fn find(&self, qname: &Qname) -> Option<Found<'_>> {
+    pub(super) fn find(&self, qname: &Qname, asker: Option<Asker<'_>>) -> Option<Found<'_>> {
         (0..=qname.label_count()).find_map(|skip| {
             let claims = self.apexes.get(&qname.hash(skip))?;
-            claims.iter().find_map(|&(number, reverse)| {
-                let lab = self.labs.get(number as usize)?;
-                let Some(reverse) = reverse else {
-                    let same = lab.domain.as_name() == qname.suffix(skip);
-                    return same.then_some(Found::Forward(lab, number as usize));
-                };
-                let reverse = lab.reverse.get(reverse as usize)?;
-                let owned = reverse.apex.as_name() == qname.suffix(skip)
-                    && is_owned(&reverse.subnets, qname);
-                owned.then_some(Found::Reverse(&reverse.zone))
-            })
+            let mut first = None;
+            let mut knows = None;
+            for &(number, reverse) in claims {
+                let number = number as usize;
+                let lab = self.labs.get(number)?;
+                if let Some(reverse) = reverse {
+                    let reverse = lab.reverse.get(reverse as usize)?;
+                    if reverse.apex.as_name() == qname.suffix(skip)
+                        && is_owned(&reverse.subnets, qname)
+                    {
+                        return Some(Found::Reverse(&reverse.zone));
+                    }
+                } else if lab.domain.as_name() == qname.suffix(skip) {
+                    let found = Found::Forward(lab, number);
+                    if claims.len() == 1 {
+                        return Some(found);
+                    }
+                    first = first.or(Some(found));
+                    let own = asker.is_some_and(|asker| asker.number == number);
+                    if (own || knows.is_none()) && has(&lab.zones[0], qname) {
+                        knows = Some(found);
+                    }
+                }
+            }
+            knows.or(first)
         })
     }
 
@@ -315,6 +330,14 @@ impl State {
             .map_or(0, |asker| asker.view as usize);
         lab.zones.get(view).unwrap_or(&lab.zones[0])
     }
+}
+
+/// Whether a zone has a name, perhaps by a wildcard.
+fn has(zone: &Zone, qname: &Qname) -> bool {
+    !matches!(
+        zone.lookup(qname, Type::A),
+        Lookup::NxDomain(_) | Lookup::OutOfZone
+    )
 }
 
 /// Whether a reverse name lies within one of `subnets`: the octets or nibbles that it has say so.

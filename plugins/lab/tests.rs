@@ -420,9 +420,19 @@ fn options_and_choice_of_labs() {
     let labs = Labs::new("options");
     labs.publish("one", &small("one.test", "10.7.1.0"));
     labs.publish("sub", &small("sub.one.test", "10.7.2.0"));
-    labs.publish("twin", &small("one.test", "10.7.1.0"));
+    labs.publish("twin", &small("one.test", "10.7.3.0").replace("]}]}", "]}, {\"name\": \"t\", \"addresses\": [{\"net\": \"net\", \"address\": \"10.7.3.9\"}]}]}"));
     let answers =
         |words, options, name: &str| ask(&labs.serve(words, options), STRANGER, name, Type::A);
+    // Labs that share a domain: who has the name, the asker's own first.
+    let block = labs.serve("", "");
+    for (from, name, expected) in [
+        (STRANGER, "h.one.test", "NOERROR aa | 5 A 10.7.1.0"),
+        ("10.7.3.1", "h.one.test", "NOERROR aa | 5 A 10.7.3.0"),
+        ("10.7.1.1", "t.one.test", "NOERROR aa | 5 A 10.7.3.9"),
+        ("10.7.1.1", "nobody.one.test", "NXDOMAIN aa SOA 5"),
+    ] {
+        assert_eq!(ask(&block, from, name, Type::A), expected, "{from} {name}");
+    }
     for (words, options, name, expected) in [
         ("", "", "h.one.test", "NOERROR aa | 5 A 10.7.1.0"),
         ("*", "", "h.sub.one.test", "NOERROR aa | 5 A 10.7.2.0"),
