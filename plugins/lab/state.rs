@@ -9,6 +9,7 @@
 //! its names once, and once more for each network that sees other addresses than a stranger does, [`MOST_NAMES`] in all.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -224,12 +225,32 @@ pub(super) struct Asker<'s> {
     pub(super) internal: bool,
 }
 
+/// Takes a name's hash as it is: it is keyed already.
+#[derive(Default)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        for &octet in octets {
+            self.0 = wire::mix(self.0, u64::from(octet));
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 /// All labs. Never changed: a change makes another.
 #[derive(Default)]
 pub(super) struct State {
     labs: Vec<Arc<Lab>>,
     /// By the apex's hash: the lab, and the reverse zone of it unless the apex is its domain.
-    apexes: HashMap<u64, Vec<(u32, Option<u32>)>>,
+    apexes: HashMap<u64, Vec<(u32, Option<u32>)>, BuildHasherDefault<Ready>>,
     /// Subnets that do not overlap, in order, with the lab of each.
     askers: Vec<(Row, u32)>,
 }
@@ -282,7 +303,8 @@ impl State {
     /// others.
     #[inline]
     pub(super) fn find(&self, qname: &Qname, asker: Option<Asker<'_>>) -> Option<Found<'_>> {
-        (0..=qname.label_count()).find_map(|skip| {
+        // No apex is the root.
+        (0..qname.label_count()).find_map(|skip| {
             let claims = self.apexes.get(&qname.hash(skip))?;
             let mut first = None;
             let mut knows = None;
