@@ -225,6 +225,9 @@ pub(super) struct Asker<'s> {
     pub(super) internal: bool,
 }
 
+/// Whose an apex is: the lab, and the reverse zone of it unless the apex is its domain.
+type Claim = (u32, Option<u32>);
+
 /// Takes a name's hash as it is: it is keyed already.
 #[derive(Default)]
 struct Ready(u64);
@@ -249,8 +252,8 @@ impl Hasher for Ready {
 #[derive(Default)]
 pub(super) struct State {
     labs: Vec<Arc<Lab>>,
-    /// By the apex's hash: the lab, and the reverse zone of it unless the apex is its domain.
-    apexes: HashMap<u64, Vec<(u32, Option<u32>)>, BuildHasherDefault<Ready>>,
+    /// By the apex's hash.
+    apexes: HashMap<u64, Vec<Claim>, BuildHasherDefault<Ready>>,
     /// Subnets that do not overlap, in order, with the lab of each.
     askers: Vec<(Row, u32)>,
 }
