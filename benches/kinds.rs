@@ -33,6 +33,7 @@ pub struct Kind {
 
 const FILE: &str = "example.org {\n  file {DIR}/zone\n}\n";
 const HOSTS: &str = ".:53 {\n  hosts {DIR}/hosts\n}\n";
+const LAB: &str = ".:53 {\n  lab {DIR}/labs\n  whoami\n}\n";
 const CACHED: &str = "example.org {\n  cache\n  file {DIR}/zone\n}\n";
 const TWELVE: &str = ".:53 {\n  prometheus localhost:0\n  errors\n  loadbalance\n  \
     hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  \
@@ -40,7 +41,7 @@ const TWELVE: &str = ".:53 {\n  prometheus localhost:0\n  errors\n  loadbalance\
     file {DIR}/zone example.org\n  cache\n  whoami\n}\n";
 
 /// All kinds, one row each.
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 26] = [
     kind(
         "refused-no-block",
         FILE,
@@ -164,6 +165,21 @@ pub const KINDS: [Kind; 18] = [
         true,
         (3, 0, 1),
     ),
+    kind("lab-hit", LAB, "host777.lab.test.", 1, false, (0, 1, 0)),
+    kind("lab-nodata", LAB, "host777.lab.test.", 28, false, (0, 0, 1)),
+    kind("lab-nxdomain", LAB, "nobody.lab.test.", 1, true, (3, 0, 1)),
+    kind("lab-view", LAB, "router.lab.test.", 1, false, (0, 1, 0)),
+    kind("lab-alias", LAB, "www.lab.test.", 1, false, (0, 2, 0)),
+    kind(
+        "lab-ptr",
+        LAB,
+        "9.3.0.10.in-addr.arpa.",
+        12,
+        false,
+        (0, 1, 0),
+    ),
+    kind("lab-short", LAB, "host777.", 1, false, (0, 2, 0)),
+    kind("lab-other", LAB, "www.example.net.", 1, false, (0, 0, 0)),
 ];
 
 const fn kind(
@@ -196,6 +212,23 @@ pub fn write_data(dir: &Path) -> std::io::Result<()> {
         let _ = writeln!(zone, "name{i} A 10.0.{high}.{low}");
         let _ = writeln!(hosts, "10.0.{high}.{low} host{i}.lan");
     }
+    let mut names = String::from(
+        r#"{"v": 1, "generation": 1, "domain": "lab.test", "ttl": 5, "reverse": ["10.0.0.0/16"],
+        "nets": [{"name": "near", "subnets": ["10.0.0.0/16"]}, {"name": "far", "subnets": ["10.1.0.0/16"]}],
+        "hosts": [{"name": "router", "aliases": ["www"], "addresses": [
+            {"net": "near", "address": "10.0.200.1"}, {"net": "far", "address": "10.1.0.1"}]}"#,
+    );
+    for i in 0..1_000 {
+        let _ = write!(
+            names,
+            r#", {{"name": "host{i}", "addresses": [{{"net": "near", "address": "10.0.{}.{}"}}]}}"#,
+            i / 256,
+            i % 256
+        );
+    }
+    names.push_str("]}");
+    std::fs::create_dir_all(dir.join("labs/lab"))?;
+    std::fs::write(dir.join("labs/lab/names.json"), names)?;
     std::fs::write(dir.join("zone"), zone)?;
     std::fs::write(dir.join("hosts"), hosts)?;
     std::fs::write(dir.join("empty"), "")
@@ -223,6 +256,8 @@ pub fn received(qname: &str, qtype: u16, edns: bool) -> Box<Exchange> {
     exchange.receive_buffer(query.len())[..query.len()].copy_from_slice(&query);
     exchange.set_received(query.len());
     exchange.context.transport = Transport::Udp;
+    // A host of the lab.
+    exchange.context.peer = ([10, 0, 200, 1], 4_711).into();
     exchange.context.received = chain::clock::now();
     exchange
 }

@@ -1,4 +1,5 @@
-//! The plugins in the order in which a query meets them: CoreDNS 1.14.7's `plugin.cfg`. This list is the order, the membership and the
+//! The plugins in the order in which a query meets them: CoreDNS 1.14.7's `plugin.cfg`, with `lab`,
+//! which is ours, above `cache`. This list is the order, the membership and the
 //! documentation's table of contents; a directive that is not at work here is refused by name.
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod file;
 mod forward;
 mod health;
 mod hosts;
+mod lab;
 mod loadbalance;
 mod log;
 mod r#loop;
@@ -33,7 +35,7 @@ pub const ORDER_NAME: &str = "coredns-1.14.7";
 /// Every directive, in order.
 pub const ORDER: Catalogue = &CATALOGUE;
 
-const CATALOGUE: [Entry; 60] = [
+const CATALOGUE: [Entry; 61] = [
     Here(root::REGISTRATION),
     Absent("metadata"),
     Absent("geoip"),
@@ -68,6 +70,7 @@ const CATALOGUE: [Entry; 60] = [
     Absent("rewrite"),
     Absent("autopath"),
     Absent("acl"),
+    Here(lab::REGISTRATION),
     Here(cache::REGISTRATION),
     Absent("header"),
     Absent("dnssec"),

@@ -2,7 +2,9 @@
 //!
 //! CoreDNS's flags come in Go's form, `-conf F` or `--conf=F`; they are rewritten to clap's before clap sees them.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -56,6 +58,17 @@ struct Serve {
 enum Command {
     /// Report every mistake of a Corefile, and serve nothing
     Check(Check),
+    /// Run nameplate-lab: labs of network namespaces whose names this server answers
+    #[command(disable_help_flag = true)]
+    Lab {
+        /// What nameplate-lab is told
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Args)]
@@ -86,6 +99,11 @@ enum Deny {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "lab") {
+        // Its words are its own: nothing in them is a flag of CoreDNS.
+        return ExitCode::from(run_lab(words.collect()));
+    }
     let cli = match Cli::try_parse_from(std::env::args().enumerate().map(translate)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -95,8 +113,32 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match cli.command {
         Some(Command::Check(check)) => run_check(&check),
+        Some(Command::Lab { arguments }) => run_lab(arguments),
         None => serve(cli.serve),
     })
+}
+
+/// Becomes `nameplate-lab`, installed beside this program or somewhere on the path. It is a program of its own so that the server has
+/// no netlink, no mounts and none of its `unsafe`.
+fn run_lab(arguments: Vec<OsString>) -> u8 {
+    const PROGRAM: &str = "nameplate-lab";
+    let beside = std::env::current_exe()
+        .and_then(|own| own.canonicalize())
+        .map(|own| own.with_file_name(PROGRAM));
+    let program = match beside {
+        Ok(path) if path.is_file() => path,
+        _ => PathBuf::from(PROGRAM),
+    };
+    let error = std::process::Command::new(&program).args(arguments).exec();
+    eprintln!(
+        "cannot run {}: {error}\n  it is a program of its own: cargo build --release -p nameplate-lab",
+        program.display()
+    );
+    if error.kind() == std::io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    }
 }
 
 /// Go's `-flag` and `--flag` as clap's `--flag`; a value behind `=` stays where it is.

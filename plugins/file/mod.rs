@@ -10,7 +10,6 @@
 
 mod reload;
 mod setup;
-mod splice;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +18,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use chain::{
     Block, Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
-    ZoneMap,
+    ZoneMap, splice,
 };
 use wire::{Class, Flags, Opcode, Qname, Rcode, Response, Type};
 use zone::{Outcome, Zone};

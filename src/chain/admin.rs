@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::plugin::Plugin;
 
 /// What a page is asked for.
@@ -107,6 +109,8 @@ pub struct Process {
     pub reload: Option<ReloadEvery>,
     /// How long to go on answering after SIGTERM; the longest counts.
     pub lameduck: Duration,
+    /// Told when the addresses of a block have moved.
+    pub moved: Arc<Notify>,
     shared: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 

@@ -23,7 +23,8 @@ pub(crate) fn blocks(blocks: &[PlannedBlock], report: &mut Report) {
             .flat_map(|one| one.setup.bound())
             .flatten()
             .collect();
-        if bound.iter().any(|word| word.except) {
+        let listens = block.planned.iter().any(|one| one.setup.listens());
+        if bound.iter().any(|word| word.except) || bound.is_empty() && listens {
             continue;
         }
         let mut words: Vec<_> = bound.iter().map(|word| Some(word.word.as_str())).collect();

@@ -20,6 +20,7 @@ use wire::NameBuf;
 use crate::admin::{Endpoint, Process, Task, Work, resolve_address};
 use crate::contend;
 use crate::lint;
+use crate::listen::Addresses;
 use crate::plugin::Plugin;
 use crate::walk::{Chain, Step};
 
@@ -251,6 +252,11 @@ pub trait Setup: Send {
         &[]
     }
 
+    /// Whether the block gets addresses that come and go ([`BlockConfig::listen`]), which are not known beforehand.
+    fn listens(&self) -> bool {
+        false
+    }
+
     /// Opens what it needs and takes its place in the chain.
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError>;
 }
@@ -348,6 +354,8 @@ pub struct BlockConfig {
     pub root: PathBuf,
     /// The addresses to listen on; empty is all.
     pub bind: Vec<Vec<BindWord>>,
+    /// Addresses that come and go, to listen on too; with these and no `bind`, on these alone.
+    pub listen: Option<Addresses>,
     /// Whether `debug` stands in the block.
     pub debug: bool,
     /// Whether `errors` wants the stack of a panic in the log.
@@ -363,6 +371,7 @@ impl Default for BlockConfig {
         Self {
             root: PathBuf::from("."),
             bind: Vec::new(),
+            listen: None,
             debug: false,
             stacktrace: false,
             streams: StreamLimits::default(),

@@ -88,6 +88,12 @@ impl Watch {
         self.arm();
     }
 
+    /// Waits for a notice, or for `interval` to pass, and no longer: for files that are only ever replaced whole.
+    pub async fn noticed(&self, interval: Duration) {
+        let _ = tokio::time::timeout(interval, self.told.notified()).await;
+        self.arm();
+    }
+
     /// Registers for the directories as they are now.
     fn arm(&self) {
         let directories = self

@@ -9,6 +9,7 @@ use lab::converge::{self, Look, Outcome};
 use lab::journal::Journal;
 use lab::layout::Layout;
 use lab::plan::Plan;
+use lab::server::{self, Heard};
 use lab::spec::Spec;
 use lab::{Error, Result};
 use serde_json::json;
@@ -57,7 +58,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
             if rootless {
                 lab::rootless::enter()?;
             }
-            lab::exec::run(&spec, &command)
+            lab::exec::run(&spec, &command, !rootless)
         }
         Command::Adopt { pid, name } => converge::adopt(pid, &name).map(|()| 0),
         Command::Gc => gc(),
@@ -211,7 +212,20 @@ fn apply(which: &Which, only: &[String], deep: bool, verbose: bool) -> Result<u8
         (false, only) => Look::Only(only),
     };
     let outcome = converge::apply(&spec, look)?;
-    Ok(concluded(&spec.name, &outcome, "applied", verbose))
+    let code = concluded(&spec.name, &outcome, "applied", verbose);
+    if let Some(version) = &outcome.version {
+        match server::wait(&spec, version) {
+            Heard::Answers | Heard::Nowhere => {}
+            Heard::Nobody => eprintln!(
+                "note: no DNS server serves labs here, so names do not resolve; one that does: `nameplate -conf Corefile.lab`"
+            ),
+            Heard::Silent(address) => eprintln!(
+                "warning: the DNS server does not answer for {} at {address} yet",
+                spec.domain
+            ),
+        }
+    }
+    Ok(code)
 }
 
 fn down(which: &Which, all: bool) -> Result<u8> {

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub conflicts: Vec<String>,
     /// What will not work although everything is there.
     pub warnings: Vec<String>,
+    /// The version of the names that are published, when everything is there.
+    pub version: Option<String>,
 }
 
 /// How far `apply` looks.
@@ -120,6 +122,7 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
     if plan.steps.is_empty() && settled && !changed {
         let generation = journal.map_or(0, |journal| journal.generation);
         names::publish(&spec.name, &names, generation)?;
+        outcome.version = names::version(&names).map(str::to_owned);
         return Ok(outcome);
     }
     let mut intent = claim::intent(
@@ -143,6 +146,7 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
         let mut after = claim::outcome(&layout, intent, &executor.cookies);
         prints.remember(&mut after, &layout, &kernel)?;
         after.save()?;
+        outcome.version = names::version(&names).map(str::to_owned);
     }
     Ok(outcome)
 }

@@ -14,6 +14,7 @@ use std::process::{Child, Command};
 use crate::converge;
 use crate::error::{During, Error, Result};
 use crate::layout::ETC;
+use crate::server::{self, Heard, Own};
 use crate::space::{self, Kind};
 use crate::spec::Spec;
 use crate::sys;
@@ -142,12 +143,18 @@ pub(crate) fn rebuild_etc(names: &[PathBuf]) -> io::Result<()> {
     sys::unmount(stage)
 }
 
-/// Applies a lab, starts what it declares, and removes it when a command ends, or on SIGINT or SIGTERM.
+/// Applies a lab, starts what it declares and a DNS server unless one runs, and removes it when a command ends, or on SIGINT or
+/// SIGTERM. `outside` says whether there is anything outside to be resolved.
 ///
 /// # Errors
 /// The lab cannot be applied or removed, or a command not be started.
-pub fn run(spec: &Spec, command: &[String]) -> Result<u8> {
+pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
     let mut interrupts = sys::interrupts().during(|| "cannot wait for signals".to_owned())?;
+    // A lab without names is a lab; one that cannot be had is said, and no more.
+    let server = Own::start(spec, outside).unwrap_or_else(|error| {
+        eprintln!("warning: {error}; names do not resolve");
+        None
+    });
     let outcome = converge::apply(spec, converge::Look::Changes)?;
     for warning in &outcome.warnings {
         eprintln!("warning: {warning}");
@@ -160,6 +167,11 @@ pub fn run(spec: &Spec, command: &[String]) -> Result<u8> {
             converge::down(&spec.name)?;
         }
         return Err(Error::new(format!("lab {}: {first}", spec.name)));
+    }
+    if let Some(version) = &outcome.version
+        && let Heard::Silent(address) = server::wait(spec, version)
+    {
+        eprintln!("warning: the DNS server does not answer at {address}; names may not resolve");
     }
     let mut children = BTreeMap::new();
     let mut code = 0;
@@ -201,6 +213,7 @@ pub fn run(spec: &Spec, command: &[String]) -> Result<u8> {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
+    drop(server);
     let removed = converge::down(&spec.name)?;
     for failure in removed.failures.iter().chain(&removed.warnings) {
         eprintln!("warning: {failure}");
@@ -234,7 +247,7 @@ fn start_all(spec: &Spec, children: &mut BTreeMap<String, Child>) -> Result<()> 
 }
 
 /// Starts a command that SIGINT and SIGTERM end as usual.
-fn start(mut command: Command) -> io::Result<Child> {
+pub(crate) fn start(mut command: Command) -> io::Result<Child> {
     // The child inherits the thread's mask.
     std::thread::scope(|scope| {
         scope

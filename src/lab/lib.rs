@@ -38,6 +38,7 @@ pub mod probe;
 pub mod reach;
 mod recognise;
 pub mod rootless;
+pub mod server;
 pub mod shell;
 pub mod space;
 pub mod spec;

@@ -11,10 +11,11 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::error::{During, Error, Result};
+use crate::hash::hash;
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, Other, SpaceLayout};
 use crate::spec::forms::label;
-use crate::spec::{Record, Spec, subnet_address};
+use crate::spec::{Dns, Record, Spec, subnet_address};
 
 /// The names of a lab.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,7 @@ pub struct Names<'a> {
     ttl: u32,
     reverse: Vec<IpNet>,
     nets: Vec<NetNames<'a>>,
+    links: Vec<LinkNames>,
     hosts: Vec<HostNames>,
     records: Vec<RecordNames<'a>>,
     forwards: Vec<ForwardNames>,
@@ -38,9 +40,16 @@ pub struct Names<'a> {
 struct NetNames<'a> {
     name: String,
     subnets: Vec<IpNet>,
+    host: Vec<IpAddr>,
     listen: Vec<IpAddr>,
     internal: bool,
     upstream: &'a [IpAddr],
+}
+
+/// A pair.
+#[derive(Debug, Serialize)]
+struct LinkNames {
+    subnets: Vec<IpNet>,
 }
 
 /// A host.
@@ -86,12 +95,27 @@ struct ServiceNames {
 }
 
 impl Names<'_> {
-    /// As they are published.
+    /// As they are published, with a version behind the generation: equal names have one, whatever led to them, so that who sees it
+    /// answered knows what is answered.
     #[must_use]
     pub fn text(&self) -> String {
         // Nothing in them can fail to be written.
-        serde_json::to_string(self).unwrap_or_default()
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let Some((after, before)) = split(&text) else {
+            return text;
+        };
+        let version = hash(&[before, after]);
+        format!("{before}\"generation\":0,\"{VERSION}\":\"{version:016x}\"{after}")
     }
+}
+
+/// The key of the version.
+const VERSION: &str = "version";
+
+/// The version in a text of names.
+pub(crate) fn version(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(&format!("\"{VERSION}\":\""))?;
+    rest.split('"').next()
 }
 
 /// The names of a lab.
@@ -105,15 +129,23 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
     let nets = spec
         .nets
         .iter()
-        .map(|net| NetNames {
-            name: label(&net.name.value),
-            subnets: net.subnets.iter().map(|subnet| subnet.value).collect(),
-            listen: [false, true]
+        .map(|net| {
+            let host: Vec<IpAddr> = [false, true]
                 .into_iter()
                 .filter_map(|v6| net.host_address(v6))
-                .collect(),
-            internal: net.internal,
-            upstream: &net.upstream,
+                .collect();
+            NetNames {
+                name: label(&net.name.value),
+                subnets: net.subnets.iter().map(|subnet| subnet.value).collect(),
+                listen: if spec.dns == Dns::Bridge {
+                    host.clone()
+                } else {
+                    Vec::new()
+                },
+                host,
+                internal: net.internal,
+                upstream: &net.upstream,
+            }
         })
         .collect();
     let mut hosts = Vec::with_capacity(spec.spaces.len());
@@ -197,6 +229,13 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
             .filter(|subnet| subnet_address(*subnet, 0).is_some())
             .collect(),
         nets,
+        links: spec
+            .links
+            .iter()
+            .map(|link| LinkNames {
+                subnets: link.subnets.iter().map(|subnet| subnet.value).collect(),
+            })
+            .collect(),
         hosts,
         records: spec.records.iter().map(record).collect(),
         forwards,

@@ -81,6 +81,35 @@ fn reaches(target: IpAddr) -> bool {
 /// # Errors
 /// Nobody answers.
 pub fn answers(server: IpAddr, name: &str) -> io::Result<u8> {
+    let mut response = [0; 512];
+    ask(server, (name, 1), PATIENCE, &mut response)?;
+    Ok(response[3] & 0x0f)
+}
+
+/// The first string of a TXT record.
+///
+/// # Errors
+/// Nobody answers, or there is no such record.
+pub(crate) fn text(server: IpAddr, name: &str, patience: Duration) -> io::Result<String> {
+    let mut response = [0; 512];
+    let (length, question) = ask(server, (name, 16), patience, &mut response)?;
+    // The owner is a pointer to the question: two octets, then type, class, TTL and lengths.
+    let string = question + 12;
+    let answered = response[3] & 0x0f == 0 && response[6..8] != [0, 0] && length > string;
+    let end = string + 1 + usize::from(response[string.min(511)]);
+    if !answered || end > length {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(String::from_utf8_lossy(&response[string + 1..end]).into_owned())
+}
+
+/// Sends a query of a name and type; the response's length, and where its question ends.
+fn ask(
+    server: IpAddr,
+    (name, kind): (&str, u8),
+    patience: Duration,
+    response: &mut [u8; 512],
+) -> io::Result<(usize, usize)> {
     let any: SocketAddr = if server.is_ipv6() {
         ([0u16; 8], 0).into()
     } else {
@@ -88,19 +117,18 @@ pub fn answers(server: IpAddr, name: &str) -> io::Result<u8> {
     };
     let socket = UdpSocket::bind(any)?;
     socket.connect((server, 53))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(patience))?;
     // RFC 1035, section 4.1.1: one question, recursion desired.
     let mut query = vec![0x1a, 0xb0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.').filter(|label| !label.is_empty()) {
         query.push(label.len().min(63) as u8);
         query.extend(label.bytes().take(63));
     }
-    query.extend([0, 0, 1, 0, 1]);
+    query.extend([0, 0, kind, 0, 1]);
     socket.send(&query)?;
-    let mut response = [0; 512];
-    let length = socket.recv(&mut response)?;
+    let length = socket.recv(response)?;
     if length < 12 || response[..2] != query[..2] {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok(response[3] & 0x0f)
+    Ok((length, query.len()))
 }

@@ -10,6 +10,7 @@
 pub mod address;
 pub mod check;
 pub(crate) mod forms;
+mod include;
 mod read;
 mod reader;
 
@@ -262,9 +263,8 @@ impl Spec {
     ///
     /// There is a lab unless the report has errors.
     pub fn parse(path: &Path, text: &str, sources: &mut Sources) -> (Option<Spec>, Report) {
-        let file = sources.add(&path.display().to_string(), text.to_owned());
         let mut report = Report::new();
-        let mut spec = read::read(path, text, file, &mut report);
+        let mut spec = read::read(path, text, sources, &mut report);
         if let Some(spec) = &mut spec
             && !report.has_errors()
         {
@@ -384,6 +384,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "LAB0109",
         "The next hop cannot be reached directly, so the kernel would refuse the route.",
+    ),
+    (
+        "LAB0110",
+        "An included file cannot be read, or includes itself.",
     ),
     (
         "LAB0201",

@@ -98,7 +98,7 @@ pub(crate) fn is_mount(path: &Path) -> Option<bool> {
     // SAFETY: the string is NUL-terminated, the structure is ours and of the size the kernel writes.
     let done = unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, 0, &raw mut stat) };
     let known = libc::STATX_ATTR_MOUNT_ROOT as u64;
-    (done == 0 && stat.stx_attributes_mask & known != 0).then(|| stat.stx_attributes & known != 0)
+    (done == 0 && stat.stx_attributes_mask & known != 0).then_some(stat.stx_attributes & known != 0)
 }
 
 /// An integer socket option.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use chain::setup::BindWord;
+use chain::setup::{BindWord, BlockConfig};
 
 use crate::listener::interfaces::{self, Interface};
 
@@ -17,8 +17,28 @@ pub(crate) struct Host {
     pub(crate) scope: u32,
 }
 
-/// The addresses of one block: no `bind` at all is all addresses.
-pub(crate) fn resolve(lines: &[Vec<BindWord>]) -> Result<Vec<Host>, String> {
+/// The addresses of one block, each with whether it comes and goes: no `bind` at all is all addresses, or those that come and go alone.
+pub(crate) fn hosts(config: &BlockConfig) -> Result<Vec<(Host, bool)>, String> {
+    let Some(moving) = &config.listen else {
+        let fixed = resolve(&config.bind)?;
+        return Ok(fixed.into_iter().map(|host| (host, false)).collect());
+    };
+    let mut out = Vec::new();
+    if !config.bind.is_empty() {
+        let fixed = resolve(&config.bind)?;
+        out.extend(fixed.into_iter().map(|host| (host, false)));
+    }
+    for ip in moving.list() {
+        let moving = host(ip, None);
+        if out.iter().all(|(other, _)| *other != moving) {
+            out.push((moving, true));
+        }
+    }
+    Ok(out)
+}
+
+/// What `bind` says; no line of it is all addresses.
+fn resolve(lines: &[Vec<BindWord>]) -> Result<Vec<Host>, String> {
     if lines.is_empty() {
         return Ok(vec![Host {
             host: String::new(),

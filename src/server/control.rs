@@ -3,6 +3,7 @@
 //! ```text
 //! start    load ─► bind admin ─► bind DNS ─► swap ─► Open to workers ─► zones and banner
 //! reload   load beside the old ─► bind what is new ─► swap ─► Open, Close ─► old tasks end, new ones start
+//! moved    blocks by listener again ─► bind what is new ─► swap ─► Open, Close               (plugins stay as they are)
 //! stop     pages that close first ─► lameduck, still answering ─► Close ─► queued and waiting queries (≤ 5 s) ─► exit
 //! ```
 
@@ -13,9 +14,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use chain::Plugin;
 use chain::setup::Catalogue;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -25,7 +27,7 @@ use crate::listener::socket::Place;
 use crate::logging;
 use crate::port;
 use crate::reload::{Changes, Counts};
-use crate::snapshot::{LoadError, Loaded, ProcessView, Snapshot, load};
+use crate::snapshot::{Blocks, LoadError, Loaded, ProcessView, Snapshot, Wanted, load};
 use crate::worker::{self, Order, Shared};
 
 /// How long queries that wait may take after the process was told to end.
@@ -36,6 +38,8 @@ const CONNECTIONS: usize = 16_384;
 const RETIREMENT: Duration = Duration::from_secs(10);
 /// Old snapshots that are kept so long, however fast reloads follow each other: each may hold a whole cache.
 const RETIRED: usize = 8;
+/// How soon an address that moves and could not be had is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// The exit status when nothing could be served.
 const EXIT_STARTED_NOT: u8 = 1;
 /// The exit status of a second SIGINT, as CoreDNS has it.
@@ -115,6 +119,12 @@ pub(crate) struct Server {
     lameduck: Duration,
     changes: Changes,
     counts: Counts,
+    /// The blocks that are served, to be sorted by listener again.
+    blocks: Blocks,
+    /// Told when addresses have moved.
+    moved: Arc<Notify>,
+    /// Addresses that move and could not be had, with the reason that was told.
+    missed: BTreeMap<Place, String>,
     /// Old snapshots, kept until no worker uses them, so that none has to take one apart.
     retired: Vec<(Instant, Arc<Snapshot>)>,
 }
@@ -145,6 +155,9 @@ impl Server {
             lameduck: Duration::ZERO,
             changes: Changes::default(),
             counts,
+            blocks: Blocks::default(),
+            moved: Arc::default(),
+            missed: BTreeMap::new(),
             retired: Vec::new(),
         };
         if !loaded.warnings.is_empty() {
@@ -179,6 +192,7 @@ impl Server {
     fn apply(&mut self, loaded: Loaded) -> Result<(), LoadError> {
         let Loaded {
             listeners,
+            blocks,
             process,
             plugins,
             hash,
@@ -190,14 +204,49 @@ impl Server {
             .admin
             .prepare(process.endpoints, process.tasks)
             .map_err(LoadError::new)?;
+        let bound = self.bind_new(&listeners)?;
+        // From here on nothing fails.
+        logging::set_debug(debug);
+        self.swap(listeners, bound, plugins);
+        self.blocks = blocks;
+        self.moved = process.moved;
+        self.admin.serve(pages);
+        self.lameduck = process.lameduck;
+        self.changes.watch(process.reload, &files, hash);
+        *self.shared.failure() = None;
+        Ok(())
+    }
+
+    /// Binds what is not open yet. An address that moves and cannot be had now is told of, and tried again later.
+    fn bind_new(&mut self, listeners: &BTreeMap<Place, Wanted>) -> Result<Vec<Bound>, LoadError> {
         let mut bound = Vec::new();
-        for (place, wanted) in &listeners {
-            if !self.listening.contains_key(place) {
-                let number = self.numbers + bound.len();
-                bound.push(self.bind(place, number, wanted.sockets)?);
+        let mut missed = BTreeMap::new();
+        for (place, wanted) in listeners {
+            if self.listening.contains_key(place) {
+                continue;
+            }
+            match self.bind(place, self.numbers + bound.len(), wanted) {
+                Ok(new) => bound.push(new),
+                Err(error) if wanted.moves => {
+                    if self.missed.get(place) != Some(&error.line) {
+                        error!("{}", error.full);
+                    }
+                    missed.insert(place.clone(), error.line);
+                }
+                Err(error) => return Err(error),
             }
         }
-        // From here on nothing fails.
+        self.missed = missed;
+        Ok(bound)
+    }
+
+    /// Serves `listeners`, of which `bound` are new, and closes the others.
+    fn swap(
+        &mut self,
+        listeners: BTreeMap<Place, Wanted>,
+        bound: Vec<Bound>,
+        plugins: Vec<(usize, Arc<dyn Plugin>)>,
+    ) {
         self.numbers += bound.len();
         let mut old = std::mem::take(&mut self.listening);
         let mut tables = vec![None; self.numbers];
@@ -218,7 +267,6 @@ impl Server {
                 },
             );
         }
-        logging::set_debug(debug);
         let before = self
             .shared
             .snapshot
@@ -230,27 +278,52 @@ impl Server {
         for gone in old.into_values() {
             self.close(&gone, &done);
         }
-        self.admin.serve(pages);
-        self.lameduck = process.lameduck;
         self.retired.push((Instant::now(), before));
         self.sweep();
-        self.changes.watch(process.reload, &files, hash);
-        *self.shared.failure() = None;
-        Ok(())
+    }
+
+    /// Opens and closes what addresses that move ask for; plugins, caches and queries that wait are not touched.
+    pub(crate) fn relisten(&mut self) {
+        let listeners = match self.blocks.listeners() {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                error!("Addresses have moved, and are not followed: {}", error.line);
+                return;
+            }
+        };
+        let serves = |(place, wanted): (&Place, &Wanted)| {
+            let listening = self.listening.get(place);
+            listening.is_some_and(|listening| Arc::ptr_eq(&listening.table, &wanted.table))
+        };
+        if listeners.len() == self.listening.len() && listeners.iter().all(serves) {
+            return;
+        }
+        let Ok(bound) = self.bind_new(&listeners) else {
+            return;
+        };
+        for new in &bound {
+            info!("Listening on {}", new.place.label());
+        }
+        for place in self
+            .listening
+            .keys()
+            .filter(|place| !listeners.contains_key(place))
+        {
+            info!("No longer listening on {}", place.label());
+        }
+        let plugins = self.shared.snapshot.load().plugins.clone();
+        self.swap(listeners, bound, plugins);
     }
 
     /// Binds the sockets of a listener: one a worker, or as many as the block says.
-    fn bind(
-        &self,
-        place: &Place,
-        number: usize,
-        sockets: Option<usize>,
-    ) -> Result<Bound, LoadError> {
+    fn bind(&self, place: &Place, number: usize, wanted: &Wanted) -> Result<Bound, LoadError> {
         let mut place_now = place.clone();
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-        for _ in 0..sockets.unwrap_or(self.workers.len()).max(1) {
+        for _ in 0..wanted.sockets.unwrap_or(self.workers.len()).max(1) {
             let failed = |protocol, error| port::explain(&place_now, protocol, &error);
-            let socket = place_now.udp().map_err(|error| failed("udp", error))?;
+            let socket = place_now
+                .udp(wanted.moves)
+                .map_err(|error| failed("udp", error))?;
             // Port 0 is whatever the first socket got.
             let port = socket
                 .local_addr()
@@ -259,7 +332,7 @@ impl Server {
             place_now.port = port;
             tcp.push(
                 place_now
-                    .tcp()
+                    .tcp(wanted.moves)
                     .map_err(|error| port::explain(&place_now, "tcp", &error))?,
             );
         }
@@ -390,6 +463,8 @@ impl Server {
         };
         loop {
             let waits = !self.retired.is_empty();
+            let misses = !self.missed.is_empty();
+            let moved = self.moved.clone();
             tokio::select! {
                 _ = signals.interrupt.recv() => {
                     info!("SIGINT: Shutting down");
@@ -418,6 +493,8 @@ impl Server {
                 _ = signals.upgrade.recv() => warn!("SIGUSR2: upgrading in place is not implemented"),
                 _ = signals.hangup.recv() => {}
                 () = self.changes.wait() => self.look(),
+                () = moved.notified() => self.relisten(),
+                () = sleep(AGAIN), if misses => self.relisten(),
                 () = sleep(RETIREMENT), if waits => self.sweep(),
             }
         }

@@ -208,7 +208,7 @@ mod tests {
             scope: 0,
             port,
         };
-        let error = place.udp().expect_err("the port is taken");
+        let error = place.udp(false).expect_err("the port is taken");
         let message = explain(&place, "udp", &error);
         assert_eq!(
             message.line,

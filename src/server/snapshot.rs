@@ -39,17 +39,22 @@ impl Snapshot {
 }
 
 /// A listener as the Corefile wants it.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     /// Its blocks.
     pub(crate) table: Arc<Table>,
     /// How many sockets its address gets; `None` is one per worker.
     pub(crate) sockets: Option<usize>,
+    /// Whether the address comes and goes: its sockets wait for it, and one that cannot be had does not hold up the others.
+    pub(crate) moves: bool,
 }
 
 /// A Corefile that is ready to serve.
 pub(crate) struct Loaded {
     /// The listeners by place.
     pub(crate) listeners: BTreeMap<Place, Wanted>,
+    /// The blocks that they serve, to be sorted again when addresses move.
+    pub(crate) blocks: Blocks,
     /// What directives said of the process.
     pub(crate) process: Process,
     /// The plugins at work.
@@ -162,11 +167,17 @@ pub(crate) fn load(
                 .map(move |step| (number, step.plugin.clone()))
         })
         .collect();
-    let listeners = listeners(&built, port)?;
+    let mut blocks = Blocks {
+        built,
+        port,
+        ..Blocks::default()
+    };
+    let listeners = blocks.listeners()?;
     // Nobody asks for it where edits are not looked for.
     let hash = process.reload.map_or_else(String::new, |_| hash(&corefile));
     Ok(Loaded {
         listeners,
+        blocks,
         process,
         plugins,
         hash,
@@ -176,74 +187,101 @@ pub(crate) fn load(
     })
 }
 
-/// Sorts the blocks by listener, and tells every plugin where it stands.
-fn listeners(built: &[BuiltBlock], port: u16) -> Result<BTreeMap<Place, Wanted>, LoadError> {
-    let mut groups: BTreeMap<Place, (Vec<Arc<Block>>, usize)> = BTreeMap::new();
-    let mut taken: HashMap<(String, u16), Vec<String>> = HashMap::new();
-    let mut index = 0;
-    for (number, block) in built.iter().enumerate() {
-        let hosts = bind::resolve(&block.config.bind).map_err(LoadError::new)?;
-        let mut plugins: Vec<&'static str> = block
-            .chain
-            .steps()
-            .iter()
-            .map(|step| step.plugin.name())
-            .collect();
-        plugins.dedup();
-        let plugins: Arc<[&'static str]> = plugins.into();
-        for key in &block.keys {
-            let port = key.port.unwrap_or(port);
-            for zone in &key.zones {
-                let origin: NameBuf = zone
-                    .parse()
-                    .map_err(|error| LoadError::new(format!("zone {zone}: {error}")))?;
-                for host in &hosts {
-                    overlap(&mut taken, zone, port, &host.host)?;
-                    let place = Place {
-                        host: host.host.clone(),
-                        ip: host.ip,
-                        scope: host.scope,
-                        port,
-                    };
-                    let info = BlockInfo {
-                        index,
-                        server: place.label().into(),
-                        zone: zone.as_str().into(),
-                        origin: origin.to_lower(),
-                        view: "".into(),
-                        plugins: plugins.clone(),
-                        debug: block.config.debug,
-                    };
-                    index += 1;
-                    for step in block.chain.steps() {
-                        step.plugin.attach(&info);
+/// The server blocks of a Corefile; kept while they serve, since addresses may move.
+#[derive(Default)]
+pub(crate) struct Blocks {
+    built: Vec<BuiltBlock>,
+    port: u16,
+    /// What has stood at each place: blocks (by number) and zones. A plugin is told once where it stands.
+    known: BTreeMap<Place, (Vec<(usize, String)>, Wanted)>,
+    /// How many blocks of listeners there have been.
+    count: usize,
+}
+
+impl Blocks {
+    /// Sorts the blocks by listener, and tells every plugin where it stands.
+    pub(crate) fn listeners(&mut self) -> Result<BTreeMap<Place, Wanted>, LoadError> {
+        let mut groups: BTreeMap<Place, (Vec<(usize, String)>, bool)> = BTreeMap::new();
+        let mut taken: HashMap<(String, u16), Vec<String>> = HashMap::new();
+        for (number, block) in self.built.iter().enumerate() {
+            let hosts = bind::hosts(&block.config).map_err(LoadError::new)?;
+            for key in &block.keys {
+                let port = key.port.unwrap_or(self.port);
+                for zone in &key.zones {
+                    for (host, moves) in &hosts {
+                        overlap(&mut taken, zone, port, &host.host)?;
+                        let place = Place {
+                            host: host.host.clone(),
+                            ip: host.ip,
+                            scope: host.scope,
+                            port,
+                        };
+                        let group = groups.entry(place).or_insert_with(|| (Vec::new(), true));
+                        group.0.push((number, zone.clone()));
+                        group.1 &= moves;
                     }
-                    let group = groups.entry(place).or_insert_with(|| (Vec::new(), number));
-                    group
-                        .0
-                        .push(Arc::new(Block::new(info, block.chain.clone())));
                 }
             }
         }
+        let mut out = BTreeMap::new();
+        for (place, (members, moves)) in groups {
+            let wanted = match self.known.get(&place) {
+                Some((before, wanted)) if *before == members => wanted.clone(),
+                _ => self.stand(&place, &members, moves)?,
+            };
+            self.known.insert(place.clone(), (members, wanted.clone()));
+            out.insert(place, wanted);
+        }
+        Ok(out)
     }
-    Ok(groups
-        .into_iter()
-        .map(|(place, (blocks, first))| {
-            let config = &built[first].config;
-            let table = Arc::new(Table::new(blocks, config.streams));
-            let weak = Arc::downgrade(&table);
-            for block in table.blocks() {
-                block.set_router(weak.clone() as std::sync::Weak<dyn Router>);
+
+    /// A listener that is new.
+    fn stand(
+        &mut self,
+        place: &Place,
+        members: &[(usize, String)],
+        moves: bool,
+    ) -> Result<Wanted, LoadError> {
+        let mut blocks = Vec::with_capacity(members.len());
+        for (number, zone) in members {
+            let block = &self.built[*number];
+            let mut plugins: Vec<&'static str> = block
+                .chain
+                .steps()
+                .iter()
+                .map(|step| step.plugin.name())
+                .collect();
+            plugins.dedup();
+            let origin: NameBuf = zone
+                .parse()
+                .map_err(|error| LoadError::new(format!("zone {zone}: {error}")))?;
+            let info = BlockInfo {
+                index: self.count,
+                server: place.label().into(),
+                zone: zone.as_str().into(),
+                origin: origin.to_lower(),
+                view: "".into(),
+                plugins: plugins.into(),
+                debug: block.config.debug,
+            };
+            self.count += 1;
+            for step in block.chain.steps() {
+                step.plugin.attach(&info);
             }
-            (
-                place,
-                Wanted {
-                    table,
-                    sockets: config.sockets,
-                },
-            )
+            blocks.push(Arc::new(Block::new(info, block.chain.clone())));
+        }
+        let config = &self.built[members[0].0].config;
+        let table = Arc::new(Table::new(blocks, config.streams));
+        let weak = Arc::downgrade(&table);
+        for block in table.blocks() {
+            block.set_router(weak.clone() as std::sync::Weak<dyn Router>);
+        }
+        Ok(Wanted {
+            table,
+            sockets: config.sockets,
+            moves,
         })
-        .collect())
+    }
 }
 
 /// Refuses a zone that two blocks serve on one address, or on all addresses and on one of them.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::admin::{Endpoint, Page};
+use chain::listen::Addresses;
 use chain::setup::{BindWord, Build, BuildError, Catalogue, Entry, Parse, Registration, Setup};
 use chain::{Berth, Exchange, Failure, Flow, Hooks, Plugin, Query, Resolving, Turn};
 use wire::{Rcode, Response, Section};
@@ -23,8 +24,14 @@ const CATALOGUE: Catalogue = &[
     entry("page"),
     entry("fail"),
     entry("above"),
+    entry("moves"),
     entry("say"),
 ];
+
+thread_local! {
+    /// The list that the last `moves` of this thread was given.
+    static MOVING: std::cell::RefCell<Option<Addresses>> = const { std::cell::RefCell::new(None) };
+}
 
 const fn entry(name: &'static str) -> Entry {
     Entry::Here(Registration {
@@ -86,6 +93,11 @@ impl Setup for Words {
                 });
             }
             "above" => build.push(Arc::new(Above(first.parse().unwrap_or(0)))),
+            "moves" => {
+                let list = Addresses::new(build.process.moved.clone());
+                MOVING.set(Some(list.clone()));
+                build.config.listen = Some(list);
+            }
             "fail" => return Err(BuildError::new("no such thing")),
             _ => build.push(Arc::new(Say {
                 octet: first.parse().unwrap_or(0),
@@ -569,6 +581,57 @@ fn vanished_listeners_answer_what_waits_and_close() {
 }
 
 #[test]
+fn addresses_that_move_are_followed_and_hold_nothing_up() {
+    let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    let port = probe.local_addr().unwrap().port();
+    let asked = |last: u8| -> Option<u8> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        socket
+            .connect((Ipv4Addr::new(127, 0, 0, last), port))
+            .ok()?;
+        socket.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        socket.send(&query(0, "www.example.org.", 1, 0, &[])).ok()?;
+        let mut reply = [0; 512];
+        let len = socket.recv(&mut reply).ok()?;
+        reply[..len].last().copied()
+    };
+    let held = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 9), port)).expect("a socket");
+    drop(probe);
+    // One block listens on what moves alone; the other has an address of its own, and both share it when it comes.
+    let corefile =
+        format!("a.org:{port} {{\nat 127.0.0.1\nsay 1\n}}\n.:{port} {{\nmoves\nsay 7\n}}");
+    let mut server = start(&corefile).expect("it starts");
+    let list = MOVING.take().expect("a list");
+    let last = |octets: &[u8]| {
+        let addresses = octets
+            .iter()
+            .map(|&last| Ipv4Addr::new(127, 0, 0, last).into());
+        addresses.collect::<Vec<std::net::IpAddr>>()
+    };
+    assert_eq!((asked(7), asked(1)), (None, Some(REFUSED)));
+    list.set(last(&[1, 7, 9]));
+    server.relisten();
+    assert_eq!((asked(7), asked(1), asked(9)), (Some(7), Some(7), None));
+    drop(held);
+    server.relisten();
+    assert_eq!((asked(7), asked(9)), (Some(7), Some(7)));
+    list.set(vec![
+        "192.0.2.99".parse().unwrap(),
+        Ipv4Addr::new(127, 0, 0, 9).into(),
+    ]);
+    server.relisten();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!((asked(7), asked(9)), (None, Some(7)));
+    list.set(Vec::new());
+    server.relisten();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(asked(9), None);
+}
+
+/// The last octet of a response without records: the class in its question.
+const REFUSED: u8 = 1;
+
+#[test]
 fn the_end_waits_for_what_waits() {
     let (mut server, port) = serve(". {\nat 127.0.0.1\nsay 1\n}");
     let socket = client(port);
@@ -594,7 +657,7 @@ fn the_end_waits_for_what_waits() {
         scope: 0,
         port,
     };
-    assert!(place.udp().is_ok());
+    assert!(place.udp(false).is_ok());
 }
 
 #[test]

@@ -20,7 +20,7 @@ const FLOORS: [(&str, &[&str]); 7] = [
     ("chain", &["wire", "corefile"]),
     ("plugins", &["wire", "corefile", "zone", "chain"]),
     ("server", &["wire", "corefile", "chain"]),
-    ("lab", &["corefile"]),
+    ("lab", &["wire", "corefile", "zone"]),
 ];
 /// Where `unsafe` may stand: the system calls of the packet path, and netlink.
 const UNSAFE_ROOMS: [&str; 2] = ["src/server/listener/udp", "src/lab/"];

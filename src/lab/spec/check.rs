@@ -54,6 +54,65 @@ fn names(spec: &Spec, report: &mut Report) {
             }
         }
     }
+    // An alias stands alone (RFC 1034, section 3.6.2): a second record of its name would not be served.
+    let aliases: HashMap<String, Span> = spec
+        .spaces
+        .iter()
+        .flat_map(|space| &space.alias)
+        .map(|alias| (alias.value.to_ascii_lowercase(), alias.span))
+        .collect();
+    let mut owners = aliases.clone();
+    for record in &spec.records {
+        let name = label(&record.owner.value);
+        let alone = record.data.starts_with("CNAME");
+        let before = if alone {
+            seen.get(&name).or(owners.get(&name))
+        } else {
+            aliases.get(&name)
+        };
+        if let Some(before) = before {
+            report.push(
+                mistake(
+                    "LAB0105",
+                    format!(
+                        "`{}` would be an alias and something else",
+                        record.owner.value
+                    ),
+                    record.owner.span,
+                    "",
+                )
+                .beside(*before, "here as well"),
+            );
+        }
+        owners.insert(name, record.owner.span);
+    }
+    for service in &spec.services {
+        if let Some(before) = aliases.get(&label(&service.name.value)) {
+            report.push(
+                mistake(
+                    "LAB0105",
+                    format!("`{}` would be an alias and a service", service.name.value),
+                    service.name.span,
+                    "",
+                )
+                .beside(*before, "here as well"),
+            );
+        }
+    }
+    // One file cannot declare two tables of one name; several can.
+    let mut tables: HashMap<(&str, &str), Span> = HashMap::new();
+    let nets = spec.nets.iter().map(|net| ("network", &net.name));
+    let links = spec.links.iter().map(|link| ("link", &link.name));
+    let services = spec
+        .services
+        .iter()
+        .map(|service| ("service", &service.name));
+    for (what, name) in nets.chain(links).chain(services) {
+        if let Some(before) = tables.insert((what, &name.value), name.span) {
+            let message = format!("there are two {what}s `{}`", name.value);
+            report.push(mistake("LAB0105", message, name.span, "").beside(before, "here as well"));
+        }
+    }
     for net in &spec.nets {
         if net.name.value.starts_with("veth-") {
             report.push(mistake(

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use corefile::{FileId, Report, Span, nearest};
+use corefile::{FileId, Report, Sources, Span, nearest};
 use toml::de::{DeTable, DeValue};
 
 use super::forms::{expand, forward, is_domain, label, mac, pick_subnets, protocol, route};
+use super::include;
 use super::reader::{Reader, Value, place};
 use super::{
     At, Attachment, Dns, HostEnd, Hosts, Net, PointToPoint, Record, Service, Space, Spec, mistake,
 };
 
-const TOP: &[&str] = &["lab", "net", "link", "ns", "record", "service"];
+const TOP: &[&str] = &["include", "lab", "net", "link", "ns", "record", "service"];
 const LAB: &[&str] = &[
     "name", "domain", "dns", "search", "options", "hosts", "ttl", "ndots", "nsswitch",
 ];
@@ -24,84 +25,96 @@ const SPACE: &[&str] = &[
 ];
 const SERVICE: &[&str] = &["vip", "to", "port"];
 
-/// Reads the whole file.
-pub(super) fn read(path: &Path, text: &str, file: FileId, report: &mut Report) -> Option<Spec> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        report.push(mistake(
-            "LAB0001",
-            error.message().lines().next().unwrap_or("invalid TOML"),
-            place(file, span),
-            "",
-        ));
+/// Reads a file and those that it includes.
+pub(super) fn read(
+    path: &Path,
+    text: &str,
+    sources: &mut Sources,
+    report: &mut Report,
+) -> Option<Spec> {
+    let mut files = Vec::new();
+    include::gather(path, text, (sources, &mut *report), &mut files)?;
+    let roots: Vec<_> = files
+        .iter()
+        .map(|file| DeTable::parse_recoverable(&file.text).0)
+        .collect();
+    let mut spec = begin(path, files.last()?.id);
+    let mut searched = false;
+    for (file, root) in files.iter().zip(&roots) {
+        searched |= file.reader(report).sections(root.get_ref(), &mut spec);
     }
-    if !errors.is_empty() {
-        return None;
+    // The two names of a link can only be told apart when all namespaces are known.
+    for (file, root) in files.iter().zip(&roots) {
+        let links = root
+            .get_ref()
+            .iter()
+            .find(|(key, _)| key.get_ref() == "link");
+        if let Some(table) = links.and_then(|(_, value)| value.get_ref().as_table()) {
+            file.reader(report).links(table, &mut spec);
+        }
     }
-    let mut reader = Reader { file, text, report };
-    Some(reader.spec(path, root.get_ref()))
+    let span = spec.span;
+    let mut reader = files.last()?.reader(report);
+    reader.name(&spec.name.clone(), span, "a lab", 32);
+    if spec.domain.is_empty() {
+        spec.domain = format!("{}.test", label(&spec.name));
+    }
+    if !searched {
+        spec.search = vec![spec.domain.clone()];
+    }
+    pick_subnets(&mut spec);
+    Some(spec)
+}
+
+/// A lab of which nothing is declared.
+fn begin(path: &Path, file: FileId) -> Spec {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("lab");
+    Spec {
+        name: stem.to_owned(),
+        span: place(file, 0..0),
+        file: None,
+        domain: String::new(),
+        dns: Dns::Bridge,
+        search: Vec::new(),
+        options: ["edns0", "trust-ad", "timeout:2", "attempts:2"]
+            .map(String::from)
+            .to_vec(),
+        hosts: Hosts::Own,
+        nsswitch: false,
+        ttl: 5,
+        nets: Vec::new(),
+        links: Vec::new(),
+        spaces: Vec::new(),
+        records: Vec::new(),
+        services: Vec::new(),
+        addresses: super::address::Addresses::default(),
+    }
 }
 
 impl Reader<'_> {
-    /// The whole file.
-    fn spec(&mut self, path: &Path, root: &DeTable<'_>) -> Spec {
-        let start = place(self.file, 0..0);
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or("lab");
-        let mut spec = Spec {
-            name: stem.to_owned(),
-            span: start,
-            file: None,
-            domain: String::new(),
-            dns: Dns::Bridge,
-            search: Vec::new(),
-            options: ["edns0", "trust-ad", "timeout:2", "attempts:2"]
-                .map(String::from)
-                .to_vec(),
-            hosts: Hosts::Own,
-            nsswitch: false,
-            ttl: 5,
-            nets: Vec::new(),
-            links: Vec::new(),
-            spaces: Vec::new(),
-            records: Vec::new(),
-            services: Vec::new(),
-            addresses: super::address::Addresses::default(),
-        };
+    /// The sections of one file, links apart; whether search domains were given.
+    fn sections(&mut self, root: &DeTable<'_>, spec: &mut Spec) -> bool {
         let mut searched = false;
-        let sections = self.entries(root, Some(("a lab file", TOP)));
-        for &(key, _, value) in &sections {
+        for (key, _, value) in self.entries(root, Some(("a lab file", TOP))) {
+            if key == "include" {
+                continue;
+            }
             let Some(table) = self.table(value, &format!("[{key}]")) else {
                 continue;
             };
             match key {
-                "lab" => searched = self.lab(table, &mut spec),
-                "net" => self.nets(table, &mut spec),
-                "ns" => self.spaces(table, &mut spec),
-                "record" => self.records(table, &mut spec),
-                "service" => self.services(table, &mut spec),
+                "lab" => searched = self.lab(table, spec),
+                "net" => self.nets(table, spec),
+                "ns" => self.spaces(table, spec),
+                "record" => self.records(table, spec),
+                "service" => self.services(table, spec),
                 _ => {}
             }
         }
-        // The two names of a link can only be told apart when all namespaces are known.
-        if let Some(&(_, _, value)) = sections.iter().find(|&&(key, ..)| key == "link")
-            && let Some(table) = value.get_ref().as_table()
-        {
-            self.links(table, &mut spec);
-        }
-        let span = spec.span;
-        self.name(&spec.name.clone(), span, "a lab", 32);
-        if spec.domain.is_empty() {
-            spec.domain = format!("{}.test", label(&spec.name));
-        }
-        if !searched {
-            spec.search = vec![spec.domain.clone()];
-        }
-        pick_subnets(&mut spec);
-        spec
+        searched
     }
 
     /// `[lab]`; whether search domains were given.
@@ -161,6 +174,7 @@ impl Reader<'_> {
                 }
                 "ndots" => {
                     if let Some(ndots) = self.number(value, key) {
+                        spec.options.retain(|option| !option.starts_with("ndots:"));
                         spec.options.push(format!("ndots:{ndots}"));
                     }
                 }
@@ -557,6 +571,10 @@ impl Reader<'_> {
                     );
                     continue;
                 }
+                if let Some(why) = refused(owner, &data) {
+                    self.wrong("LAB0108", at, format!("`{data}`: {why}"), "");
+                    continue;
+                }
                 spec.records.push(Record {
                     owner: At {
                         value: owner.to_owned(),
@@ -632,4 +650,16 @@ impl Reader<'_> {
             });
         }
     }
+}
+
+/// Why the server would not serve a record.
+fn refused(owner: &str, data: &str) -> Option<String> {
+    if data.chars().any(char::is_control) {
+        return Some("a record is one line".to_owned());
+    }
+    let apex = wire::NameBuf::parse("lab.test.", wire::Name::ROOT).ok()?;
+    // In front, so that what stays open in the record does not hide in them.
+    let text = format!("@ 5 SOA ns ns 1 1 1 1 1\n@ 5 NS ns\nns 5 A 192.0.2.1\n{owner} 5 {data}\n");
+    let loaded = zone::Loader::new(apex.as_name()).load_text(&text);
+    loaded.err()?.into_iter().next().map(|one| one.message)
 }

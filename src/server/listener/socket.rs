@@ -63,8 +63,8 @@ impl Place {
         }
     }
 
-    /// Opens a UDP socket here.
-    pub(crate) fn udp(&self) -> io::Result<UdpSocket> {
+    /// Opens a UDP socket here; one that `waits` need not have its address yet.
+    pub(crate) fn udp(&self, waits: bool) -> io::Result<UdpSocket> {
         let socket = self.open(|address, dual| {
             let socket = Socket::new(
                 Domain::for_address(address),
@@ -76,6 +76,9 @@ impl Place {
             }
             socket.set_reuse_port(true)?;
             let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+            if waits {
+                wait_for(&socket, address)?;
+            }
             socket.bind(&address.into())?;
             socket.set_nonblocking(true)?;
             Ok(socket)
@@ -85,8 +88,8 @@ impl Place {
         Ok(socket)
     }
 
-    /// Opens a TCP socket here.
-    pub(crate) fn tcp(&self) -> io::Result<TcpListener> {
+    /// Opens a TCP socket here; one that `waits` need not have its address yet.
+    pub(crate) fn tcp(&self, waits: bool) -> io::Result<TcpListener> {
         self.open(|address, dual| {
             let socket = Socket::new(
                 Domain::for_address(address),
@@ -99,6 +102,9 @@ impl Place {
             // On TCP this only lets a restart bind beside connections in TIME_WAIT.
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(true)?;
+            if waits {
+                wait_for(&socket, address)?;
+            }
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
             socket.set_nonblocking(true)?;
@@ -106,6 +112,22 @@ impl Place {
         })
         .map(Into::into)
     }
+}
+
+/// Lets a socket be bound to an address that no interface has yet.
+#[cfg(target_os = "linux")]
+fn wait_for(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv4() {
+        socket.set_freebind_v4(true)
+    } else {
+        socket.set_freebind_v6(true)
+    }
+}
+
+/// Elsewhere the address has to be there.
+#[cfg(not(target_os = "linux"))]
+fn wait_for(_: &Socket, _: SocketAddr) -> io::Result<()> {
+    Ok(())
 }
 
 /// Whether the machine has no IPv6, or none in use.

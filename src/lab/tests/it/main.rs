@@ -9,6 +9,7 @@ mod converging;
 mod killed;
 mod mistakes;
 mod names;
+mod resolving;
 mod scenarios;
 mod verbs;
 mod world;

@@ -26,6 +26,31 @@ fn every_mistake_has_its_place_and_its_cure() {
             "write `subnet`",
         ),
         ("[nets.br0]\n", "LAB0002", "1:2", "write `net`"),
+        (
+            "NET[ns]\nweb = \"br0\"\n[record]\nmail = \"MX web\"\n",
+            "LAB0108",
+            "6:8",
+            "`MX web`",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", alias = [\"www\"] }\n[record]\nwww = \"A 192.0.2.1\"\n",
+            "LAB0105",
+            "6:1",
+            "an alias and something else",
+        ),
+        (
+            "NET[ns]\nweb = \"br0\"\n[record]\nweb = \"CNAME www.example.org.\"\n",
+            "LAB0105",
+            "6:1",
+            "an alias and something else",
+        ),
+        (
+            "include = [\"nowhere.toml\"]\n",
+            "LAB0110",
+            "1:12",
+            "`nowhere.toml` cannot be read",
+        ),
+        ("include = 7\n", "LAB0003", "1:11", ""),
         ("[net.br0]\nmtu = \"large\"\n", "LAB0003", "2:7", "a number"),
         ("[lab]\nhosts = \"al\"\n", "LAB0003", "2:9", "write `all`"),
         (
@@ -227,4 +252,62 @@ fn nothing_written_can_leave_its_line() {
     ] {
         assert!(report(text).contains("error"), "{text}");
     }
+}
+
+#[test]
+fn files_are_taken_in_once_and_keep_their_places() {
+    let directory = std::env::temp_dir().join(format!("nameplate-include-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("parts")).expect("a directory");
+    let write =
+        |name: &str, text: &str| std::fs::write(directory.join(name), text).expect("a file");
+    write(
+        "parts/nets.toml",
+        "[lab]\nttl = 7\ndomain = \"nets.test\"\n[net.br0]\nsubnet = \"10.1.0.0/24\"\n",
+    );
+    write(
+        "parts/web.toml",
+        "include = [\"nets.toml\"]\n[ns]\nweb = \"br0 10.1.0.5\"\n",
+    );
+    write(
+        "all.toml",
+        "include = [\"parts/web.toml\", \"parts/nets.toml\"]\n[lab]\ndomain = \"all.test\"\n[ns]\ndb = \"br0\"\n[link]\nweb-db = \"192.168.9.0/30\"\n",
+    );
+    let load = || {
+        let mut sources = Sources::default();
+        let (spec, report) = Spec::load(&directory.join("all.toml"), &mut sources).expect("read");
+        (spec, report.render(&sources, false))
+    };
+    let (spec, said) = load();
+    let spec = spec.expect(&said);
+    assert_eq!(
+        (spec.name.as_str(), spec.domain.as_str(), spec.ttl),
+        ("all", "all.test", 7)
+    );
+    assert_eq!(
+        (spec.nets.len(), spec.spaces.len(), spec.links.len()),
+        (1, 2, 1)
+    );
+    // A mistake is shown where it stands.
+    write(
+        "parts/web.toml",
+        "include = [\"nets.toml\"]\n[ns]\nweb = \"br1\"\n",
+    );
+    let (spec, said) = load();
+    assert!(
+        spec.is_none() && said.contains("parts/web.toml:3:8") && said.contains("write `br0`"),
+        "{said}"
+    );
+    write(
+        "parts/web.toml",
+        "[net.br0]\nsubnet = \"10.2.0.0/24\"\n[ns]\nweb = \"br0\"\n",
+    );
+    let (_, said) = load();
+    assert!(said.contains("there are two networks `br0`"), "{said}");
+    write("parts/nets.toml", "include = [\"../all.toml\"]\n");
+    let (_, said) = load();
+    assert!(
+        said.contains("LAB0110") && said.contains("includes itself"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(&directory).expect("removed");
 }

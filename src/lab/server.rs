@@ -1,0 +1,167 @@
+//! The DNS server as a lab sees it: whether one runs, whether it answers with the names that were published, and one of `run`'s own.
+//!
+//! A server that serves labs holds the state directory by a shared lock, so that nobody waits for one that is not there. That it
+//! answers with these names, and not with those from before, is told by a TXT record.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{During, Error, Result};
+use crate::exec;
+use crate::journal::STATE;
+use crate::probe;
+use crate::spec::{Dns, Spec};
+
+/// How long a server may take to answer with new names.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one query waits for its response.
+const ANSWER: Duration = Duration::from_millis(100);
+/// How soon it is asked again.
+const AGAIN: Duration = Duration::from_millis(1);
+/// The owner, below a lab's domain, of the TXT record that says which names are served.
+const MARKER: &str = "_version";
+
+/// What is known of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It answers with these names.
+    Answers,
+    /// It runs, and does not answer with them at this address.
+    Silent(IpAddr),
+    /// There is none.
+    Nobody,
+    /// The lab has no address at which one could be asked.
+    Nowhere,
+}
+
+/// Waits until the server answers with the names of this version, where one runs.
+#[must_use]
+pub fn wait(spec: &Spec, version: &str) -> Heard {
+    let addresses = match spec.dns {
+        Dns::Off => Vec::new(),
+        Dns::Address(address) => vec![address],
+        Dns::Bridge => spec
+            .nets
+            .iter()
+            .flat_map(|net| [false, true].map(|v6| net.host_address(v6)))
+            .flatten()
+            .collect(),
+    };
+    if addresses.is_empty() {
+        return Heard::Nowhere;
+    }
+    if !runs() {
+        return Heard::Nobody;
+    }
+    let owner = format!("{MARKER}.{}", spec.domain);
+    let begun = Instant::now();
+    for address in addresses {
+        loop {
+            match probe::text(address, &owner, ANSWER) {
+                Ok(text) if text.starts_with(version) => break,
+                _ if begun.elapsed() > PATIENCE => return Heard::Silent(address),
+                _ => std::thread::sleep(AGAIN),
+            }
+        }
+    }
+    Heard::Answers
+}
+
+/// Whether a server that serves labs runs here.
+#[must_use]
+pub fn runs() -> bool {
+    let Ok(state) = File::open(STATE) else {
+        return false;
+    };
+    matches!(state.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+}
+
+/// A server of its own, ended when dropped.
+#[derive(Debug)]
+pub struct Own(Child);
+
+impl Own {
+    /// Starts one for a lab, unless one runs; `outside` says whether other names are asked of the host's resolvers.
+    ///
+    /// # Errors
+    /// There is no server program, or it ends at once.
+    pub fn start(spec: &Spec, outside: bool) -> Result<Option<Self>> {
+        if spec.dns == Dns::Off {
+            return Ok(None);
+        }
+        std::fs::create_dir_all(STATE).during(|| format!("cannot make {STATE}"))?;
+        if runs() {
+            return Ok(None);
+        }
+        let program = program("nameplate");
+        let mut command = Command::new(&program);
+        command
+            .args(["-quiet", "-conf", "stdin"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let mut child = exec::start(command)
+            .during(|| format!("cannot run {}, the DNS server", program.display()))?;
+        let written = child.stdin.take().map_or(Ok(()), |mut stdin| {
+            stdin.write_all(corefile(spec, outside).as_bytes())
+        });
+        let own = Self(child);
+        written.during(|| "cannot tell the DNS server what to serve".to_owned())?;
+        own.await_lock()
+    }
+
+    /// Waits until it is there.
+    fn await_lock(mut self) -> Result<Option<Self>> {
+        let begun = Instant::now();
+        while !runs() {
+            if let Ok(Some(status)) = self.0.try_wait() {
+                return Err(Error::new(format!(
+                    "the DNS server ended at once: {status}"
+                )));
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(Error::new("the DNS server does not come up"));
+            }
+            std::thread::sleep(AGAIN);
+        }
+        Ok(Some(self))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = crate::sys::kill(self.0.id() as i32, libc::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// What a server of `run`'s own serves.
+fn corefile(spec: &Spec, outside: bool) -> String {
+    let upstreams = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let known = upstreams
+        .lines()
+        .any(|line| line.trim_start().starts_with("nameserver"));
+    let forward = if outside && known {
+        "    forward . /etc/resolv.conf\n    cache 30\n"
+    } else {
+        ""
+    };
+    format!(
+        ".:53 {{\n    lab {} {{\n        listen\n    }}\n{forward}    errors\n}}\n",
+        spec.name
+    )
+}
+
+/// A program that is installed beside this one, or else somewhere on the path.
+fn program(name: &str) -> PathBuf {
+    let beside = std::env::current_exe()
+        .and_then(|own| own.canonicalize())
+        .map(|own| own.with_file_name(name));
+    match beside {
+        Ok(path) if path.is_file() => path,
+        _ => Path::new(name).to_path_buf(),
+    }
+}
