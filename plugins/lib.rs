@@ -14,6 +14,8 @@ mod file;
 mod forward;
 mod health;
 mod hosts;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod loadbalance;
 mod log;
 mod r#loop;

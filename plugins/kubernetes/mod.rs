@@ -1,0 +1,5 @@
+//! `kubernetes`: names of a cluster's services, endpoints and pods, from a watched API.
+
+#![allow(dead_code, reason = "the connection comes before the store")]
+
+mod change;
