@@ -1,6 +1,7 @@
 //! A Corefile tried without a server: read, checked and built as at start, and its chains walked.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use chain::admin::Process;
@@ -87,6 +88,32 @@ pub(crate) fn readme(text: &str) {
         blocks += 1;
     }
     assert!(blocks > 0, "no example");
+}
+
+/// A directory that is removed with its content.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    /// An empty one, of this name and process.
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("nameplate-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// Writes a file in it, and says where it is.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A plugin that answers as it is told.

@@ -113,6 +113,10 @@ impl Setup for Bind {
         }
     }
 
+    fn bound(&self) -> &[Vec<BindWord>] {
+        &self.lines
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         build.config.bind.extend(self.lines);
         Ok(())

@@ -58,3 +58,40 @@ fn lines_add_up_and_keep_their_exceptions() {
 fn readme() {
     trial::readme(include_str!("README.md"));
 }
+
+#[test]
+fn blocks_that_contend_are_told_without_a_start() {
+    for (corefile, says) in [
+        (
+            "a.org:53 {\n whoami\n}\nb.org a.org:53 {\n whoami\n}",
+            "cannot serve dns://a.org.:53 - it is already defined",
+        ),
+        (
+            "a.org {\n bind lo\n whoami\n}\na.org {\n bind 192.0.2.1 lo\n whoami\n}",
+            "cannot serve dns://a.org. on lo - it is already defined",
+        ),
+        (
+            "a.org {\n whoami\n}\na.org {\n bind 192.0.2.1\n whoami\n}",
+            "cannot serve dns://a.org. on 192.0.2.1 - zone overlap listener capacity with dns://a.org.",
+        ),
+        (
+            "a.org {\n bind lo\n whoami\n}\na.org {\n bind 192.0.2.1\n whoami\n}",
+            "",
+        ),
+        ("a.org:53 {\n whoami\n}\na.org:54 {\n whoami\n}", ""),
+        ("tls://a.org {\n whoami\n}", "cannot serve tls://a.org"),
+    ] {
+        let (_, report) = trial::plan(corefile);
+        let messages: Vec<_> = report
+            .iter()
+            .filter(|found| found.severity == corefile::Severity::Error)
+            .map(|found| found.message.as_str())
+            .collect();
+        if says.is_empty() {
+            assert_eq!(messages, [""; 0], "{corefile}");
+        } else {
+            assert_eq!(messages.len(), 1, "{corefile}: {messages:?}");
+            assert!(messages[0].contains(says), "{messages:?}");
+        }
+    }
+}

@@ -1,13 +1,13 @@
 use std::fmt::Write as _;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use chain::{Block, BlockInfo, Exchange, Failure, Outcome, Router, resume};
 use wire::{Flags, NameBuf, Qname, Rcode, Section, Type};
 
-use crate::trial;
+use crate::trial::{self, Folder};
 
 const ZONE: &str = "\
 $ORIGIN example.org.
@@ -37,30 +37,6 @@ back 30 IN CNAME www.example.org.
 mail 30 IN MX 10 mx.mail
 mail 30 IN MX 20 www.example.org.
 ";
-
-/// A directory that is removed with its content.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("nameplate-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).expect("a file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The blocks of a Corefile as one listener would have them.
 struct Listener(Vec<Arc<Block>>);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use chain::admin::{Endpoint, resolve_address};
-use chain::setup::{Build, BuildError, Parse, Registration, Setup};
-use corefile::{Span, value};
+use chain::admin::Endpoint;
+use chain::setup::{Build, BuildError, Listen, Parse, Registration, Setup};
+use corefile::value;
 
 use super::{Metrics, page, watch};
 
@@ -17,19 +17,10 @@ pub(crate) const REGISTRATION: Registration = Registration {
 
 /// Reads `health [ADDRESS] { lameduck DURATION }`; a later line replaces an earlier one, as in CoreDNS.
 fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
-    let mut setup = Health {
-        address: ":8080".to_owned(),
-        span: parse.directives.first()?.name.span,
-        lameduck: Duration::ZERO,
-    };
+    let (mut listen, mut lameduck) = (None::<Listen>, Duration::ZERO);
     for directive in parse.directives {
-        parse.at_most(directive, 1);
-        if let Some(token) = directive.args.first() {
-            match value::host_port(token) {
-                Ok(_) => (setup.address, setup.span) = (token.text.clone(), token.span),
-                Err(diagnostic) => parse.report.push(diagnostic),
-            }
-        }
+        let before = listen.as_ref().map_or(":8080", |listen| &listen.text);
+        listen = Some(parse.listen(directive, before));
         for line in directive.block.iter().flat_map(|block| &block.lines) {
             if line
                 .words
@@ -39,7 +30,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
                 parse.unknown_option(directive, line, &["lameduck"]);
             } else if parse.arguments(line, 1..=1, "lameduck DURATION") {
                 match value::duration(&line.words[1]) {
-                    Ok(given) => setup.lameduck = given,
+                    Ok(given) => lameduck = given,
                     Err(mut diagnostic) => {
                         diagnostic.message = format!(
                             "unable to parse lameduck duration value: {}",
@@ -51,23 +42,24 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
             }
         }
     }
-    Some(Box::new(setup))
+    Some(Box::new(Health {
+        listen: listen?,
+        lameduck,
+    }))
 }
 
 /// What the block says.
 struct Health {
-    address: String,
-    span: Span,
+    listen: Listen,
     lameduck: Duration,
 }
 
 impl Setup for Health {
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
-        let address = resolve_address(&self.address)
-            .map_err(|e| BuildError::new(format!("{}: {e}", self.address)).at(self.span))?;
-        let shown = match self.address.strip_prefix(':') {
+        let address = self.listen.resolve()?;
+        let shown = match self.listen.text.strip_prefix(':') {
             Some(port) => format!("http://localhost:{port}/health"),
-            None => format!("http://{}/health", self.address),
+            None => format!("http://{}/health", self.listen.text),
         };
         build.process.lameduck = build.process.lameduck.max(self.lameduck);
         build.spawn(Box::pin(watch(address, shown, Metrics::get())));

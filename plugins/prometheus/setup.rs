@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chain::admin::{Endpoint, resolve_address};
-use chain::setup::{Build, BuildError, Parse, Registration, Setup};
-use corefile::{Diagnostic, Span, value};
+use chain::admin::Endpoint;
+use chain::setup::{Build, BuildError, Listen, Parse, Registration, Setup};
+use corefile::Diagnostic;
 
 use super::{Prometheus, page};
 
@@ -19,17 +19,7 @@ pub(crate) const REGISTRATION: Registration = Registration {
 fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
     parse.once();
     let directive = *parse.directives.first()?;
-    let mut setup = PrometheusSetup {
-        address: "localhost:9153".to_owned(),
-        span: directive.name.span,
-    };
-    parse.at_most(directive, 1);
-    if let Some(token) = directive.args.first() {
-        match value::host_port(token) {
-            Ok(_) => (setup.address, setup.span) = (token.text.clone(), token.span),
-            Err(diagnostic) => parse.report.push(diagnostic),
-        }
-    }
+    let setup = PrometheusSetup(parse.listen(directive, "localhost:9153"));
     for line in directive.block.iter().flat_map(|block| &block.lines) {
         match line.words.first() {
             // Metrics of Go's runtime: there is none here, and nothing to invent.
@@ -56,15 +46,11 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
 }
 
 /// What the block says.
-struct PrometheusSetup {
-    address: String,
-    span: Span,
-}
+struct PrometheusSetup(Listen);
 
 impl Setup for PrometheusSetup {
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
-        let address = resolve_address(&self.address)
-            .map_err(|e| BuildError::new(format!("{}: {e}", self.address)).at(self.span))?;
+        let address = self.0.resolve()?;
         build.push(Arc::new(Prometheus::new()));
         build.serve(Endpoint {
             plugin: "prometheus",

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chain::admin::{Endpoint, resolve_address};
-use chain::setup::{Build, BuildError, Parse, Registration, Setup};
-use corefile::{Diagnostic, Span, nearest, value};
+use chain::admin::Endpoint;
+use chain::setup::{Build, BuildError, Listen, Parse, Registration, Setup};
+use corefile::{Diagnostic, nearest};
 
 use super::{Monitor, State};
 
@@ -20,17 +20,9 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
     parse.once();
     let directive = *parse.directives.first()?;
     let mut setup = Ready {
-        address: ":8181".to_owned(),
-        span: directive.name.span,
+        listen: parse.listen(directive, ":8181"),
         monitor: Monitor::UntilReady,
     };
-    parse.at_most(directive, 1);
-    if let Some(token) = directive.args.first() {
-        match value::host_port(token) {
-            Ok(_) => (setup.address, setup.span) = (token.text.clone(), token.span),
-            Err(diagnostic) => parse.report.push(diagnostic),
-        }
-    }
     for line in directive.block.iter().flat_map(|block| &block.lines) {
         if line.words.first().is_none_or(|word| word.text != "monitor") {
             parse.unknown_option(directive, line, &["monitor"]);
@@ -62,15 +54,13 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
 
 /// What the block says.
 struct Ready {
-    address: String,
-    span: Span,
+    listen: Listen,
     monitor: Monitor,
 }
 
 impl Setup for Ready {
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
-        let address = resolve_address(&self.address)
-            .map_err(|e| BuildError::new(format!("{}: {e}", self.address)).at(self.span))?;
+        let address = self.listen.resolve()?;
         let state = build.process.shared::<State>();
         state.known().blocks.insert(build.block(), self.monitor);
         build.serve(Endpoint {

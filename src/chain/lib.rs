@@ -17,6 +17,7 @@ pub mod admin;
 mod berth;
 pub mod block;
 pub mod clock;
+mod contend;
 mod exchange;
 mod fall;
 pub mod interfaces;

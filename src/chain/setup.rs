@@ -8,15 +8,17 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use corefile::key::Key;
-use corefile::{Corefile, Diagnostic, Directive, Line, Report, Span, nearest};
+use corefile::key::{Key, Scheme};
+use corefile::{Corefile, Diagnostic, Directive, Line, Report, Span, nearest, value};
 use wire::NameBuf;
 
-use crate::admin::{Endpoint, Process, Task, Work};
+use crate::admin::{Endpoint, Process, Task, Work, resolve_address};
+use crate::contend;
 use crate::lint;
 use crate::offer::Offers;
 use crate::plugin::Plugin;
@@ -111,6 +113,22 @@ impl<'a> Parse<'a> {
                     },
                 ),
             );
+        }
+    }
+
+    /// Reads the only argument of `directive`, the address of a page; without one, `default`.
+    pub fn listen(&mut self, directive: &Directive, default: &str) -> Listen {
+        self.at_most(directive, 1);
+        let (mut text, mut span) = (default, directive.name.span);
+        if let Some(token) = directive.args.first() {
+            match value::host_port(token) {
+                Ok(_) => (text, span) = (&token.text, token.span),
+                Err(diagnostic) => self.report.push(diagnostic),
+            }
+        }
+        Listen {
+            text: text.to_owned(),
+            span,
         }
     }
 
@@ -229,8 +247,31 @@ pub trait Setup: Send {
         Vec::new()
     }
 
+    /// The lines of addresses that the block listens on, from the directive that says so.
+    fn bound(&self) -> &[Vec<BindWord>] {
+        &[]
+    }
+
     /// Opens what it needs and takes its place in the chain.
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError>;
+}
+
+/// Where a page of the admin side is served, as it is written.
+pub struct Listen {
+    /// `HOST:PORT`, or `:PORT` for all addresses.
+    pub text: String,
+    span: Span,
+}
+
+impl Listen {
+    /// The address; a host's name is looked up by the system.
+    ///
+    /// # Errors
+    /// When the host has no address.
+    pub fn resolve(&self) -> Result<SocketAddr, BuildError> {
+        resolve_address(&self.text)
+            .map_err(|e| BuildError::new(format!("{}: {e}", self.text)).at(self.span))
+    }
 }
 
 /// Why a plugin could not be built.
@@ -423,6 +464,8 @@ pub struct Planned {
 pub struct PlannedBlock {
     /// Its keys.
     pub keys: Vec<Key>,
+    /// Where each of them stands.
+    pub key_spans: Vec<Span>,
     /// Where it stands.
     pub span: Span,
     /// Its zones, of all keys, normalised.
@@ -447,7 +490,7 @@ pub struct BuiltBlock {
 pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> Vec<PlannedBlock> {
     let mut out = Vec::new();
     for block in &corefile.blocks {
-        let keys = keys(block, report);
+        let (keys, key_spans) = keys(block, report);
         let zones: Vec<String> = keys
             .iter()
             .flat_map(|key| key.zones.iter().cloned())
@@ -494,24 +537,45 @@ pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> V
         lint::block(&planned, &scene, block.span, report);
         out.push(PlannedBlock {
             keys,
+            key_spans,
             span: block.span,
             zones,
             planned,
         });
     }
+    contend::blocks(&out, report);
     out
 }
 
-/// Reads a block's keys.
-fn keys(block: &corefile::ServerBlock, report: &mut Report) -> Vec<Key> {
-    let mut keys = Vec::new();
+/// Reads a block's keys, and where they stand.
+fn keys(block: &corefile::ServerBlock, report: &mut Report) -> (Vec<Key>, Vec<Span>) {
+    let (mut keys, mut spans) = (Vec::new(), Vec::new());
     for token in &block.keys {
         match corefile::key::parse(token) {
-            Ok(key) => keys.push(key),
+            Ok(key) if key.scheme != Scheme::Dns => {
+                let name = key.scheme.name();
+                report.push(
+                    Diagnostic::error(
+                        "CF0901",
+                        format!(
+                            "cannot serve {}: CoreDNS has this transport, nameplate does not yet",
+                            token.text
+                        ),
+                    )
+                    .at(
+                        token.span,
+                        format!("`{name}://` is not implemented here; only `dns://` is"),
+                    ),
+                );
+            }
+            Ok(key) => {
+                keys.push(key);
+                spans.push(token.span);
+            }
             Err(diagnostic) => report.push(diagnostic),
         }
     }
-    keys
+    (keys, spans)
 }
 
 /// Reports a directive that is not in the catalogue, or is there as absent.

@@ -160,6 +160,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "FROM is a prefix that stands for several reverse zones; only the first is forwarded, as in CoreDNS. Write the zones out, each with a `forward` of its own.",
     ),
     (
+        "CF0308",
+        "Two server blocks serve one zone on one address and port, so that one of them would never be asked. A block without `bind` listens on every address, those of another block's `bind` among them.",
+    ),
+    (
         "CF0501",
         "An environment variable is not set; the reference to it becomes empty. `{$` is looked for everywhere, also in Go templates: write a space before the `$` there.",
     ),

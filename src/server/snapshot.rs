@@ -12,7 +12,6 @@ use std::sync::Arc;
 use chain::admin::{Overview, Process};
 use chain::setup::{self, BuiltBlock, Catalogue};
 use chain::{Block, BlockInfo, Plugin, Router};
-use corefile::key::Scheme;
 use corefile::{Corefile, Disk, Report};
 use sha2::{Digest, Sha512};
 use wire::NameBuf;
@@ -191,13 +190,6 @@ fn listeners(built: &[BuiltBlock], port: u16) -> Result<BTreeMap<Place, Wanted>,
         plugins.dedup();
         let plugins: Arc<[&'static str]> = plugins.into();
         for key in &block.keys {
-            if key.scheme != Scheme::Dns {
-                let name = key.scheme.name();
-                return Err(LoadError::new(format!(
-                    "cannot serve {name}://{}: this transport is not implemented yet; only dns:// is",
-                    key.zones.first().map_or(".", String::as_str),
-                )));
-            }
             let port = key.port.unwrap_or(port);
             for zone in &key.zones {
                 let origin: NameBuf = zone

@@ -458,7 +458,7 @@ fn broken_reloads_change_nothing() {
             "listen udp 192.0.2.1:0: bind: ",
         ),
         ("# all gone\n", "Corefile: no server block"),
-        ("tls://. {\nsay 2\n}", "this transport is not implemented"),
+        ("tls://. {\nsay 2\n}", "nameplate does not yet"),
     ] {
         let error = server.reload_from(text(broken)).expect_err(broken);
         assert!(error.contains(why), "{error}");
@@ -532,11 +532,11 @@ fn blocks_that_contend_are_refused() {
             "cannot serve dns://.:0 - it is already defined",
         ),
         (
-            "a.org {\nat 127.0.0.1\n}\na.org {\nat 127.0.0.1\n}",
+            "a.org {\nat 127.0.0.1\n}\na.org:0 {\nat 127.0.0.1\n}",
             "cannot serve dns://a.org.:0 on 127.0.0.1 - it is already defined",
         ),
         (
-            "a.org {\n}\na.org {\nat 127.0.0.1\n}",
+            "a.org:0 {\n}\na.org {\nat 127.0.0.1\n}",
             "cannot serve dns://a.org.:0 on 127.0.0.1 - zone overlap listener capacity with dns://a.org.:0",
         ),
         (
