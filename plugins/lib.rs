@@ -6,6 +6,7 @@
 use chain::setup::Entry::{Absent, Here};
 use chain::setup::{Catalogue, Entry};
 
+mod autopath;
 mod bind;
 mod cache;
 mod debug;
@@ -14,6 +15,7 @@ mod file;
 mod forward;
 mod health;
 mod hosts;
+mod k8s_external;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod loadbalance;
@@ -68,7 +70,7 @@ const CATALOGUE: [Entry; 60] = [
     Here(loadbalance::REGISTRATION),
     Absent("tsig"),
     Absent("rewrite"),
-    Absent("autopath"),
+    Here(autopath::REGISTRATION),
     Absent("acl"),
     Here(cache::REGISTRATION),
     Absent("header"),
@@ -81,7 +83,7 @@ const CATALOGUE: [Entry; 60] = [
     Absent("route53"),
     Absent("azure"),
     Absent("clouddns"),
-    Absent("k8s_external"),
+    Here(k8s_external::REGISTRATION),
     Absent("kubernetes"),
     Here(file::REGISTRATION),
     Absent("auto"),
