@@ -164,7 +164,7 @@ fn success(server: &str) -> Striped {
 fn copy(asked: &NameBuf, from: &mut Response<'_>, to: &mut Response<'_>) {
     let other = from.records().map_while(Result::ok).find_map(|record| {
         let owner = record.owner().ok()?;
-        let lower = |name: &NameBuf| name.clone().to_lower();
+        let lower = |name: &NameBuf| name.to_lower();
         (record.section == Section::Answer && lower(&owner) != lower(asked))
             .then_some((owner, record.ttl))
     });

@@ -77,10 +77,13 @@ async fn addresses(
                 let _ = push_address(&mut exchange.response(), Section::Answer, owner, address);
             }
             Some(_) => {}
-            None if aliases.insert(way.target.clone()) => {
+            None if aliases.insert(way.target.as_name().octets()) => {
                 let fixed = (Type::CNAME, Class::IN, external.ttl);
                 let target = (&[][..], way.target.as_name());
-                let _ = exchange.response().push_named(Section::Answer, qname.name(), fixed, target);
+                let _ =
+                    exchange
+                        .response()
+                        .push_named(Section::Answer, qname.name(), fixed, target);
                 if let Ok(mut found) = look_up(exchange, way.target.as_name(), qtype).await {
                     splice::answer(&mut found.response(), &mut exchange.response());
                 }
@@ -90,17 +93,12 @@ async fn addresses(
     }
 }
 
-async fn services(
-    external: &External,
-    exchange: &mut Exchange,
-    qname: &wire::Qname,
-    ways: &[Way],
-) {
+async fn services(external: &External, exchange: &mut Exchange, qname: &wire::Qname, ways: &[Way]) {
     let weight = weight(ways.len());
     let mut seen = HashSet::new();
     for way in ways {
         if let Some(port) = way.port
-            && seen.insert((&way.target, port))
+            && seen.insert((way.target.as_name().octets(), port))
         {
             let _ = external.push_service(
                 &mut exchange.response(),
@@ -112,13 +110,18 @@ async fn services(
     }
     let mut seen = HashSet::new();
     for way in ways {
-        if way.port.is_none() || !seen.insert((&way.target, way.address)) {
+        if way.port.is_none() || !seen.insert((way.target.as_name().octets(), way.address)) {
             continue;
         }
         let target = way.target.as_name();
         if let Some(address) = way.address {
             let owner = (target, external.ttl);
-            let _ = push_address(&mut exchange.response(), Section::Additional, owner, address);
+            let _ = push_address(
+                &mut exchange.response(),
+                Section::Additional,
+                owner,
+                address,
+            );
             continue;
         }
         for qtype in [Type::A, Type::AAAA] {

@@ -120,7 +120,8 @@ impl Plugin for External {
     }
 
     fn attach(&self, _: &BlockInfo) {
-        self.found.get_or_init(|| self.offers.externals(self.source));
+        self.found
+            .get_or_init(|| self.offers.externals(self.source));
     }
 }
 
@@ -179,16 +180,18 @@ impl External {
         let mut existence = Existence::NxDomain;
         let fixed = (Type::PTR, Class::IN, self.ttl);
         for source in self.sources() {
-            let said = source.reverse(address, &mut |labels| {
-                match self.zones.first().and_then(|zone| under(labels, zone)) {
-                    Some(name) => pushed(response.push_named(
-                        Section::Answer,
-                        qname.name(),
-                        fixed,
-                        (&[], name.as_name()),
-                    )),
-                    None => ControlFlow::Continue(()),
-                }
+            let said = source.reverse(address, &mut |labels| match self
+                .zones
+                .first()
+                .and_then(|zone| under(labels, zone))
+            {
+                Some(name) => pushed(response.push_named(
+                    Section::Answer,
+                    qname.name(),
+                    fixed,
+                    (&[], name.as_name()),
+                )),
+                None => ControlFlow::Continue(()),
             });
             if said == Existence::NotReady {
                 existence = said;
@@ -209,9 +212,9 @@ impl External {
         let (name, qtype) = (query.name(), query.qtype());
         let mut seen = Seen::default();
         self.visit(zone, query.qname(), &mut |way| match way.host {
-            Host::Address(address) if family(address) == qtype && seen.is_new(address) => {
-                pushed(push_address(response, Section::Answer, (name, self.ttl), address))
-            }
+            Host::Address(address) if family(address) == qtype && seen.is_new(address) => pushed(
+                push_address(response, Section::Answer, (name, self.ttl), address),
+            ),
             _ => ControlFlow::Continue(()),
         });
     }
@@ -282,7 +285,12 @@ impl External {
                 if family(address) != qtype {
                     return ControlFlow::Continue(());
                 }
-                pushed(push_address(response, Section::Answer, (name, self.ttl), address))
+                pushed(push_address(
+                    response,
+                    Section::Answer,
+                    (name, self.ttl),
+                    address,
+                ))
             });
         } else if name != zone.apex.as_name() {
             response.set_rcode(Rcode::NXDOMAIN);
