@@ -3,3 +3,6 @@
 #![allow(dead_code, reason = "the connection comes before the store")]
 
 mod change;
+mod client;
+mod decode;
+mod watch;
