@@ -6,3 +6,5 @@ mod change;
 mod client;
 mod decode;
 mod watch;
+#[cfg(test)]
+mod watch_tests;
