@@ -4,6 +4,8 @@
 
 mod change;
 mod client;
+#[cfg(test)]
+mod client_tests;
 mod decode;
 mod watch;
 #[cfg(test)]
