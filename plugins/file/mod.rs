@@ -10,7 +10,6 @@
 
 mod reload;
 mod setup;
-mod splice;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +19,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use chain::{
     Block, Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
+    splice,
 };
 use wire::{Class, Flags, NameBuf, Opcode, Qname, Rcode, Response, Type};
 use zone::{Outcome, Zone};

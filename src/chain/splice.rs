@@ -3,12 +3,12 @@
 use wire::{Flags, NameBuf, Record, Response, Section, Type};
 
 /// Copies the answer section.
-pub(super) fn answer(from: &mut Response<'_>, to: &mut Response<'_>) {
+pub fn answer(from: &mut Response<'_>, to: &mut Response<'_>) {
     copy(from, to, |section| section == Section::Answer);
 }
 
 /// Copies everything but the question: records, RCODE, AA and TC.
-pub(super) fn all(from: &mut Response<'_>, to: &mut Response<'_>) {
+pub fn all(from: &mut Response<'_>, to: &mut Response<'_>) {
     to.set_rcode(from.rcode());
     for flag in [Flags::AA, Flags::TC] {
         to.set_flag(flag, from.flags().has(flag));
@@ -17,7 +17,7 @@ pub(super) fn all(from: &mut Response<'_>, to: &mut Response<'_>) {
 }
 
 /// Whether the answer section ends in an alias: the name that it leads to has no record of the type.
-pub(super) fn ends_in_alias(response: &Response<'_>) -> bool {
+pub fn ends_in_alias(response: &Response<'_>) -> bool {
     response
         .records()
         .filter_map(Result::ok)
