@@ -84,6 +84,9 @@ const CATALOGUE: [Entry; 60] = [
     Absent("azure"),
     Absent("clouddns"),
     Here(k8s_external::REGISTRATION),
+    #[cfg(feature = "kubernetes")]
+    Here(kubernetes::REGISTRATION),
+    #[cfg(not(feature = "kubernetes"))]
     Absent("kubernetes"),
     Here(file::REGISTRATION),
     Absent("auto"),

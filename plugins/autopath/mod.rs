@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use chain::metrics::{Striped, family};
-use chain::offer::{Offers, SearchPath, VisitSuffix};
+use chain::offer::{Offers, SearchPath, VisitName};
 use chain::{
     BlockInfo, Cause, Ending, Exchange, Failure, Flow, Plugin, Query, Resolved, Resolving,
     ask_below, splice,
@@ -45,7 +45,7 @@ enum Path {
 
 impl Path {
     /// Visits the suffixes for `client`, first to last.
-    fn visit(&self, qname: &Qname, client: IpAddr, visit: VisitSuffix<'_>) {
+    fn visit(&self, qname: &Qname, client: IpAddr, visit: VisitName<'_>) {
         match self {
             Self::Fixed(suffixes) => {
                 let _ = suffixes.iter().map(NameBuf::as_name).try_for_each(visit);

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use chain::offer::{Offers, SearchPath, VisitSuffix};
+use chain::offer::{Offers, SearchPath, VisitName};
 use chain::{Block, Failure, Flow, Outcome, Plugin, resume};
 use wire::{Class, NameBuf, Qname, Rcode, Section, Type};
 
@@ -247,7 +247,7 @@ fn suffixes_that_make_a_name_too_long_are_passed_over() {
 struct Pods;
 
 impl SearchPath for Pods {
-    fn search(&self, _: &Qname, client: IpAddr, visit: VisitSuffix<'_>) -> bool {
+    fn search(&self, _: &Qname, client: IpAddr, visit: VisitName<'_>) -> bool {
         let known = client == IpAddr::from([192, 0, 2, 1]);
         for suffix in ["pods.cluster.local.", "."] {
             let suffix: NameBuf = suffix.parse().expect("a name");

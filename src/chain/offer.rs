@@ -15,20 +15,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::{Name, Qname};
 
-/// Called with each suffix of a search path, in order, until it says to stop.
-pub type VisitSuffix<'a> = &'a mut dyn FnMut(Name<'_>) -> ControlFlow<()>;
+/// Called with each suffix of a list, in order, until it says to stop.
+pub type VisitName<'v> = &'v mut dyn for<'n> FnMut(Name<'n>) -> ControlFlow<()>;
 /// Called with each way to reach a service, until it says to stop.
-pub type VisitReachable<'a> = &'a mut dyn FnMut(Reachable<'_>) -> ControlFlow<()>;
+pub type VisitReachable<'v> = &'v mut dyn for<'n> FnMut(Reachable<'n>) -> ControlFlow<()>;
 /// Called with the labels of each service, until it says to stop.
-pub type VisitLabels<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
+pub type VisitLabels<'v> = &'v mut dyn for<'n> FnMut(&'n [u8]) -> ControlFlow<()>;
 /// Called with each address, until it says to stop.
-pub type VisitAddress<'a> = &'a mut dyn FnMut(IpAddr) -> ControlFlow<()>;
+pub type VisitAddress<'v> = &'v mut dyn FnMut(IpAddr) -> ControlFlow<()>;
 
 /// Knows which suffixes a client's stub resolver appends to a name.
 pub trait SearchPath: Send + Sync {
     /// Visits the suffixes to try for `client`, first to last; the root is the name as it stands. `false`, and no visit, when
     /// `qname` is not its business or the client is not known.
-    fn search(&self, qname: &Qname, client: IpAddr, visit: VisitSuffix<'_>) -> bool;
+    fn search(&self, qname: &Qname, client: IpAddr, visit: VisitName<'_>) -> bool;
 }
 
 /// Whether a name exists, and so what an answer without records is.
