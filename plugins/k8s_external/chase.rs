@@ -31,8 +31,23 @@ impl Way {
     }
 }
 
+/// Waits for what is not known yet, and answers again.
+pub(super) async fn resolve(external: Arc<External>, mut exchange: Box<Exchange>) -> Resolved {
+    for source in external.sources() {
+        source.settle().await;
+    }
+    exchange.begin();
+    let Some((query, mut response)) = exchange.suspended_views() else {
+        return (exchange, Ok(Flow::Next));
+    };
+    match external.answer(&query, &mut response) {
+        Ok(Flow::Suspend) => chase(&external, exchange).await,
+        flow => (exchange, flow),
+    }
+}
+
 /// Answers a query whose service has a host's name among its ways.
-pub(super) async fn chase(external: Arc<External>, mut exchange: Box<Exchange>) -> Resolved {
+async fn chase(external: &External, mut exchange: Box<Exchange>) -> Resolved {
     exchange.begin();
     let Some((query, _)) = exchange.suspended_views() else {
         return (exchange, Ok(Flow::Next));
@@ -47,14 +62,14 @@ pub(super) async fn chase(external: Arc<External>, mut exchange: Box<Exchange>) 
         ControlFlow::Continue(())
     });
     if ways.is_empty() {
-        // The state was replaced since the query was suspended.
+        // Still not known, or replaced just now.
         return (exchange, Err(not_ready()));
     }
     exchange.response().set_flag(Flags::AA, true);
     if qtype == Type::SRV {
-        services(&external, &mut exchange, &qname, &ways).await;
+        services(external, &mut exchange, &qname, &ways).await;
     } else {
-        addresses(&external, &mut exchange, (&qname, qtype), &ways).await;
+        addresses(external, &mut exchange, (&qname, qtype), &ways).await;
     }
     let mut response = exchange.response();
     if response.count(Section::Answer) == 0 {

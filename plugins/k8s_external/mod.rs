@@ -78,6 +78,22 @@ impl Plugin for External {
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
+        self.answer(query, response)
+    }
+
+    fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
+        Box::pin(chase::resolve(self, exchange))
+    }
+
+    fn attach(&self, _: &BlockInfo) {
+        self.found
+            .get_or_init(|| self.offers.externals(self.source));
+    }
+}
+
+impl External {
+    /// Answers what can be answered at once: [`Flow::Suspend`] where the state is not known yet, or a host's name is to be looked up.
+    fn answer(&self, query: &Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
         let (qname, qtype) = (query.qname(), query.qtype());
         let Some(zone) = self.zone(qname) else {
             return Ok(Flow::Next);
@@ -96,7 +112,7 @@ impl Plugin for External {
             _ => self.find(zone, qname),
         };
         match found.existence {
-            Existence::NotReady => return Err(not_ready()),
+            Existence::NotReady => return Ok(Flow::Suspend),
             Existence::NxDomain if self.fall.through(qname) => {
                 response.set_flag(Flags::AA, false);
                 return Ok(Flow::Next);
@@ -113,15 +129,6 @@ impl Plugin for External {
             self.soa(zone, Section::Authority, response);
         }
         Ok(Flow::Answered)
-    }
-
-    fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
-        Box::pin(chase::chase(self, exchange))
-    }
-
-    fn attach(&self, _: &BlockInfo) {
-        self.found
-            .get_or_init(|| self.offers.externals(self.source));
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use chain::offer::{self, Existence, Host, Offers, Reachable};
@@ -38,7 +39,10 @@ fn the_readme_is_accepted() {
 /// A cluster: `web.ns1` has 192.0.2.1 (two ports) and 2001:db8::1, `lb.ns1` a host's name, `noport.ns1` an address and no port,
 /// `many.ns1` 5,000 addresses.
 struct Cluster {
-    ready: bool,
+    /// Whether the state is known.
+    ready: AtomicBool,
+    /// Whether waiting makes it known.
+    comes: bool,
 }
 
 impl offer::External for Cluster {
@@ -49,7 +53,7 @@ impl offer::External for Cluster {
         headless: bool,
         visit: offer::VisitReachable<'_>,
     ) -> Existence {
-        if !self.ready {
+        if !self.ready.load(Ordering::Relaxed) {
             return Existence::NotReady;
         }
         let text = qname.name().to_string();
@@ -88,7 +92,7 @@ impl offer::External for Cluster {
     }
 
     fn reverse(&self, address: IpAddr, visit: offer::VisitLabels<'_>) -> Existence {
-        if !self.ready {
+        if !self.ready.load(Ordering::Relaxed) {
             return Existence::NotReady;
         }
         if address != IpAddr::from([192, 0, 2, 1]) {
@@ -104,8 +108,21 @@ impl offer::External for Cluster {
         }
     }
 
+    fn settle(&self) -> offer::Settling<'_> {
+        Box::pin(async {
+            self.ready.fetch_or(self.comes, Ordering::Relaxed);
+        })
+    }
+
     fn serial(&self) -> u32 {
         7
+    }
+}
+
+fn cluster(ready: bool, comes: bool) -> Cluster {
+    Cluster {
+        ready: AtomicBool::new(ready),
+        comes,
     }
 }
 
@@ -119,9 +136,9 @@ impl Router for Listener {
 }
 
 /// The plugin above one that knows lb.example.net, and refuses the rest.
-fn serve(fall: Fallthrough, headless: bool, ready: bool) -> (Arc<Block>, Arc<Listener>) {
+fn serve(fall: Fallthrough, headless: bool, cluster: Cluster) -> (Arc<Block>, Arc<Listener>) {
     let offers = Arc::new(Offers::default());
-    offers.offer_external("cluster", Arc::new(Cluster { ready }));
+    offers.offer_external("cluster", Arc::new(cluster));
     let apex: NameBuf = "dns.".parse().expect("a name");
     let zone =
         |name: &str| Zone::new(name.parse().expect("a name"), apex.as_name()).expect("a zone");
@@ -201,7 +218,7 @@ const SOA: &str = "example.org. 60 SOA ns1.dns.example.org. 7";
 
 #[test]
 fn a_service_has_its_external_addresses() {
-    let (block, _listener) = serve(Fallthrough::No, false, true);
+    let (block, _listener) = serve(Fallthrough::No, false, cluster(true, false));
     let negative = |rcode: &str| format!("{rcode} aa | auth: {SOA}");
     let rows: &[(&str, Type, &str)] = &[
         (
@@ -256,7 +273,7 @@ fn a_service_has_its_external_addresses() {
 
 #[test]
 fn the_apex_names_its_server() {
-    let (block, _listener) = serve(Fallthrough::All, false, true);
+    let (block, _listener) = serve(Fallthrough::All, false, cluster(true, false));
     let negative = |rcode: &str| format!("{rcode} aa | auth: {SOA}");
     let rows: &[(&str, Type, &str)] = &[
         ("example.org.", Type::SOA, &format!("NOERROR aa | {SOA}")),
@@ -283,7 +300,7 @@ fn the_apex_names_its_server() {
 
 #[test]
 fn a_load_balancer_with_a_name_is_looked_up() {
-    let (block, _listener) = serve(Fallthrough::No, false, true);
+    let (block, _listener) = serve(Fallthrough::No, false, cluster(true, false));
     assert_eq!(
         ask(&block, "lb.ns1.example.org.", Type::A),
         "NOERROR aa | lb.ns1.example.org. 60 CNAME lb.example.net. | lb.example.net. 30 A 198.51.100.1 | lb.ns1.example.org. 60 A 192.0.2.9"
@@ -298,7 +315,7 @@ fn a_load_balancer_with_a_name_is_looked_up() {
 
 #[test]
 fn what_is_unknown_may_go_on() {
-    let (block, _listener) = serve(Fallthrough::All, true, true);
+    let (block, _listener) = serve(Fallthrough::All, true, cluster(true, false));
     assert_eq!(ask(&block, "no.ns1.example.org.", Type::A), "REFUSED");
     assert_eq!(ask(&block, "2.2.0.192.in-addr.arpa.", Type::PTR), "REFUSED");
     assert_eq!(
@@ -309,18 +326,29 @@ fn what_is_unknown_may_go_on() {
 
 #[test]
 fn nothing_is_denied_before_the_cluster_is_known() {
-    let (block, _listener) = serve(Fallthrough::All, false, false);
-    for (name, qtype) in [
-        ("web.ns1.example.org.", Type::A),
-        ("1.2.0.192.in-addr.arpa.", Type::PTR),
+    for (name, qtype, known) in [
+        (
+            "web.ns1.example.org.",
+            Type::A,
+            "NOERROR aa | web.ns1.example.org. 60 A 192.0.2.1",
+        ),
+        (
+            "1.2.0.192.in-addr.arpa.",
+            Type::PTR,
+            "NOERROR aa | 1.2.0.192.in-addr.arpa. 60 PTR web.ns1.example.org.",
+        ),
+        ("2.2.0.192.in-addr.arpa.", Type::PTR, "REFUSED"),
     ] {
+        let (block, _listener) = serve(Fallthrough::All, false, cluster(false, false));
         assert_eq!(ask(&block, name, qtype), "SERVFAIL", "{name}");
+        let (block, _listener) = serve(Fallthrough::All, false, cluster(false, true));
+        assert_eq!(ask(&block, name, qtype), known, "{name}");
     }
 }
 
 #[test]
 fn an_answer_holds_what_it_can() {
-    let (block, _listener) = serve(Fallthrough::No, false, true);
+    let (block, _listener) = serve(Fallthrough::No, false, cluster(true, false));
     let said = ask(&block, "many.ns1.example.org.", Type::A);
     assert!(said.starts_with("NOERROR aa tc |"), "{}", &said[..40]);
     let addresses: Vec<_> = said.split(" A ").skip(1).collect();

@@ -425,14 +425,19 @@ impl Kubernetes {
         some(written)
     }
 
-    /// Waits for what is not known yet, and follows an alias.
-    async fn wait_and_ask(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolved {
+    /// Waits for what is not known yet, as long as the start may take.
+    async fn wait(&self) {
         let now = chain::clock::now();
         if !self.shared.world.load().synced && now < self.patience {
             let mut synced = self.shared.synced.subscribe();
             let patience = Duration::from_nanos(self.patience - now);
             let _ = tokio::time::timeout(patience, synced.wait_for(|synced| *synced)).await;
         }
+    }
+
+    /// Waits for what is not known yet, and follows an alias.
+    async fn wait_and_ask(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolved {
+        self.wait().await;
         exchange.begin();
         let Some((mut query, mut response)) = exchange.suspended_views() else {
             return (exchange, Ok(Flow::Next));

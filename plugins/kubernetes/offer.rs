@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use chain::offer::{
-    Existence, External, Host, Reachable, SearchPath, VisitAddress, VisitLabels, VisitName,
-    VisitReachable,
+    Existence, External, Host, Reachable, SearchPath, Settling, VisitAddress, VisitLabels,
+    VisitName, VisitReachable,
 };
 use wire::{Name, NameBuf, Qname};
 
@@ -135,6 +135,10 @@ impl External for Kubernetes {
     fn servers(&self, headless: bool, visit: VisitAddress<'_>) {
         let world = self.shared.world.load();
         visit_servers(self, &world, headless, visit);
+    }
+
+    fn settle(&self) -> Settling<'_> {
+        Box::pin(self.wait())
     }
 
     fn serial(&self) -> u32 {

@@ -11,6 +11,7 @@
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::{Name, Qname};
@@ -23,6 +24,9 @@ pub type VisitReachable<'v> = &'v mut dyn for<'n> FnMut(Reachable<'n>) -> Contro
 pub type VisitLabels<'v> = &'v mut dyn for<'n> FnMut(&'n [u8]) -> ControlFlow<()>;
 /// Called with each address, until it says to stop.
 pub type VisitAddress<'v> = &'v mut dyn FnMut(IpAddr) -> ControlFlow<()>;
+
+/// What waits for a state to be known.
+pub type Settling<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Knows which suffixes a client's stub resolver appends to a name.
 pub trait SearchPath: Send + Sync {
@@ -81,6 +85,9 @@ pub trait External: Send + Sync {
 
     /// Visits the external addresses of the services whose endpoints this server is, else its own addresses.
     fn servers(&self, headless: bool, visit: VisitAddress<'_>);
+
+    /// Ends when the state is known, or at the end of the patience that its owner has after a start.
+    fn settle(&self) -> Settling<'_>;
 
     /// When something seen from outside changed last, in seconds since 1970: the SOA record's serial.
     fn serial(&self) -> u32;
