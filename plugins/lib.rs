@@ -7,6 +7,7 @@
 use chain::setup::Entry::{Absent, Here};
 use chain::setup::{Catalogue, Entry};
 
+mod autopath;
 mod bind;
 mod cache;
 mod debug;
@@ -15,6 +16,9 @@ mod file;
 mod forward;
 mod health;
 mod hosts;
+mod k8s_external;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod lab;
 mod loadbalance;
 mod log;
@@ -68,7 +72,7 @@ const CATALOGUE: [Entry; 61] = [
     Here(loadbalance::REGISTRATION),
     Absent("tsig"),
     Absent("rewrite"),
-    Absent("autopath"),
+    Here(autopath::REGISTRATION),
     Absent("acl"),
     Here(lab::REGISTRATION),
     Here(cache::REGISTRATION),
@@ -82,7 +86,10 @@ const CATALOGUE: [Entry; 61] = [
     Absent("route53"),
     Absent("azure"),
     Absent("clouddns"),
-    Absent("k8s_external"),
+    Here(k8s_external::REGISTRATION),
+    #[cfg(feature = "kubernetes")]
+    Here(kubernetes::REGISTRATION),
+    #[cfg(not(feature = "kubernetes"))]
     Absent("kubernetes"),
     Here(file::REGISTRATION),
     Absent("auto"),

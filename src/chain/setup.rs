@@ -21,6 +21,7 @@ use crate::admin::{Endpoint, Process, Task, Work, resolve_address};
 use crate::contend;
 use crate::lint;
 use crate::listen::Addresses;
+use crate::offer::Offers;
 use crate::plugin::Plugin;
 use crate::walk::{Chain, Step};
 
@@ -390,6 +391,7 @@ pub struct Build<'a> {
     block: usize,
     name: &'static str,
     steps: &'a mut Vec<Step>,
+    offers: &'a Arc<Offers>,
 }
 
 impl Build<'_> {
@@ -417,6 +419,11 @@ impl Build<'_> {
                     .map_err(|e| BuildError::new(format!("zone {zone}: {e}")))
             })
             .collect()
+    }
+
+    /// What the plugins of this block offer each other; complete when they are attached.
+    pub fn offers(&self) -> Arc<Offers> {
+        self.offers.clone()
     }
 
     /// The number of the server block, in file order.
@@ -635,6 +642,7 @@ pub fn build(
         planned: Vec<Option<Planned>>,
         config: BlockConfig,
         steps: Vec<Step>,
+        offers: Arc<Offers>,
     }
     let mut halves: Vec<Half> = blocks
         .into_iter()
@@ -645,6 +653,7 @@ pub fn build(
             planned: block.planned.into_iter().map(Some).collect(),
             config: BlockConfig::default(),
             steps: Vec::new(),
+            offers: Arc::default(),
         })
         .collect();
     for order in 0..catalogue.len() {
@@ -666,6 +675,7 @@ pub fn build(
                 block: number,
                 name: planned.name,
                 steps: &mut half.steps,
+                offers: &half.offers,
             };
             planned
                 .setup

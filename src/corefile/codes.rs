@@ -164,6 +164,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "Two server blocks serve one zone on one address and port, so that one of them would never be asked. A block without `bind` listens on every address, those of another block's `bind` among them.",
     ),
     (
+        "CF0309",
+        "The directive takes what it serves from another plugin of the same server block, and that plugin does not stand there.",
+    ),
+    (
         "CF0501",
         "An environment variable is not set; the reference to it becomes empty. `{$` is looked for everywhere, also in Go templates: write a space before the `$` there.",
     ),

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
+use chain::interfaces::{self, Interface};
 use chain::setup::{BindWord, BlockConfig};
-
-use crate::listener::interfaces::{self, Interface};
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]

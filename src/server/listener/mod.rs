@@ -1,6 +1,5 @@
 //! Where queries come from: sockets and what reads them.
 
-pub(crate) mod interfaces;
 pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -7,13 +7,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// An address of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Interface {
+pub struct Interface {
     /// The interface's name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its index.
-    pub(crate) index: u32,
+    pub index: u32,
     /// One of its addresses.
-    pub(crate) address: IpAddr,
+    pub address: IpAddr,
 }
 
 const DONE: u16 = 3;
@@ -24,7 +24,7 @@ const DUMP: u16 = 0x301;
 const HEADER: usize = 16;
 
 /// All addresses of all interfaces; none where the kernel does not tell.
-pub(crate) fn list() -> Vec<Interface> {
+pub fn list() -> Vec<Interface> {
     dump().unwrap_or_default()
 }
 

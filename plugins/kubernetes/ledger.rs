@@ -1,0 +1,810 @@
+//! What was heard of the cluster, kept in step with what queries see.
+//!
+//! ```text
+//!  Sink::put ────────────────► fresh ─► apply ─► settle ─► publish: one pointer is swapped
+//!  Sink::begin, listed … ─► gathered ─┐            ▲
+//!  Sink::complete ────────────────────┴─ apply all ┘        a list of any size is one step for a reader
+//! ```
+//!
+//! Containers: by identity, a keyed 128-bit hash of namespace and name, what each slice and pod contributed, so that it can be taken
+//! back; services and namespaces are found in the world itself. A list is gathered beside that as differences: what is as before
+//! costs a mark. A change copies the way to its group (see [`super::table`]) and makes that group's answers anew.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wire::NameBuf;
+
+use super::change::{self, Kind, Object, Sink};
+use super::entry::{
+    Address, Form, Group, Labels, Outside, Port, Protocol, Service, Slice, SliceBuilder, key,
+};
+use super::metrics::Programmed;
+use super::table::Table;
+use super::world::{NameServer, Owner, PodsAt, Role, Shared, World};
+
+/// What of a cluster is kept, and how.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Rules {
+    /// The TTL of the records.
+    pub(super) ttl: u32,
+    /// The namespaces to expose; none named is all.
+    pub(super) namespaces: Vec<String>,
+    /// Whether endpoints without a host name are named as their pods.
+    pub(super) pod_names: bool,
+    /// Whether topology zones are kept.
+    pub(super) zonal: bool,
+    /// The kinds that are watched.
+    pub(super) kinds: Vec<Kind>,
+    /// This server's addresses.
+    pub(super) local: Vec<IpAddr>,
+}
+
+/// An object's namespace and name, hashed.
+type Id = u128;
+
+fn id(namespace: &str, name: &str) -> Id {
+    let mut octets = Vec::with_capacity(namespace.len() + name.len() + 1);
+    octets.extend_from_slice(namespace.as_bytes());
+    octets.push(0);
+    octets.extend_from_slice(name.as_bytes());
+    let high = key(&octets);
+    octets.push(1);
+    u128::from(high) << 64 | u128::from(key(&octets))
+}
+
+/// What one slice contributed.
+#[derive(Clone)]
+struct Kept {
+    slice: Arc<Slice>,
+    service: Option<Arc<Labels>>,
+    imported: Option<Arc<Labels>>,
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.slice == other.slice
+            && self.service == other.service
+            && self.imported == other.imported
+    }
+}
+
+/// What one pod contributed.
+#[derive(Clone, PartialEq)]
+struct KeptPod {
+    address: Address,
+    namespace: Arc<Labels>,
+}
+
+/// What an object says, read.
+enum Fresh {
+    Namespace(Arc<Labels>),
+    Service(Arc<Labels>, Arc<Service>),
+    Slice(Kept),
+    /// A pod; `None` for one without an address.
+    Pod(Option<KeptPod>),
+    Import(Arc<Labels>, Arc<Service>),
+}
+
+/// The lists of services by whose names groups stand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    Services,
+    Imports,
+}
+
+/// A group that is being changed.
+struct Parts {
+    service: Option<Arc<Service>>,
+    slices: Vec<Arc<Slice>>,
+}
+
+/// What a step has changed.
+#[derive(Clone, Copy, Default)]
+struct Changed {
+    anything: bool,
+    inside: bool,
+    outside: bool,
+    imported: bool,
+}
+
+/// What was heard of the cluster.
+pub(super) struct Ledger {
+    rules: Rules,
+    shared: Arc<Shared>,
+    /// The world that is published next.
+    world: World,
+    /// Whether that waits until it is whole.
+    holds: bool,
+    slices: HashMap<Id, Kept>,
+    pods: HashMap<Id, KeptPod>,
+    /// A list that is being read, by kind: what is new of it; `None` marks what is as before.
+    gathered: [Option<HashMap<Id, Option<Fresh>>>; Kind::ALL.len()],
+    /// Which kinds have been listed.
+    complete: [bool; Kind::ALL.len()],
+    /// Lists of ports, of which there are few.
+    ports: HashSet<Arc<[Port]>>,
+    /// Groups whose answers are to be made anew.
+    edits: HashMap<(Side, Arc<Labels>), Parts>,
+    changed: Changed,
+    programmed: Programmed,
+}
+
+impl Ledger {
+    /// A ledger of nothing. Where `shared` shows a whole cluster already, that stays until this one is whole.
+    pub(super) fn new(rules: Rules, shared: Arc<Shared>) -> Self {
+        let mut ledger = Self {
+            rules,
+            world: World::default(),
+            holds: shared.world.load().synced,
+            shared,
+            slices: HashMap::new(),
+            pods: HashMap::new(),
+            gathered: Default::default(),
+            complete: Default::default(),
+            ports: HashSet::new(),
+            edits: HashMap::new(),
+            changed: Changed::default(),
+            programmed: Programmed::new(),
+        };
+        ledger.publish();
+        ledger
+    }
+
+    /// Reads an object; `None` for one that no answer needs.
+    fn read(&mut self, object: &Object) -> Option<(Id, Fresh)> {
+        match object {
+            Object::Namespace(namespace) => {
+                let wanted = &self.rules.namespaces;
+                if !wanted.is_empty() && !wanted.iter().any(|name| **name == *namespace.name) {
+                    return None;
+                }
+                let labels = Arc::new(Labels::new(&[&namespace.name])?);
+                Some((label_id(&labels), Fresh::Namespace(labels)))
+            }
+            Object::Service(service) => {
+                let labels = self.labels(Side::Services, &service.name, &service.namespace)?;
+                let form = form_of(service);
+                let service = Service {
+                    form,
+                    ports: self.ports(&service.ports, true),
+                    outside: service
+                        .external_ips
+                        .iter()
+                        .filter_map(|text| outside(text))
+                        .collect(),
+                };
+                Some((label_id(&labels), Fresh::Service(labels, Arc::new(service))))
+            }
+            Object::EndpointSlice(slice) => {
+                let kept = Kept {
+                    service: self.labels(Side::Services, &slice.service, &slice.namespace),
+                    imported: self.labels(Side::Imports, &slice.imported, &slice.namespace),
+                    slice: Arc::new(self.slice(slice)),
+                };
+                if kept.service.is_none() && kept.imported.is_none() {
+                    return None;
+                }
+                Some((id(&slice.namespace, &slice.name), Fresh::Slice(kept)))
+            }
+            Object::Pod(pod) => {
+                let id = id(&pod.namespace, &pod.name);
+                if pod.terminating {
+                    // What is known of it stays until it is gone.
+                    return Some((id, Fresh::Pod(self.pods.get(&id).cloned())));
+                }
+                let kept = match Address::parse(&pod.ip) {
+                    Some(address) => Some(KeptPod {
+                        address,
+                        namespace: self.namespace(&pod.namespace)?,
+                    }),
+                    None => None,
+                };
+                Some((id, Fresh::Pod(kept)))
+            }
+            Object::ServiceImport(import) => {
+                let labels = self.labels(Side::Imports, &import.name, &import.namespace)?;
+                let service = Service {
+                    form: match import.headless {
+                        true => Form::Headless,
+                        false => Form::Addresses(addresses(&import.ips)),
+                    },
+                    ports: self.ports(&import.ports, false),
+                    outside: Box::default(),
+                };
+                Some((label_id(&labels), Fresh::Import(labels, Arc::new(service))))
+            }
+        }
+    }
+
+    /// `SVC.NS`, shared with the group that has it.
+    fn labels(&self, side: Side, name: &str, namespace: &str) -> Option<Arc<Labels>> {
+        let labels = Labels::new(&[name, namespace])?;
+        let table = side.of(&self.world);
+        let known = World::group(table, labels.octets());
+        Some(known.map_or_else(|| Arc::new(labels), |group| group.labels.clone()))
+    }
+
+    /// A namespace, shared with the world's.
+    fn namespace(&self, name: &str) -> Option<Arc<Labels>> {
+        let labels = Labels::new(&[name])?;
+        let leaf = self.world.namespaces.leaf(labels.hash());
+        let known = leaf.iter().find(|known| ***known == labels);
+        Some(known.cloned().unwrap_or_else(|| Arc::new(labels)))
+    }
+
+    /// Ports, shared by all that have the same. Where `declared`, none is one without a number.
+    fn ports(&mut self, ports: &[change::Port], declared: bool) -> Arc<[Port]> {
+        let mut list: Vec<Port> = ports.iter().map(port_of).collect();
+        if list.is_empty() && declared {
+            list.push(Port::undeclared());
+        }
+        if let Some(known) = self.ports.get(&*list) {
+            return known.clone();
+        }
+        let list: Arc<[Port]> = list.into();
+        self.ports.insert(list.clone());
+        list
+    }
+
+    fn slice(&mut self, slice: &change::EndpointSlice) -> Slice {
+        let mut builder = SliceBuilder::new(&slice.cluster);
+        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+            let hostname = endpoint.hostname.as_deref().filter(|name| !name.is_empty());
+            let pod = endpoint.target.as_deref().filter(|_| self.rules.pod_names);
+            let name = hostname.or(pod);
+            let zone = endpoint.zone.as_deref().filter(|_| self.rules.zonal);
+            for address in endpoint
+                .addresses
+                .iter()
+                .filter_map(|text| Address::parse(text))
+            {
+                builder.push(address, name, zone);
+            }
+        }
+        let ports = self.ports(&slice.ports, true);
+        builder.build(ports)
+    }
+
+    /// Whether an object says what is known already.
+    fn is_known(&self, id: Id, fresh: &Fresh) -> bool {
+        let service = |side: Side, labels: &Labels| {
+            let group = World::group(side.of(&self.world), labels.octets());
+            group.and_then(|group| group.service.clone())
+        };
+        match fresh {
+            Fresh::Namespace(labels) => self.world.exposes(labels.octets()),
+            Fresh::Service(labels, new) => service(Side::Services, labels).as_ref() == Some(new),
+            Fresh::Import(labels, new) => service(Side::Imports, labels).as_ref() == Some(new),
+            Fresh::Slice(kept) => self.slices.get(&id) == Some(kept),
+            Fresh::Pod(kept) => self.pods.get(&id) == kept.as_ref(),
+        }
+    }
+
+    /// Takes in what an object says.
+    fn apply(&mut self, id: Id, fresh: Fresh) {
+        self.changed.anything = true;
+        match fresh {
+            Fresh::Namespace(labels) => {
+                self.changed.inside = true;
+                if !self.world.exposes(labels.octets()) {
+                    self.world.namespaces.push(labels.hash(), labels);
+                }
+            }
+            Fresh::Service(labels, service) => {
+                self.set_service(Side::Services, &labels, Some(service))
+            }
+            Fresh::Import(labels, service) => {
+                self.set_service(Side::Imports, &labels, Some(service))
+            }
+            Fresh::Slice(kept) => self.set_slice(id, Some(kept)),
+            Fresh::Pod(kept) => self.set_pod(id, kept),
+        }
+    }
+
+    /// The group of `labels`, for change.
+    fn edit(&mut self, side: Side, labels: &Arc<Labels>) -> &mut Parts {
+        match self.edits.entry((side, labels.clone())) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let group = World::group(side.of(&self.world), labels.octets());
+                entry.insert(Parts {
+                    service: group.and_then(|group| group.service.clone()),
+                    slices: group.map(|group| group.slices.to_vec()).unwrap_or_default(),
+                })
+            }
+        }
+    }
+
+    fn set_service(&mut self, side: Side, labels: &Arc<Labels>, service: Option<Arc<Service>>) {
+        let old = std::mem::replace(&mut self.edit(side, labels).service, service.clone());
+        if side == Side::Imports {
+            self.changed.imported = true;
+            return;
+        }
+        let outside = |service: &Option<Arc<Service>>| match service {
+            Some(service) if !service.outside.is_empty() => {
+                Some((service.outside.clone(), service.ports.clone()))
+            }
+            _ => None,
+        };
+        self.changed.inside = true;
+        self.changed.outside |= outside(&old) != outside(&service);
+        for (service, count) in [(&service, 1), (&old, -1)] {
+            for (role, address) in service.iter().flat_map(|service| owned(service)) {
+                self.own(address, role, labels, count);
+            }
+        }
+    }
+
+    fn set_slice(&mut self, id: Id, kept: Option<Kept>) {
+        let old = match kept.clone() {
+            Some(kept) => self.slices.insert(id, kept),
+            None => self.slices.remove(&id),
+        };
+        for side in [Side::Services, Side::Imports] {
+            for (kept, gone) in [(&old, true), (&kept, false)] {
+                let Some((kept, labels)) = kept
+                    .as_ref()
+                    .and_then(|kept| Some((kept, side.labels(kept)?)))
+                else {
+                    continue;
+                };
+                match side {
+                    Side::Services => self.changed.inside = true,
+                    Side::Imports => self.changed.imported = true,
+                }
+                let slices = &mut self.edit(side, labels).slices;
+                if !gone {
+                    slices.push(kept.slice.clone());
+                } else if let Some(at) = slices
+                    .iter()
+                    .position(|slice| Arc::ptr_eq(slice, &kept.slice))
+                {
+                    slices.remove(at);
+                }
+            }
+        }
+        // Most changes touch few of a slice's addresses.
+        let mut counts: HashMap<(Address, Arc<Labels>), i32> = HashMap::new();
+        for (kept, count) in [(&kept, 1), (&old, -1)] {
+            let Some((slice, labels)) = kept
+                .as_ref()
+                .and_then(|kept| Some((&kept.slice, kept.service.as_ref()?)))
+            else {
+                continue;
+            };
+            for endpoint in &slice.endpoints {
+                *counts
+                    .entry((endpoint.address, labels.clone()))
+                    .or_default() += count;
+            }
+        }
+        for ((address, labels), count) in counts {
+            self.own(address, Role::Endpoint, &labels, count);
+        }
+    }
+
+    /// Notes that an address belongs to a service so many times more, or less.
+    fn own(&mut self, address: Address, role: Role, labels: &Arc<Labels>, count: i32) {
+        if count == 0 {
+            return;
+        }
+        let owners = &mut self.world.owners;
+        let is = |owner: &Owner| {
+            owner.address == address && owner.role == role && owner.labels == *labels
+        };
+        let hash = address.hash();
+        match owners.leaf(hash).iter().position(is) {
+            Some(at) => {
+                let leaf = owners.leaf_mut(hash);
+                leaf[at].count = leaf[at].count.saturating_add_signed(count);
+                if leaf[at].count == 0 {
+                    leaf.swap_remove(at);
+                }
+            }
+            None if count > 0 => owners.push(
+                hash,
+                Owner {
+                    address,
+                    role,
+                    labels: labels.clone(),
+                    count: count.unsigned_abs(),
+                },
+            ),
+            None => {}
+        }
+    }
+
+    fn set_pod(&mut self, id: Id, kept: Option<KeptPod>) {
+        let old = match kept.clone() {
+            Some(kept) => self.pods.insert(id, kept),
+            None => self.pods.remove(&id),
+        };
+        self.changed.inside = true;
+        for (kept, added) in [(kept, true), (old, false)] {
+            let Some(kept) = kept else { continue };
+            let pods = &mut self.world.pods;
+            let hash = kept.address.hash();
+            let is =
+                |pods: &PodsAt| pods.address == kept.address && pods.namespace == kept.namespace;
+            match pods.leaf(hash).iter().position(is) {
+                Some(at) => {
+                    let leaf = pods.leaf_mut(hash);
+                    leaf[at].count =
+                        leaf[at]
+                            .count
+                            .saturating_add_signed(if added { 1 } else { -1 });
+                    if leaf[at].count == 0 {
+                        leaf.swap_remove(at);
+                    }
+                }
+                None if added => pods.push(
+                    hash,
+                    PodsAt {
+                        address: kept.address,
+                        namespace: kept.namespace,
+                        count: 1,
+                    },
+                ),
+                None => {}
+            }
+        }
+    }
+
+    /// Forgets what has this identity.
+    fn forget(&mut self, kind: Kind, id: Id, labels: Option<&Arc<Labels>>) {
+        self.changed.anything = true;
+        match (kind, labels) {
+            (Kind::Namespace, Some(labels)) => {
+                self.changed.inside = true;
+                let leaf = self.world.namespaces.leaf_mut(labels.hash());
+                leaf.retain(|known| known != labels);
+            }
+            (Kind::Service, Some(labels)) => self.set_service(Side::Services, labels, None),
+            (Kind::ServiceImport, Some(labels)) => self.set_service(Side::Imports, labels, None),
+            (Kind::EndpointSlice, _) => self.set_slice(id, None),
+            (Kind::Pod, _) => self.set_pod(id, None),
+            _ => {}
+        }
+    }
+
+    /// What is known of a kind and is not in `listed`.
+    fn vanished(
+        &self,
+        kind: Kind,
+        listed: &HashMap<Id, Option<Fresh>>,
+    ) -> Vec<(Id, Option<Arc<Labels>>)> {
+        let gone = |labels: &Arc<Labels>| {
+            let id = label_id(labels);
+            (!listed.contains_key(&id)).then(|| (id, Some(labels.clone())))
+        };
+        let services = |table: &Table<Arc<Group>>| -> Vec<_> {
+            let groups = table.iter().filter(|group| group.service.is_some());
+            groups.filter_map(|group| gone(&group.labels)).collect()
+        };
+        let absent = |id: &&Id| !listed.contains_key(*id);
+        match kind {
+            Kind::Namespace => self.world.namespaces.iter().filter_map(gone).collect(),
+            Kind::Service => services(&self.world.services),
+            Kind::ServiceImport => services(&self.world.imports),
+            Kind::EndpointSlice => self
+                .slices
+                .keys()
+                .filter(absent)
+                .map(|id| (*id, None))
+                .collect(),
+            Kind::Pod => self
+                .pods
+                .keys()
+                .filter(absent)
+                .map(|id| (*id, None))
+                .collect(),
+        }
+    }
+
+    /// Makes the answers of changed groups.
+    fn settle(&mut self) {
+        for ((side, labels), parts) in self.edits.drain() {
+            let hash = labels.hash();
+            let table = side.of_mut(&mut self.world);
+            let group = Group::new(labels, parts.service, parts.slices.into(), self.rules.ttl);
+            let leaf = table.leaf(hash);
+            let at = leaf.iter().position(|known| known.labels == group.labels);
+            match at {
+                Some(at) if group.is_empty() => {
+                    table.leaf_mut(hash).swap_remove(at);
+                }
+                Some(at) => table.leaf_mut(hash)[at] = Arc::new(group),
+                None if group.is_empty() => {}
+                None => table.push(hash, Arc::new(group)),
+            }
+        }
+    }
+
+    /// Shows what was changed to those who ask.
+    fn publish(&mut self) {
+        self.settle();
+        self.holds &= !self.world.synced;
+        if self.holds {
+            return;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        let serials = &mut self.world.serials;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() as u32);
+        for (changed, serial) in [
+            (changed.inside, &mut serials.inside),
+            (changed.outside, &mut serials.outside),
+            (changed.imported, &mut serials.imported),
+        ] {
+            if changed {
+                *serial = now;
+            }
+        }
+        let servers = self.servers();
+        if *self.world.servers != *servers {
+            self.world.servers = servers.into();
+        }
+        self.shared.world.store(Arc::new(self.world.clone()));
+    }
+
+    /// The services whose endpoints this server is, else its own addresses.
+    fn servers(&self) -> Vec<NameServer> {
+        let mut servers: Vec<NameServer> = Vec::new();
+        for &local in &self.rules.local {
+            let local = Address::from(local);
+            for labels in self.world.owners_of(local, Role::Endpoint) {
+                let Some(group) = World::group(&self.world.services, labels.octets()) else {
+                    continue;
+                };
+                let mut add = |endpoint: &[u8], address: Address| {
+                    let server = NameServer {
+                        labels: [endpoint, labels.octets(), b"\x03svc"].concat().into(),
+                        address,
+                    };
+                    if !servers.contains(&server) {
+                        servers.push(server);
+                    }
+                };
+                match group.service.as_ref().map(|service| &service.form) {
+                    Some(Form::Addresses(addresses)) => {
+                        addresses.iter().for_each(|address| add(b"", *address))
+                    }
+                    Some(Form::Headless) => {
+                        let ours = |slice: &&Arc<Slice>| {
+                            slice.endpoints.iter().any(|one| one.address == local)
+                        };
+                        for slice in group.slices.iter().filter(ours) {
+                            for endpoint in &slice.endpoints {
+                                add(slice.label(endpoint, &mut [0; 64]), endpoint.address);
+                            }
+                        }
+                    }
+                    Some(Form::Alias(_)) | None => {}
+                }
+            }
+        }
+        if servers.is_empty() {
+            servers.extend(self.rules.local.iter().map(|&local| NameServer {
+                labels: NameServer::DEFAULT.into(),
+                address: local.into(),
+            }));
+        }
+        servers
+    }
+}
+
+impl Sink for Ledger {
+    fn begin(&mut self, kind: Kind) {
+        self.gathered[kind as usize] = Some(HashMap::new());
+    }
+
+    fn listed(&mut self, object: Object) {
+        let kind = object.kind();
+        let Some((id, fresh)) = self.read(&object) else {
+            return;
+        };
+        let known = self.is_known(id, &fresh);
+        if let Some(gathered) = &mut self.gathered[kind as usize] {
+            gathered.insert(id, (!known).then_some(fresh));
+        }
+    }
+
+    fn complete(&mut self, kind: Kind) {
+        let Some(listed) = self.gathered[kind as usize].take() else {
+            return;
+        };
+        for (id, labels) in self.vanished(kind, &listed) {
+            self.forget(kind, id, labels.as_ref());
+        }
+        for (id, fresh) in listed {
+            if let Some(fresh) = fresh {
+                self.apply(id, fresh);
+            }
+        }
+        self.ports.retain(|ports| Arc::strong_count(ports) > 1);
+        self.complete[kind as usize] = true;
+        let synced = self
+            .rules
+            .kinds
+            .iter()
+            .all(|&kind| self.complete[kind as usize]);
+        let first = synced && !self.world.synced;
+        self.world.synced |= synced;
+        if self.changed.anything || first {
+            self.publish();
+        }
+        if first {
+            self.shared.synced.send_replace(true);
+            tracing::info!(target: "plugin/kubernetes", "The cluster is known: every list is complete");
+        }
+    }
+
+    fn put(&mut self, object: Object) {
+        let Some((id, fresh)) = self.read(&object) else {
+            return;
+        };
+        if !self.is_known(id, &fresh) {
+            self.apply(id, fresh);
+            self.publish();
+        }
+        if let Object::EndpointSlice(slice) = &object {
+            let labels = Labels::new(&[&slice.service, &slice.namespace]);
+            let group = labels
+                .and_then(|labels| World::group(&self.world.services, labels.octets()).cloned());
+            let service = group.and_then(|group| group.service.clone());
+            self.programmed
+                .observe(slice.triggered.as_deref(), service.as_deref());
+        }
+    }
+
+    fn remove(&mut self, object: Object) {
+        let kind = object.kind();
+        let (id, labels) = match &object {
+            Object::Namespace(namespace) => (0, Labels::new(&[&namespace.name])),
+            Object::Service(service) => (0, Labels::new(&[&service.name, &service.namespace])),
+            Object::ServiceImport(import) => (0, Labels::new(&[&import.name, &import.namespace])),
+            Object::EndpointSlice(slice) => (id(&slice.namespace, &slice.name), None),
+            Object::Pod(pod) => (id(&pod.namespace, &pod.name), None),
+        };
+        let known = match (kind, &labels) {
+            (Kind::Namespace, Some(labels)) => self.world.exposes(labels.octets()),
+            (Kind::Service, Some(labels)) => has_service(&self.world.services, labels),
+            (Kind::ServiceImport, Some(labels)) => has_service(&self.world.imports, labels),
+            (Kind::EndpointSlice, _) => self.slices.contains_key(&id),
+            (Kind::Pod, _) => self.pods.contains_key(&id),
+            _ => false,
+        };
+        if known {
+            self.forget(kind, id, labels.map(Arc::new).as_ref());
+            self.publish();
+        }
+    }
+
+    fn lost(&mut self, kind: Kind, why: &str) {
+        let line = &self.shared.lines[kind as usize];
+        if !line.lost.swap(true, Ordering::Relaxed) {
+            if self.complete[kind as usize] {
+                tracing::warn!(target: "plugin/kubernetes", "The watch of {kind} is away: {why}; what was known last is served");
+            } else {
+                tracing::warn!(target: "plugin/kubernetes", "The list of {kind} failed: {why}");
+            }
+        }
+    }
+
+    fn heard(&mut self, kind: Kind) {
+        let line = &self.shared.lines[kind as usize];
+        line.heard.store(chain::clock::now(), Ordering::Relaxed);
+        if line.lost.swap(false, Ordering::Relaxed) {
+            tracing::info!(target: "plugin/kubernetes", "The watch of {kind} is back");
+        }
+    }
+}
+
+impl Side {
+    /// Its groups.
+    fn of(self, world: &World) -> &Table<Arc<Group>> {
+        match self {
+            Self::Services => &world.services,
+            Self::Imports => &world.imports,
+        }
+    }
+
+    /// The same, for change.
+    fn of_mut(self, world: &mut World) -> &mut Table<Arc<Group>> {
+        match self {
+            Self::Services => &mut world.services,
+            Self::Imports => &mut world.imports,
+        }
+    }
+
+    /// The service that a slice belongs to.
+    fn labels(self, kept: &Kept) -> Option<&Arc<Labels>> {
+        match self {
+            Self::Services => kept.service.as_ref(),
+            Self::Imports => kept.imported.as_ref(),
+        }
+    }
+}
+
+fn has_service(table: &Table<Arc<Group>>, labels: &Labels) -> bool {
+    World::group(table, labels.octets()).is_some_and(|group| group.service.is_some())
+}
+
+/// The identity of what is found by its labels.
+fn label_id(labels: &Labels) -> Id {
+    u128::from(labels.hash()) << 64 | u128::from(key(&[labels.octets(), &[1]].concat()))
+}
+
+/// The addresses that a service has, and as what.
+fn owned(service: &Service) -> impl Iterator<Item = (Role, Address)> {
+    let own: &[Address] = match &service.form {
+        Form::Addresses(addresses) => addresses,
+        Form::Headless | Form::Alias(_) => &[],
+    };
+    let outside = service.outside.iter().filter_map(|outside| match outside {
+        Outside::Address(address) => Some((Role::Outside, *address)),
+        Outside::Host(_) => None,
+    });
+    own.iter()
+        .map(|address| (Role::Service, *address))
+        .chain(outside)
+}
+
+fn form_of(service: &change::Service) -> Form {
+    if service.external {
+        let text = &*service.external_name;
+        let name = text
+            .parse::<IpAddr>()
+            .is_err()
+            .then(|| host(text))
+            .flatten();
+        Form::Alias(name)
+    } else if service.headless() {
+        Form::Headless
+    } else {
+        Form::Addresses(addresses(&service.cluster_ips))
+    }
+}
+
+fn addresses(texts: &[Box<str>]) -> Box<[Address]> {
+    texts
+        .iter()
+        .filter_map(|text| Address::parse(text))
+        .collect()
+}
+
+fn outside(text: &str) -> Option<Outside> {
+    match Address::parse(text) {
+        Some(address) => Some(Outside::Address(address)),
+        None => host(text).map(Outside::Host),
+    }
+}
+
+/// A host name in wire form.
+fn host(text: &str) -> Option<Box<[u8]>> {
+    if text.is_empty() {
+        return None;
+    }
+    let name = text.parse::<NameBuf>().ok()?;
+    Some(name.as_name().octets().into())
+}
+
+fn port_of(port: &change::Port) -> Port {
+    Port {
+        number: port.port.and_then(|number| u16::try_from(number).ok()),
+        protocol: match &*port.protocol.to_ascii_lowercase() {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            "sctp" => Protocol::Sctp,
+            _ => Protocol::Other,
+        },
+        name: port.name.to_ascii_lowercase().into_bytes().into(),
+    }
+}
