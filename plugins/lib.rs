@@ -82,6 +82,9 @@ const CATALOGUE: [Entry; 60] = [
     Absent("azure"),
     Absent("clouddns"),
     Absent("k8s_external"),
+    #[cfg(feature = "kubernetes")]
+    Here(kubernetes::REGISTRATION),
+    #[cfg(not(feature = "kubernetes"))]
     Absent("kubernetes"),
     Here(file::REGISTRATION),
     Absent("auto"),

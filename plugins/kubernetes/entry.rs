@@ -65,7 +65,10 @@ pub(super) fn key(octets: &[u8]) -> u64 {
     let mut state = wire::seed();
     let mut chunks = octets.chunks_exact(8);
     for chunk in &mut chunks {
-        state = wire::mix(state, u64::from_le_bytes(chunk.try_into().unwrap_or([0; 8])));
+        state = wire::mix(
+            state,
+            u64::from_le_bytes(chunk.try_into().unwrap_or([0; 8])),
+        );
     }
     let mut last = [0; 8];
     let rest = chunks.remainder();
@@ -109,7 +112,9 @@ impl Labels {
 
 /// Appends `text` as a label in lower case.
 fn push_label(octets: &mut Vec<u8>, text: &str) -> Option<()> {
-    let len = u8::try_from(text.len()).ok().filter(|len| (1..=63).contains(len))?;
+    let len = u8::try_from(text.len())
+        .ok()
+        .filter(|len| (1..=63).contains(len))?;
     octets.push(len);
     octets.extend(text.bytes().map(|octet| octet.to_ascii_lowercase()));
     Some(())
@@ -215,7 +220,9 @@ pub(super) type LabelRoom = [u8; 64];
 impl Slice {
     /// The cluster that it was imported from, as a label in wire form; nothing for one of this cluster.
     pub(super) fn cluster(&self) -> &[u8] {
-        label_at(&self.text, 0).filter(|label| label.len() > 1).unwrap_or_default()
+        label_at(&self.text, 0)
+            .filter(|label| label.len() > 1)
+            .unwrap_or_default()
     }
 
     /// The label of an endpoint, in wire form.
@@ -231,7 +238,9 @@ impl Slice {
     pub(super) fn zone(&self, endpoint: &Endpoint) -> &[u8] {
         match endpoint.zone {
             0 => &[],
-            at => label_at(&self.text, at as usize).and_then(|zone| zone.get(1..)).unwrap_or_default(),
+            at => label_at(&self.text, at as usize)
+                .and_then(|zone| zone.get(1..))
+                .unwrap_or_default(),
         }
     }
 }
@@ -266,7 +275,13 @@ pub(super) fn write_dashed(address: &Address, room: &mut [u8]) -> usize {
                 at += 1;
             }
             let digits = [octet / 100, octet / 10 % 10, octet % 10];
-            let skip = if octet >= 100 { 0 } else if octet >= 10 { 1 } else { 2 };
+            let skip = if octet >= 100 {
+                0
+            } else if octet >= 10 {
+                1
+            } else {
+                2
+            };
             for digit in &digits[skip..] {
                 room[at] = b'0' + digit;
                 at += 1;
@@ -455,7 +470,8 @@ impl Group {
 
     /// Puts the endpoints in order.
     fn arrange(&mut self) {
-        let mut order: Vec<Reference> = Vec::with_capacity(self.slices.iter().map(|slice| slice.endpoints.len()).sum());
+        let mut order: Vec<Reference> =
+            Vec::with_capacity(self.slices.iter().map(|slice| slice.endpoints.len()).sum());
         for (number, slice) in self.slices.iter().enumerate() {
             for place in 0..slice.endpoints.len() {
                 if let (Ok(slice), Ok(endpoint)) = (u16::try_from(number), u16::try_from(place)) {
@@ -482,7 +498,10 @@ impl Group {
     fn make_ready(&mut self, ttl: u32) {
         let mut addresses: Vec<Address> = match self.service.as_ref().map(|service| &service.form) {
             Some(Form::Addresses(addresses)) => addresses.to_vec(),
-            Some(Form::Headless) => self.endpoints().map(|(_, endpoint)| endpoint.address).collect(),
+            Some(Form::Headless) => self
+                .endpoints()
+                .map(|(_, endpoint)| endpoint.address)
+                .collect(),
             Some(Form::Alias(_)) | None => return,
         };
         let all = addresses.len();
@@ -491,7 +510,11 @@ impl Group {
         self.twins = addresses.len() < all;
         let (mut a, mut aaaa) = (Vec::new(), Vec::new());
         for address in &addresses {
-            let (out, rtype) = if address.v4().is_some() { (&mut a, 1) } else { (&mut aaaa, 28) };
+            let (out, rtype) = if address.v4().is_some() {
+                (&mut a, 1)
+            } else {
+                (&mut aaaa, 28)
+            };
             let rdata = address.rdata();
             out.extend_from_slice(&[0xC0, 0x0C, 0, rtype, 0, 1]);
             out.extend_from_slice(&ttl.to_be_bytes());
@@ -508,7 +531,7 @@ impl Group {
     }
 
     /// All endpoints, in order.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Slice, &Endpoint)> {
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Slice, &Endpoint)> + Clone {
         self.order.iter().map(|&reference| self.endpoint(reference))
     }
 
@@ -528,9 +551,15 @@ impl Group {
     }
 
     /// The endpoints of this label (in wire form) and cluster (in wire form, or nothing).
-    pub(super) fn named<'a>(&'a self, label: &'a [u8], cluster: &'a [u8]) -> impl Iterator<Item = (&'a Slice, &'a Endpoint)> + Clone {
+    pub(super) fn named<'a>(
+        &'a self,
+        label: &'a [u8],
+        cluster: &'a [u8],
+    ) -> impl Iterator<Item = (&'a Slice, &'a Endpoint)> + Clone {
         let hash = label_hash(label);
-        let first = self.order.partition_point(|&reference| self.endpoint(reference).1.hash < hash);
+        let first = self
+            .order
+            .partition_point(|&reference| self.endpoint(reference).1.hash < hash);
         self.order[first..]
             .iter()
             .map(|&reference| self.endpoint(reference))

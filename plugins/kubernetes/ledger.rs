@@ -118,6 +118,8 @@ pub(super) struct Ledger {
     shared: Arc<Shared>,
     /// The world that is published next.
     world: World,
+    /// Whether that waits until it is whole.
+    holds: bool,
     slices: HashMap<Id, Kept>,
     pods: HashMap<Id, KeptPod>,
     /// A list that is being read, by kind: what is new of it; `None` marks what is as before.
@@ -133,11 +135,12 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger of nothing.
+    /// A ledger of nothing. Where `shared` shows a whole cluster already, that stays until this one is whole.
     pub(super) fn new(rules: Rules, shared: Arc<Shared>) -> Self {
         let mut ledger = Self {
             rules,
-            world: World::clone(&shared.world.load()),
+            world: World::default(),
+            holds: shared.world.load().synced,
             shared,
             slices: HashMap::new(),
             pods: HashMap::new(),
@@ -169,7 +172,11 @@ impl Ledger {
                 let service = Service {
                     form,
                     ports: self.ports(&service.ports, true),
-                    outside: service.external_ips.iter().filter_map(|text| outside(text)).collect(),
+                    outside: service
+                        .external_ips
+                        .iter()
+                        .filter_map(|text| outside(text))
+                        .collect(),
                 };
                 Some((label_id(&labels), Fresh::Service(labels, Arc::new(service))))
             }
@@ -251,7 +258,11 @@ impl Ledger {
             let pod = endpoint.target.as_deref().filter(|_| self.rules.pod_names);
             let name = hostname.or(pod);
             let zone = endpoint.zone.as_deref().filter(|_| self.rules.zonal);
-            for address in endpoint.addresses.iter().filter_map(|text| Address::parse(text)) {
+            for address in endpoint
+                .addresses
+                .iter()
+                .filter_map(|text| Address::parse(text))
+            {
                 builder.push(address, name, zone);
             }
         }
@@ -284,8 +295,12 @@ impl Ledger {
                     self.world.namespaces.push(labels.hash(), labels);
                 }
             }
-            Fresh::Service(labels, service) => self.set_service(Side::Services, &labels, Some(service)),
-            Fresh::Import(labels, service) => self.set_service(Side::Imports, &labels, Some(service)),
+            Fresh::Service(labels, service) => {
+                self.set_service(Side::Services, &labels, Some(service))
+            }
+            Fresh::Import(labels, service) => {
+                self.set_service(Side::Imports, &labels, Some(service))
+            }
             Fresh::Slice(kept) => self.set_slice(id, Some(kept)),
             Fresh::Pod(kept) => self.set_pod(id, kept),
         }
@@ -312,7 +327,9 @@ impl Ledger {
             return;
         }
         let outside = |service: &Option<Arc<Service>>| match service {
-            Some(service) if !service.outside.is_empty() => Some((service.outside.clone(), service.ports.clone())),
+            Some(service) if !service.outside.is_empty() => {
+                Some((service.outside.clone(), service.ports.clone()))
+            }
             _ => None,
         };
         self.changed.inside = true;
@@ -331,7 +348,10 @@ impl Ledger {
         };
         for side in [Side::Services, Side::Imports] {
             for (kept, gone) in [(&old, true), (&kept, false)] {
-                let Some((kept, labels)) = kept.as_ref().and_then(|kept| Some((kept, side.labels(kept)?))) else {
+                let Some((kept, labels)) = kept
+                    .as_ref()
+                    .and_then(|kept| Some((kept, side.labels(kept)?)))
+                else {
                     continue;
                 };
                 match side {
@@ -341,7 +361,10 @@ impl Ledger {
                 let slices = &mut self.edit(side, labels).slices;
                 if !gone {
                     slices.push(kept.slice.clone());
-                } else if let Some(at) = slices.iter().position(|slice| Arc::ptr_eq(slice, &kept.slice)) {
+                } else if let Some(at) = slices
+                    .iter()
+                    .position(|slice| Arc::ptr_eq(slice, &kept.slice))
+                {
                     slices.remove(at);
                 }
             }
@@ -349,11 +372,16 @@ impl Ledger {
         // Most changes touch few of a slice's addresses.
         let mut counts: HashMap<(Address, Arc<Labels>), i32> = HashMap::new();
         for (kept, count) in [(&kept, 1), (&old, -1)] {
-            let Some((slice, labels)) = kept.as_ref().and_then(|kept| Some((&kept.slice, kept.service.as_ref()?))) else {
+            let Some((slice, labels)) = kept
+                .as_ref()
+                .and_then(|kept| Some((&kept.slice, kept.service.as_ref()?)))
+            else {
                 continue;
             };
             for endpoint in &slice.endpoints {
-                *counts.entry((endpoint.address, labels.clone())).or_default() += count;
+                *counts
+                    .entry((endpoint.address, labels.clone()))
+                    .or_default() += count;
             }
         }
         for ((address, labels), count) in counts {
@@ -367,7 +395,9 @@ impl Ledger {
             return;
         }
         let owners = &mut self.world.owners;
-        let is = |owner: &Owner| owner.address == address && owner.role == role && owner.labels == *labels;
+        let is = |owner: &Owner| {
+            owner.address == address && owner.role == role && owner.labels == *labels
+        };
         let hash = address.hash();
         match owners.leaf(hash).iter().position(is) {
             Some(at) => {
@@ -400,11 +430,15 @@ impl Ledger {
             let Some(kept) = kept else { continue };
             let pods = &mut self.world.pods;
             let hash = kept.address.hash();
-            let is = |pods: &PodsAt| pods.address == kept.address && pods.namespace == kept.namespace;
+            let is =
+                |pods: &PodsAt| pods.address == kept.address && pods.namespace == kept.namespace;
             match pods.leaf(hash).iter().position(is) {
                 Some(at) => {
                     let leaf = pods.leaf_mut(hash);
-                    leaf[at].count = leaf[at].count.saturating_add_signed(if added { 1 } else { -1 });
+                    leaf[at].count =
+                        leaf[at]
+                            .count
+                            .saturating_add_signed(if added { 1 } else { -1 });
                     if leaf[at].count == 0 {
                         leaf.swap_remove(at);
                     }
@@ -440,7 +474,11 @@ impl Ledger {
     }
 
     /// What is known of a kind and is not in `listed`.
-    fn vanished(&self, kind: Kind, listed: &HashMap<Id, Option<Fresh>>) -> Vec<(Id, Option<Arc<Labels>>)> {
+    fn vanished(
+        &self,
+        kind: Kind,
+        listed: &HashMap<Id, Option<Fresh>>,
+    ) -> Vec<(Id, Option<Arc<Labels>>)> {
         let gone = |labels: &Arc<Labels>| {
             let id = label_id(labels);
             (!listed.contains_key(&id)).then(|| (id, Some(labels.clone())))
@@ -454,8 +492,18 @@ impl Ledger {
             Kind::Namespace => self.world.namespaces.iter().filter_map(gone).collect(),
             Kind::Service => services(&self.world.services),
             Kind::ServiceImport => services(&self.world.imports),
-            Kind::EndpointSlice => self.slices.keys().filter(absent).map(|id| (*id, None)).collect(),
-            Kind::Pod => self.pods.keys().filter(absent).map(|id| (*id, None)).collect(),
+            Kind::EndpointSlice => self
+                .slices
+                .keys()
+                .filter(absent)
+                .map(|id| (*id, None))
+                .collect(),
+            Kind::Pod => self
+                .pods
+                .keys()
+                .filter(absent)
+                .map(|id| (*id, None))
+                .collect(),
         }
     }
 
@@ -481,9 +529,15 @@ impl Ledger {
     /// Shows what was changed to those who ask.
     fn publish(&mut self) {
         self.settle();
+        self.holds &= !self.world.synced;
+        if self.holds {
+            return;
+        }
         let changed = std::mem::take(&mut self.changed);
         let serials = &mut self.world.serials;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() as u32);
         for (changed, serial) in [
             (changed.inside, &mut serials.inside),
             (changed.outside, &mut serials.outside),
@@ -519,9 +573,13 @@ impl Ledger {
                     }
                 };
                 match group.service.as_ref().map(|service| &service.form) {
-                    Some(Form::Addresses(addresses)) => addresses.iter().for_each(|address| add(b"", *address)),
+                    Some(Form::Addresses(addresses)) => {
+                        addresses.iter().for_each(|address| add(b"", *address))
+                    }
                     Some(Form::Headless) => {
-                        let ours = |slice: &&Arc<Slice>| slice.endpoints.iter().any(|one| one.address == local);
+                        let ours = |slice: &&Arc<Slice>| {
+                            slice.endpoints.iter().any(|one| one.address == local)
+                        };
                         for slice in group.slices.iter().filter(ours) {
                             for endpoint in &slice.endpoints {
                                 add(slice.label(endpoint, &mut [0; 64]), endpoint.address);
@@ -534,7 +592,7 @@ impl Ledger {
         }
         if servers.is_empty() {
             servers.extend(self.rules.local.iter().map(|&local| NameServer {
-                labels: Box::default(),
+                labels: NameServer::DEFAULT.into(),
                 address: local.into(),
             }));
         }
@@ -572,7 +630,11 @@ impl Sink for Ledger {
         }
         self.ports.retain(|ports| Arc::strong_count(ports) > 1);
         self.complete[kind as usize] = true;
-        let synced = self.rules.kinds.iter().all(|&kind| self.complete[kind as usize]);
+        let synced = self
+            .rules
+            .kinds
+            .iter()
+            .all(|&kind| self.complete[kind as usize]);
         let first = synced && !self.world.synced;
         self.world.synced |= synced;
         if self.changed.anything || first {
@@ -594,9 +656,11 @@ impl Sink for Ledger {
         }
         if let Object::EndpointSlice(slice) = &object {
             let labels = Labels::new(&[&slice.service, &slice.namespace]);
-            let group = labels.and_then(|labels| World::group(&self.world.services, labels.octets()).cloned());
+            let group = labels
+                .and_then(|labels| World::group(&self.world.services, labels.octets()).cloned());
             let service = group.and_then(|group| group.service.clone());
-            self.programmed.observe(slice.triggered.as_deref(), service.as_deref());
+            self.programmed
+                .observe(slice.triggered.as_deref(), service.as_deref());
         }
     }
 
@@ -688,13 +752,19 @@ fn owned(service: &Service) -> impl Iterator<Item = (Role, Address)> {
         Outside::Address(address) => Some((Role::Outside, *address)),
         Outside::Host(_) => None,
     });
-    own.iter().map(|address| (Role::Service, *address)).chain(outside)
+    own.iter()
+        .map(|address| (Role::Service, *address))
+        .chain(outside)
 }
 
 fn form_of(service: &change::Service) -> Form {
     if service.external {
         let text = &*service.external_name;
-        let name = text.parse::<IpAddr>().is_err().then(|| host(text)).flatten();
+        let name = text
+            .parse::<IpAddr>()
+            .is_err()
+            .then(|| host(text))
+            .flatten();
         Form::Alias(name)
     } else if service.headless() {
         Form::Headless
@@ -704,7 +774,10 @@ fn form_of(service: &change::Service) -> Form {
 }
 
 fn addresses(texts: &[Box<str>]) -> Box<[Address]> {
-    texts.iter().filter_map(|text| Address::parse(text)).collect()
+    texts
+        .iter()
+        .filter_map(|text| Address::parse(text))
+        .collect()
 }
 
 fn outside(text: &str) -> Option<Outside> {

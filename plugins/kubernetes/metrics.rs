@@ -47,7 +47,9 @@ impl Programmed {
             Form::Headless => "headless_with_selector",
             Form::Addresses(_) | Form::Alias(_) => "cluster_ip",
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let took = now.as_secs_f64() - triggered;
         let labels = vec![("service_kind", kind.to_owned())];
         self.0.get_or_create(&labels).observe(took);
@@ -59,27 +61,45 @@ pub(super) fn seconds(text: &str) -> Option<f64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let separators = [text.get(4..5)?, text.get(7..8)?, text.get(13..14)?, text.get(16..17)?];
+    let separators = [
+        text.get(4..5)?,
+        text.get(7..8)?,
+        text.get(13..14)?,
+        text.get(16..17)?,
+    ];
     if separators != ["-", "-", ":", ":"] || !(1..=12).contains(&month) {
         return None;
     }
     let rest = text.get(19..)?;
     let digits = rest.strip_prefix('.').map_or("", |rest| {
-        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         &rest[..end]
     });
     let fraction = format!("0.{digits}0").parse::<f64>().ok()?;
-    let zone = rest.get(if digits.is_empty() { 0 } else { 1 + digits.len() }..)?;
+    let zone = rest.get(
+        if digits.is_empty() {
+            0
+        } else {
+            1 + digits.len()
+        }..,
+    )?;
     let offset = match zone.as_bytes() {
         [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), ..] if zone.len() == 6 => {
-            let minutes = zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?;
+            let minutes =
+                zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?;
             if *sign == b'-' { -minutes } else { minutes }
         }
         _ => return None,
     };
     // Days since 1970 by the civil calendar, years beginning in March so that the leap day is the last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let era = y.div_euclid(400);
     let of_era = y.rem_euclid(400);
     let of_year = (153 * m + 2) / 5 + day - 1;
@@ -95,12 +115,18 @@ pub(super) struct Age(Arc<std::sync::Mutex<Weak<Shared>>>);
 impl Age {
     /// Shows the age of this cluster.
     fn show(&self, shared: &Arc<Shared>) {
-        let mut place = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut place = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         *place = Arc::downgrade(shared);
     }
 
     fn seconds(&self) -> f64 {
-        let place = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let place = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         place.upgrade().map_or(0.0, |shared| shared.age())
     }
 }

@@ -1,12 +1,637 @@
 //! `kubernetes`: names of a cluster's services, endpoints and pods, from a watched API.
+//!
+//! ```text
+//!  API server ──► client, watch, decode ── Object ──► ledger ──► world (immutable) ──► swapped whole ──► query
+//!                                                      what was heard    answers ready as octets
+//! ```
+//!
+//! A query pins the world, reads its labels ([`form`]), finds namespace and service by two look-ups, and copies records that are
+//! ready ([`entry`]) or puts them together from pieces that are ([`answer`]). Nothing is allocated or locked, but for a service that
+//! stands for another name: that one is asked of the server itself. Before the first lists are complete, a query whose answer
+//! depends on them waits, up to `startup_timeout`, and then fails; it is never told that a name does not exist.
 
-#![allow(dead_code, reason = "the connection comes before the store")]
-
+mod answer;
 mod change;
 mod client;
 #[cfg(test)]
 mod client_tests;
 mod decode;
+mod entry;
+mod form;
+mod ledger;
+mod metrics;
+mod offer;
+mod selector;
+mod setup;
+mod table;
+#[cfg(test)]
+mod tests;
 mod watch;
 #[cfg(test)]
 mod watch_tests;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chain::{
+    Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
+    reverse, splice,
+};
+use wire::{Class, Flags, Full, Name, NameBuf, Opcode, Qname, Rcode, Response, Section, Type};
+
+use answer::{Names, Writer};
+use entry::{Address, Endpoint, Group, PortFilter, Service, Slice};
+use form::{Form, Part, ServiceName, Shape};
+use world::{Role, Shared, World};
+
+pub(crate) use setup::REGISTRATION;
+
+/// What becomes of names of pods.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Pods {
+    /// There are none.
+    Disabled,
+    /// Any address has one, in a namespace that there is.
+    Insecure,
+    /// Pods have.
+    Verified,
+}
+
+/// A zone that a cluster is served under.
+struct Zone {
+    /// The zone, in lower case.
+    origin: NameBuf,
+    /// The hash of its name.
+    hash: u64,
+    /// How many labels it has.
+    labels: usize,
+    /// Whether it is a cluster set's.
+    multicluster: bool,
+}
+
+/// One `kubernetes` directive at work.
+struct Kubernetes {
+    /// The zones, the longest first.
+    zones: Box<[Zone]>,
+    /// The first zone that is not a reverse one: PTR records lead there.
+    primary: NameBuf,
+    fall: Fallthrough,
+    ttl: u32,
+    pods: Pods,
+    zonal: bool,
+    ignore_empty: bool,
+    /// Whether namespaces are named in the directive: addresses are then told of by them, too.
+    namespaces: bool,
+    shared: Arc<Shared>,
+    /// Until when ([`chain::clock`]) queries wait for the first lists.
+    patience: u64,
+    /// This server's addresses.
+    local: Box<[std::net::IpAddr]>,
+    /// What the host's stub resolver appends, for search paths of pods.
+    search: Box<[NameBuf]>,
+}
+
+/// What a look-up came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found<'w> {
+    /// The name exists; what it has of the type is written.
+    Written,
+    /// There is no such name, whatever the cluster has.
+    Never,
+    /// The cluster has no such name.
+    NoName,
+    /// The name stands for another one, in wire form.
+    Alias(&'w [u8]),
+}
+
+impl Plugin for Kubernetes {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
+        let patient = query.received() < self.patience;
+        self.ask(query, response, patient)
+    }
+
+    fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
+        Box::pin(self.wait_and_ask(exchange))
+    }
+
+    fn ready(&self) -> Option<bool> {
+        Some(self.shared.world.load().synced)
+    }
+}
+
+impl Kubernetes {
+    /// The zone that encloses `qname` most closely.
+    #[inline]
+    fn zone(&self, qname: &Qname) -> Option<(&Zone, usize)> {
+        self.zones.iter().find_map(|zone| {
+            let left = qname.label_count().checked_sub(zone.labels)?;
+            let same = qname.hash(left) == zone.hash && qname.suffix(left) == zone.origin.as_name();
+            same.then_some((zone, left))
+        })
+    }
+
+    /// Answers from what is known; with `patient`, an answer that is not known yet is waited for.
+    fn ask(
+        &self,
+        query: &mut Query<'_>,
+        response: &mut Response<'_>,
+        patient: bool,
+    ) -> Result<Flow, Failure> {
+        let Some((zone, left)) = self
+            .zone(query.qname())
+            .filter(|_| query.qclass() == Class::IN)
+        else {
+            return Ok(Flow::Next);
+        };
+        let qtype = query.qtype();
+        if matches!(qtype, Type::AXFR | Type::IXFR) || query.flags().opcode() == Opcode::NOTIFY {
+            return Err(Failure::policy(Rcode::REFUSED));
+        }
+        let world = self.shared.world.load();
+        let pointer = answer::zone_pointer(query.qname(), left);
+        let names = Names {
+            qname: query.qname(),
+            left,
+            message: (!query.is_rewritten()).then(|| query.message()),
+            pointer: &pointer,
+        };
+        let serials = &world.serials;
+        let serial = if zone.multicluster {
+            serials.imported
+        } else {
+            serials.inside
+        };
+        let mut writer = Writer::new(response, &names, self.ttl);
+        let rcode = match self.look_up(&world, zone, &names, qtype, &mut writer) {
+            Found::Written if writer.answers() > 0 => return Ok(Flow::Answered),
+            // What there is had no room: an empty answer with TC, and no denial.
+            Found::Written if writer.is_cut() => return Ok(Flow::Answered),
+            Found::Written => Rcode::NOERROR,
+            Found::Alias(target) => match qtype {
+                Type::CNAME => {
+                    writer.alias(target);
+                    return Ok(Flow::Answered);
+                }
+                Type::A | Type::AAAA => return Ok(Flow::Suspend),
+                _ => Rcode::NOERROR,
+            },
+            found => {
+                let falls = self.fall.through(names.qname);
+                let certain = found == Found::Never || world.synced;
+                let address = reverse::address(names.qname).is_some();
+                if falls && (certain || address) {
+                    response.set_flag(Flags::AA, false);
+                    return Ok(Flow::Next);
+                }
+                if !certain {
+                    return if patient {
+                        Ok(Flow::Suspend)
+                    } else {
+                        Err(not_ready())
+                    };
+                }
+                Rcode::NXDOMAIN
+            }
+        };
+        let mut writer = Writer::new(response, &names, self.ttl);
+        writer.soa(Section::Authority, serial);
+        response.set_rcode(rcode);
+        Ok(Flow::Answered)
+    }
+
+    /// Finds the name, and writes what it has.
+    fn look_up<'w>(
+        &self,
+        world: &'w World,
+        zone: &Zone,
+        names: &Names<'_>,
+        qtype: Type,
+        writer: &mut Writer<'_, '_>,
+    ) -> Found<'w> {
+        if names.left > 0
+            && let Some(address) = reverse::address(names.qname)
+        {
+            return self.look_up_address(world, address.into(), qtype, writer);
+        }
+        let shape = Shape {
+            multicluster: zone.multicluster,
+            zonal: self.zonal,
+        };
+        match form::read(names.qname, names.left, shape) {
+            Form::Apex => {
+                let serials = &world.serials;
+                let serial = if zone.multicluster {
+                    serials.imported
+                } else {
+                    serials.inside
+                };
+                match qtype {
+                    Type::SOA => writer.soa(Section::Answer, serial),
+                    Type::NS => {
+                        let _ = name_servers(world, writer);
+                    }
+                    _ => {}
+                }
+                Found::Written
+            }
+            Form::Empty => Found::Written,
+            Form::Version => {
+                if qtype == Type::TXT {
+                    writer.version();
+                }
+                Found::Written
+            }
+            Form::NameServer => {
+                for (i, server) in world.servers.iter().enumerate() {
+                    let told = world.servers[..i]
+                        .iter()
+                        .any(|before| before.address == server.address);
+                    if !told && writer.address(&server.address, qtype).is_err() {
+                        break;
+                    }
+                }
+                Found::Written
+            }
+            Form::ServiceNamespace(namespace) if world.exposes(namespace) => Found::Written,
+            Form::PodNamespace(_) | Form::Pod(..) if self.pods == Pods::Disabled => Found::Never,
+            Form::PodNamespace(namespace) if world.exposes(namespace) => Found::Written,
+            Form::ServiceNamespace(_) | Form::PodNamespace(_) => Found::NoName,
+            Form::Pod(pod, namespace) => self.look_up_pod(world, pod, namespace, qtype, writer),
+            Form::Service(service) => {
+                let table = if zone.multicluster {
+                    &world.imports
+                } else {
+                    &world.services
+                };
+                match World::group(table, service.labels)
+                    .filter(|_| world.exposes(service.namespace))
+                {
+                    Some(group) => self.look_up_service(group, service, qtype, writer),
+                    None => Found::NoName,
+                }
+            }
+            Form::Invalid => Found::Never,
+        }
+    }
+
+    /// A name of `in-addr.arpa` or `ip6.arpa`: a service's, or else the endpoints'.
+    fn look_up_address<'w>(
+        &self,
+        world: &'w World,
+        address: Address,
+        qtype: Type,
+        writer: &mut Writer<'_, '_>,
+    ) -> Found<'w> {
+        let told = |labels: &entry::Labels| !self.namespaces || world.exposes(labels.namespace());
+        let primary = self.primary.as_name();
+        // An address is one service's; should it be two's for a moment, the answer does not depend on their order here.
+        let service = world
+            .owners_of(address, Role::Service)
+            .filter(|labels| told(labels))
+            .min_by_key(|labels| labels.octets());
+        if let Some(labels) = service {
+            if qtype == Type::PTR {
+                let _ = writer.pointer(b"", labels.octets(), primary);
+            }
+            return Found::Written;
+        }
+        let mut found = Found::NoName;
+        for labels in world
+            .owners_of(address, Role::Endpoint)
+            .filter(|labels| told(labels))
+        {
+            found = Found::Written;
+            let group = World::group(&world.services, labels.octets());
+            if let Some(group) = group.filter(|_| qtype == Type::PTR)
+                && endpoint_pointers(group, address, primary, writer).is_err()
+            {
+                return found;
+            }
+        }
+        found
+    }
+
+    fn look_up_pod<'w>(
+        &self,
+        world: &'w World,
+        pod: &[u8],
+        namespace: &[u8],
+        qtype: Type,
+        writer: &mut Writer<'_, '_>,
+    ) -> Found<'w> {
+        let Some(address) = pod_address(pod) else {
+            return Found::Never;
+        };
+        let known = match self.pods {
+            Pods::Disabled => return Found::Never,
+            Pods::Insecure => world.exposes(namespace),
+            Pods::Verified => {
+                let mut room = [0; 64];
+                let len = entry::write_dashed(&address, &mut room);
+                let mut at = world.pods_at(address);
+                room.get(..len) == Some(pod)
+                    && at.any(|labels| labels.octets() == namespace)
+                    && world.exposes(namespace)
+            }
+        };
+        if !known {
+            return Found::NoName;
+        }
+        let _ = writer.address(&address, qtype);
+        Found::Written
+    }
+
+    fn look_up_service<'w>(
+        &self,
+        group: &'w Group,
+        asked: ServiceName<'_>,
+        qtype: Type,
+        writer: &mut Writer<'_, '_>,
+    ) -> Found<'w> {
+        let Some(service) = &group.service else {
+            return Found::NoName;
+        };
+        let written = match (&service.form, asked.part) {
+            (entry::Form::Alias(Some(target)), Part::Whole) => return Found::Alias(target),
+            (entry::Form::Alias(_), _) => return Found::NoName,
+            (entry::Form::Addresses(_), _) if self.ignore_empty && !group.has_endpoints() => {
+                return Found::NoName;
+            }
+            (entry::Form::Addresses(_), Part::Zone { .. }) => return Found::NoName,
+            (entry::Form::Addresses(addresses), Part::Whole) => {
+                write_service(group, service, addresses, PortFilter::ANY, qtype, writer)
+            }
+            (entry::Form::Addresses(addresses), Part::Ports(filter)) => {
+                write_service(group, service, addresses, filter, qtype, writer)
+            }
+            (entry::Form::Headless, Part::Whole) => {
+                let ready = match qtype {
+                    Type::A => &group.a,
+                    Type::AAAA => &group.aaaa,
+                    _ => {
+                        return some(write_endpoints(
+                            group,
+                            group.endpoints(),
+                            PortFilter::ANY,
+                            qtype,
+                            writer,
+                        ));
+                    }
+                };
+                writer.ready(ready, qtype);
+                Ok(group.has_endpoints())
+            }
+            (entry::Form::Headless, Part::Ports(filter)) => {
+                let wanted = group
+                    .endpoints()
+                    .filter(|(slice, _)| answer::has_port(&slice.ports, filter));
+                write_endpoints(group, wanted, filter, qtype, writer)
+            }
+            (entry::Form::Headless, Part::Zone { zone, prefer }) => {
+                let within = group
+                    .endpoints()
+                    .filter(|(slice, endpoint)| slice.zone(endpoint) == zone);
+                let any = within.clone().next().is_some();
+                // The name exists whatever the zone holds: a drained zone is no reason to deny it.
+                let _ = match any || !prefer {
+                    true => write_endpoints(group, within, PortFilter::ANY, qtype, writer),
+                    false => {
+                        write_endpoints(group, group.endpoints(), PortFilter::ANY, qtype, writer)
+                    }
+                };
+                Ok(true)
+            }
+            (_, Part::Endpoint { label, cluster }) => write_endpoints(
+                group,
+                group.named(label, cluster),
+                PortFilter::ANY,
+                qtype,
+                writer,
+            ),
+        };
+        some(written)
+    }
+
+    /// Waits for what is not known yet, and follows an alias.
+    async fn wait_and_ask(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolved {
+        let now = chain::clock::now();
+        if !self.shared.world.load().synced && now < self.patience {
+            let mut synced = self.shared.synced.subscribe();
+            let patience = Duration::from_nanos(self.patience - now);
+            let _ = tokio::time::timeout(patience, synced.wait_for(|synced| *synced)).await;
+        }
+        exchange.begin();
+        let Some((mut query, mut response)) = exchange.suspended_views() else {
+            return (exchange, Ok(Flow::Next));
+        };
+        match self.ask(&mut query, &mut response, false) {
+            Ok(Flow::Suspend) => self.follow(exchange).await,
+            flow => (exchange, flow),
+        }
+    }
+
+    /// Answers for a service that stands for another name: that name is asked of the server itself.
+    ///
+    /// A name of the same zone that leads to no address gives no alias, either, as a service without endpoints gives none.
+    async fn follow(&self, mut exchange: Box<Exchange>) -> Resolved {
+        exchange.begin();
+        let Some((query, _)) = exchange.suspended_views() else {
+            return (exchange, Ok(Flow::Next));
+        };
+        let (qname, qtype) = (query.qname().clone(), query.qtype());
+        let target = self.target(&qname);
+        let Some((zone, left)) = self.zone(&qname) else {
+            return (exchange, Ok(Flow::Next));
+        };
+        let mut found = None;
+        if let Some(target) = target.filter(|target| target.as_name() != qname.name()) {
+            let own = target.as_name().is_within(zone.origin.as_name());
+            if let Ok(mut answered) = chain::look_up(&exchange, target.as_name(), qtype).await
+                && (!own || answered.response().count(Section::Answer) > 0)
+            {
+                found = Some((target, answered));
+            }
+        }
+        let Some((query, mut response)) = exchange.suspended_views() else {
+            return (exchange, Ok(Flow::Next));
+        };
+        let pointer = answer::zone_pointer(&qname, left);
+        let names = Names {
+            qname: &qname,
+            left,
+            message: (!query.is_rewritten()).then(|| query.message()),
+            pointer: &pointer,
+        };
+        let mut writer = Writer::new(&mut response, &names, self.ttl);
+        match found {
+            Some((target, mut answered)) => {
+                writer.alias(target.as_name().octets());
+                let truncated = answered.response().flags().has(Flags::TC);
+                splice::answer(&mut answered.response(), &mut response);
+                if truncated {
+                    response.set_flag(Flags::TC, true);
+                }
+            }
+            None => {
+                let serials = self.shared.world.load().serials;
+                let serial = if zone.multicluster {
+                    serials.imported
+                } else {
+                    serials.inside
+                };
+                writer.soa(Section::Authority, serial);
+            }
+        }
+        (exchange, Ok(Flow::Answered))
+    }
+
+    /// What a service's name stands for now.
+    fn target(&self, qname: &Qname) -> Option<NameBuf> {
+        let (zone, left) = self.zone(qname)?;
+        let Form::Service(asked) = form::read(qname, left, Shape::default()) else {
+            return None;
+        };
+        let world = self.shared.world.load();
+        let table = if zone.multicluster {
+            &world.imports
+        } else {
+            &world.services
+        };
+        let service = World::group(table, asked.labels)?.service.clone()?;
+        match &service.form {
+            entry::Form::Alias(Some(target)) => Some(NameBuf::from_name(Name::new(target).ok()?)),
+            _ => None,
+        }
+    }
+}
+
+/// The answer to a question that cannot be answered yet.
+fn not_ready() -> Failure {
+    Failure::servfail("the Kubernetes API has not been heard of yet")
+        .extended(ExtendedError::NOT_READY, "the cluster is not known yet")
+}
+
+/// A name exists when something of it was found, or there was no room for it.
+fn some<'w>(written: Result<bool, Full>) -> Found<'w> {
+    match written {
+        Ok(false) => Found::NoName,
+        Ok(true) | Err(Full) => Found::Written,
+    }
+}
+
+/// Writes what a service with addresses has on the ports that are asked for; says whether it has such a port.
+fn write_service(
+    group: &Group,
+    service: &Service,
+    addresses: &[Address],
+    filter: PortFilter<'_>,
+    qtype: Type,
+    writer: &mut Writer<'_, '_>,
+) -> Result<bool, Full> {
+    if !answer::has_port(&service.ports, filter) {
+        return Ok(false);
+    }
+    match qtype {
+        Type::A => writer.ready(&group.a, qtype),
+        Type::AAAA => writer.ready(&group.aaaa, qtype),
+        Type::SRV => writer.service_ports(group.labels.octets(), service, addresses, filter)?,
+        _ => {}
+    }
+    Ok(true)
+}
+
+/// Writes endpoints; says whether there is one.
+fn write_endpoints<'e, I>(
+    group: &Group,
+    endpoints: I,
+    filter: PortFilter<'_>,
+    qtype: Type,
+    writer: &mut Writer<'_, '_>,
+) -> Result<bool, Full>
+where
+    I: Iterator<Item = (&'e Slice, &'e Endpoint)> + Clone,
+{
+    match qtype {
+        Type::A | Type::AAAA => {
+            let mut last = None;
+            for (i, (_, endpoint)) in endpoints.clone().enumerate() {
+                let repeated = last == Some(endpoint.address)
+                    || group.has_twins()
+                        && endpoints
+                            .clone()
+                            .take(i)
+                            .any(|(_, before)| before.address == endpoint.address);
+                if !repeated {
+                    writer.address(&endpoint.address, qtype)?;
+                }
+                last = Some(endpoint.address);
+            }
+        }
+        Type::SRV => writer.endpoint_ports(group, endpoints.clone(), filter)?,
+        _ => {}
+    }
+    Ok(endpoints.clone().next().is_some())
+}
+
+/// Writes the names that an address has among the endpoints of a service.
+fn endpoint_pointers(
+    group: &Group,
+    address: Address,
+    zone: Name<'_>,
+    writer: &mut Writer<'_, '_>,
+) -> Result<(), Full> {
+    let (mut last, mut last_len) = ([0; 64], 0);
+    for (slice, endpoint) in group
+        .endpoints()
+        .filter(|(_, endpoint)| endpoint.address == address)
+    {
+        let mut room = [0; 64];
+        let label = slice.label(endpoint, &mut room);
+        if last.get(..last_len) == Some(label) {
+            continue;
+        }
+        writer.pointer(label, group.labels.octets(), zone)?;
+        last_len = label.len();
+        last[..last_len].copy_from_slice(label);
+    }
+    Ok(())
+}
+
+/// Writes the name servers and their addresses.
+fn name_servers(world: &World, writer: &mut Writer<'_, '_>) -> Result<(), Full> {
+    for (i, server) in world.servers.iter().enumerate() {
+        if world.servers[..i]
+            .iter()
+            .all(|before| before.labels != server.labels)
+        {
+            writer.name_server(&server.labels)?;
+        }
+    }
+    for server in world.servers.iter() {
+        writer.glue(&server.labels, &server.address)?;
+    }
+    Ok(())
+}
+
+/// The address that a pod's label stands for.
+fn pod_address(label: &[u8]) -> Option<Address> {
+    let dashes = label.iter().filter(|&&octet| octet == b'-').count();
+    let v4 = dashes == 3 && !label.windows(2).any(|pair| pair == b"--");
+    let mut text = [0; 63];
+    let text = text.get_mut(..label.len())?;
+    for (place, &octet) in text.iter_mut().zip(label) {
+        *place = match octet {
+            b'-' if v4 => b'.',
+            b'-' => b':',
+            b'.' | b':' => return None,
+            other => other,
+        };
+    }
+    let ip: std::net::IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(ip.into())
+}

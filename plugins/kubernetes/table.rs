@@ -97,7 +97,10 @@ mod tests {
         table.push(spread(10_000), 10_000);
         assert!(before.leaf(spread(17)).contains(&17) && !table.leaf(spread(17)).contains(&17));
         assert!(!before.leaf(spread(10_000)).contains(&10_000));
-        assert_eq!((before.iter().count(), table.iter().count()), (10_000, 10_000));
+        assert_eq!(
+            (before.iter().count(), table.iter().count()),
+            (10_000, 10_000)
+        );
         // Everything but the ways to the two changed leaves is shared.
         let shared = before
             .branches

@@ -53,13 +53,18 @@ pub(super) struct PodsAt {
     pub(super) count: u32,
 }
 
-/// A name server of the zone: the labels left of the zone (nothing stands for `ns.dns`) and an address.
+/// A name server of the zone: the labels left of the zone and an address.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct NameServer {
     /// The labels in wire form.
     pub(super) labels: Box<[u8]>,
     /// The address.
     pub(super) address: Address,
+}
+
+impl NameServer {
+    /// What a name server is called that is no service.
+    pub(super) const DEFAULT: &'static [u8] = b"\x02ns\x03dns";
 }
 
 /// When something changed last, in seconds since 1970.
@@ -110,7 +115,11 @@ impl World {
     }
 
     /// Whose `address` is, as `role`.
-    pub(super) fn owners_of(&self, address: Address, role: Role) -> impl Iterator<Item = &Arc<Labels>> {
+    pub(super) fn owners_of(
+        &self,
+        address: Address,
+        role: Role,
+    ) -> impl Iterator<Item = &Arc<Labels>> {
         self.owners
             .leaf(address.hash())
             .iter()
@@ -161,8 +170,13 @@ impl Shared {
     /// For how many seconds the state may have been out of date: since the connection that is away longest was heard of last.
     pub(super) fn age(&self) -> f64 {
         let now = chain::clock::now();
-        let away = self.lines.iter().filter(|line| line.lost.load(Ordering::Relaxed));
-        let longest = away.map(|line| now.saturating_sub(line.heard.load(Ordering::Relaxed))).max();
+        let away = self
+            .lines
+            .iter()
+            .filter(|line| line.lost.load(Ordering::Relaxed));
+        let longest = away
+            .map(|line| now.saturating_sub(line.heard.load(Ordering::Relaxed)))
+            .max();
         longest.unwrap_or(0) as f64 / chain::clock::SECOND as f64
     }
 }

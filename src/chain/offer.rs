@@ -15,14 +15,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::{Name, Qname};
 
-/// Calls with each item of a list, in order, until one says to stop.
-pub type Visit<'a, T> = &'a mut dyn FnMut(T) -> ControlFlow<()>;
+/// Called with each suffix of a list, in order, until it says to stop.
+pub type VisitName<'v> = &'v mut dyn for<'n> FnMut(Name<'n>) -> ControlFlow<()>;
+/// Called with each way to reach a service, until it says to stop.
+pub type VisitReachable<'v> = &'v mut dyn for<'n> FnMut(Reachable<'n>) -> ControlFlow<()>;
+/// Called with the labels of each service, until it says to stop.
+pub type VisitLabels<'v> = &'v mut dyn for<'n> FnMut(&'n [u8]) -> ControlFlow<()>;
+/// Called with each address, until it says to stop.
+pub type VisitAddress<'v> = &'v mut dyn FnMut(IpAddr) -> ControlFlow<()>;
 
 /// Knows which suffixes a client's stub resolver appends to a name.
 pub trait SearchPath: Send + Sync {
     /// Visits the suffixes to try for `client`, first to last; the root is the name as it stands. `false`, and no visit, when
     /// `qname` is not its business or the client is not known.
-    fn search(&self, qname: &Qname, client: IpAddr, visit: Visit<'_, Name<'_>>) -> bool;
+    fn search(&self, qname: &Qname, client: IpAddr, visit: VisitName<'_>) -> bool;
 }
 
 /// Whether a name exists, and so what an answer without records is.
@@ -67,14 +73,14 @@ pub trait External: Send + Sync {
         qname: &Qname,
         left: usize,
         headless: bool,
-        visit: Visit<'_, Reachable<'_>>,
+        visit: VisitReachable<'_>,
     ) -> Existence;
 
     /// Visits the labels (`SVC.NS`, as in [`Reachable::labels`]) of the services that have this external address.
-    fn reverse(&self, address: IpAddr, visit: Visit<'_, &[u8]>) -> Existence;
+    fn reverse(&self, address: IpAddr, visit: VisitLabels<'_>) -> Existence;
 
     /// Visits the external addresses of the services whose endpoints this server is, else its own addresses.
-    fn servers(&self, headless: bool, visit: Visit<'_, IpAddr>);
+    fn servers(&self, headless: bool, visit: VisitAddress<'_>);
 
     /// When something seen from outside changed last, in seconds since 1970: the SOA record's serial.
     fn serial(&self) -> u32;

@@ -1,0 +1,1 @@
+//! What the plugin answers, and how it keeps up.
