@@ -105,6 +105,16 @@ impl<'a, 'r> Writer<'a, 'r> {
         self.response.count(Section::Answer)
     }
 
+    /// Whether the response cannot be sent whole to who takes `limit` octets, given that an OPT record may come.
+    pub(super) fn is_beyond(&self, limit: usize) -> bool {
+        self.response.len() + if limit > 512 { 11 } else { 0 } > limit
+    }
+
+    /// Says that there was more.
+    pub(super) fn cut(&mut self) {
+        self.response.set_flag(Flags::TC, true);
+    }
+
     /// Whether there was no room for an answer.
     pub(super) fn is_cut(&self) -> bool {
         self.response.flags().has(Flags::TC)
@@ -272,23 +282,8 @@ impl<'a, 'r> Writer<'a, 'r> {
         Ok(())
     }
 
-    /// Appends an address of a target that stands at `at`, or is `PREFIX.LABELS.svc.ZONE` where no pointer reaches. Additional data
-    /// is optional: what there is no room for does not make the response a truncated one (RFC 2181, section 9).
+    /// Appends an address of a target that stands at `at`, or is `PREFIX.LABELS.svc.ZONE` where no pointer reaches.
     fn additional(
-        &mut self,
-        at: usize,
-        address: &Address,
-        prefix: [&[u8]; 2],
-        labels: &[u8],
-    ) -> Result<(), Full> {
-        let done = self.additional_at(at, address, prefix, labels);
-        if done.is_err() {
-            self.response.set_flag(Flags::TC, false);
-        }
-        done
-    }
-
-    fn additional_at(
         &mut self,
         at: usize,
         address: &Address,

@@ -168,7 +168,15 @@ impl Kubernetes {
         };
         let mut writer = Writer::new(response, &names, self.ttl);
         let rcode = match self.look_up(&world, zone, &names, qtype, &mut writer) {
-            Found::Written if writer.answers() > 0 => return Ok(Flow::Answered),
+            Found::Written if writer.answers() > 0 => {
+                // Whoever asks for SRV wants the addresses, too: TC where they have no room, as CoreDNS has it.
+                let limit = query.asked().udp_limit();
+                if qtype == Type::SRV && query.transport().is_datagram() && writer.is_beyond(limit)
+                {
+                    writer.cut();
+                }
+                return Ok(Flow::Answered);
+            }
             // What there is had no room: an empty answer with TC, and no denial.
             Found::Written if writer.is_cut() => return Ok(Flow::Answered),
             Found::Written => Rcode::NOERROR,
