@@ -282,7 +282,10 @@ impl Watch {
             .mul_f64(rand::random_range(0.5..=1.0));
         self.failures += 1;
         // Jitter goes on top of what the server wants, never below it.
-        let delay = least.map_or(delay, |least| least.min(RETRY_AFTER) + delay);
+        let delay = least.map_or(delay, |least| {
+            let least = least.min(RETRY_AFTER);
+            delay.max(least.mul_f64(rand::random_range(1.0..=1.2)))
+        });
         sleep(delay).await;
     }
 
