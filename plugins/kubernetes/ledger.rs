@@ -684,23 +684,16 @@ impl Sink for Ledger {
         }
     }
 
-    fn lost(&mut self, kind: Kind, why: &str) {
-        let line = &self.shared.lines[kind as usize];
-        if !line.lost.swap(true, Ordering::Relaxed) {
-            if self.complete[kind as usize] {
-                tracing::warn!(target: "plugin/kubernetes", "The watch of {kind} is away: {why}; what was known last is served");
-            } else {
-                tracing::warn!(target: "plugin/kubernetes", "The list of {kind} failed: {why}");
-            }
-        }
+    fn lost(&mut self, kind: Kind, _: &str) {
+        // The watch has logged why.
+        self.shared.lines[kind as usize]
+            .lost
+            .store(true, Ordering::Relaxed);
     }
-
     fn heard(&mut self, kind: Kind) {
         let line = &self.shared.lines[kind as usize];
         line.heard.store(chain::clock::now(), Ordering::Relaxed);
-        if line.lost.swap(false, Ordering::Relaxed) {
-            tracing::info!(target: "plugin/kubernetes", "The watch of {kind} is back");
-        }
+        line.lost.store(false, Ordering::Relaxed);
     }
 }
 
