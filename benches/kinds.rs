@@ -34,6 +34,8 @@ pub struct Kind {
 const FILE: &str = "example.org {\n  file {DIR}/zone\n}\n";
 const HOSTS: &str = ".:53 {\n  hosts {DIR}/hosts\n}\n";
 const LAB: &str = ".:53 {\n  lab {DIR}/labs\n  whoami\n}\n";
+const CLUSTER: &str = "cluster.local in-addr.arpa {\n  kubernetes {\n    endpoint http://127.0.0.1:1\n    pods verified\n    \
+    snapshot {DIR}/cluster\n  }\n}\n";
 const CACHED: &str = "example.org {\n  cache\n  file {DIR}/zone\n}\n";
 const TWELVE: &str = ".:53 {\n  prometheus localhost:0\n  errors\n  loadbalance\n  \
     hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  \
@@ -41,7 +43,7 @@ const TWELVE: &str = ".:53 {\n  prometheus localhost:0\n  errors\n  loadbalance\
     file {DIR}/zone example.org\n  cache\n  whoami\n}\n";
 
 /// All kinds, one row each.
-pub const KINDS: [Kind; 26] = [
+pub const KINDS: [Kind; 35] = [
     kind(
         "refused-no-block",
         FILE,
@@ -180,6 +182,78 @@ pub const KINDS: [Kind; 26] = [
     ),
     kind("lab-short", LAB, "host777.", 1, false, (0, 2, 0)),
     kind("lab-other", LAB, "www.example.net.", 1, false, (0, 0, 0)),
+    kind(
+        "k8s-service",
+        CLUSTER,
+        "name777.ns.svc.cluster.local.",
+        1,
+        false,
+        (0, 1, 0),
+    ),
+    kind(
+        "k8s-service-edns",
+        CLUSTER,
+        "name777.ns.svc.cluster.local.",
+        1,
+        true,
+        (0, 1, 0),
+    ),
+    kind(
+        "k8s-headless",
+        CLUSTER,
+        "heads.ns.svc.cluster.local.",
+        1,
+        false,
+        (0, 10, 0),
+    ),
+    kind(
+        "k8s-srv",
+        CLUSTER,
+        "_http._tcp.name777.ns.svc.cluster.local.",
+        33,
+        false,
+        (0, 1, 0),
+    ),
+    kind(
+        "k8s-srv-headless",
+        CLUSTER,
+        "_http._tcp.heads.ns.svc.cluster.local.",
+        33,
+        true,
+        (0, 10, 0),
+    ),
+    kind(
+        "k8s-endpoint",
+        CLUSTER,
+        "10-9-0-3.heads.ns.svc.cluster.local.",
+        1,
+        false,
+        (0, 1, 0),
+    ),
+    kind(
+        "k8s-ptr",
+        CLUSTER,
+        "9.3.96.10.in-addr.arpa.",
+        12,
+        false,
+        (0, 1, 0),
+    ),
+    kind(
+        "k8s-nxdomain",
+        CLUSTER,
+        "nothing.ns.svc.cluster.local.",
+        1,
+        false,
+        (3, 0, 1),
+    ),
+    kind(
+        "k8s-pod",
+        CLUSTER,
+        "10-9-0-3.ns.pod.cluster.local.",
+        1,
+        false,
+        (0, 1, 0),
+    ),
 ];
 
 const fn kind(
@@ -207,10 +281,29 @@ pub fn write_data(dir: &Path) -> std::io::Result<()> {
          mail A 192.0.2.25\n*.wild A 192.0.2.10\nalias CNAME name1\nsub NS ns.sub\nns.sub A 192.0.2.61\n",
     );
     let mut hosts = String::from("10.9.9.9 *.wild.lan\n");
+    let mut cluster = String::from(
+        "nameplate kubernetes snapshot 1\nnamespaces\t{\"metadata\":{\"name\":\"ns\"}}\n\
+         services\t{\"metadata\":{\"name\":\"heads\",\"namespace\":\"ns\"},\"spec\":{\"clusterIP\":\"None\"}}\n",
+    );
+    let endpoints: Vec<String> = (0..10)
+        .map(|i| format!("{{\"addresses\":[\"10.9.0.{i}\"]}}"))
+        .collect();
+    let _ = writeln!(
+        cluster,
+        "endpointslices\t{{\"metadata\":{{\"name\":\"heads\",\"namespace\":\"ns\",\"labels\":{{\"kubernetes.io/service-name\":\"heads\"}}}},\
+         \"endpoints\":[{}],\"ports\":[{{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\"}}]}}\n\
+         pods\t{{\"metadata\":{{\"name\":\"p\",\"namespace\":\"ns\"}},\"status\":{{\"podIP\":\"10.9.0.3\"}}}}",
+        endpoints.join(",")
+    );
     for i in 0..NAMES {
         let (high, low) = (i / 256, i % 256);
         let _ = writeln!(zone, "name{i} A 10.0.{high}.{low}");
         let _ = writeln!(hosts, "10.0.{high}.{low} host{i}.lan");
+        let _ = writeln!(
+            cluster,
+            "services\t{{\"metadata\":{{\"name\":\"name{i}\",\"namespace\":\"ns\"}},\"spec\":{{\"clusterIP\":\"10.96.{high}.{low}\",\
+             \"ports\":[{{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\"}}]}}}}"
+        );
     }
     let mut names = String::from(
         r#"{"v": 1, "generation": 1, "domain": "lab.test", "ttl": 5, "reverse": ["10.0.0.0/16"],
@@ -229,6 +322,8 @@ pub fn write_data(dir: &Path) -> std::io::Result<()> {
     names.push_str("]}");
     std::fs::create_dir_all(dir.join("labs/lab"))?;
     std::fs::write(dir.join("labs/lab/names.json"), names)?;
+    let _ = writeln!(cluster, "end\t{}", NAMES + 4);
+    std::fs::write(dir.join("cluster"), cluster)?;
     std::fs::write(dir.join("zone"), zone)?;
     std::fs::write(dir.join("hosts"), hosts)?;
     std::fs::write(dir.join("empty"), "")

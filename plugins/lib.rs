@@ -90,7 +90,7 @@ const CATALOGUE: [Entry; 61] = [
     #[cfg(feature = "kubernetes")]
     Here(kubernetes::REGISTRATION),
     #[cfg(not(feature = "kubernetes"))]
-    Absent("kubernetes"),
+    chain::setup::Entry::LeftOut("kubernetes"),
     Here(file::REGISTRATION),
     Absent("auto"),
     Absent("secondary"),

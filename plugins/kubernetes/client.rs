@@ -404,7 +404,7 @@ fn kubeconfig(file: &Path) -> Result<Kubeconfig, String> {
     Kubeconfig::read_from(file).map_err(|error| words(&error))
 }
 
-/// An error with what caused it, each said once.
+/// An error with what caused it, each said once; without the layers that every one of them passes, and without links to manuals.
 pub(super) fn words(error: &dyn Error) -> String {
     let mut out = error.to_string();
     let mut source = error.source();
@@ -415,5 +415,7 @@ pub(super) fn words(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    out
+    let out = out.strip_prefix("ServiceError: ").unwrap_or(&out);
+    let end = out.find(": https://").unwrap_or(out.len());
+    out[..end].to_owned()
 }

@@ -183,11 +183,6 @@ impl PortFilter<'_> {
         (self.name.is_empty() || self.name == &*port.name)
             && (self.protocol.is_empty() || self.protocol == protocol)
     }
-
-    /// Whether every port is.
-    pub(super) fn is_any(&self) -> bool {
-        self.name.is_empty() && self.protocol.is_empty()
-    }
 }
 
 /// A ready endpoint of a slice.
@@ -232,6 +227,12 @@ impl Slice {
             0 => dashed(&endpoint.address, room),
             at => label_at(&self.text, at as usize).unwrap_or_default(),
         }
+    }
+
+    /// The label of an endpoint when it is not made of its address.
+    pub(super) fn own_label(&self, endpoint: &Endpoint) -> Option<&[u8]> {
+        let at = Some(endpoint.label as usize).filter(|&at| at > 0)?;
+        label_at(&self.text, at)
     }
 
     /// The topology zone of an endpoint, as labels in wire form; nothing when it has none.

@@ -17,12 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wire::NameBuf;
-
 use super::change::{self, Kind, Object, Sink};
-use super::entry::{
-    Address, Form, Group, Labels, Outside, Port, Protocol, Service, Slice, SliceBuilder, key,
-};
+use super::entry::{Address, Form, Group, Labels, Port, Service, Slice, SliceBuilder, key};
+use super::field::{addresses, form_of, outside, owned, port_of};
 use super::metrics::Programmed;
 use super::table::Table;
 use super::world::{NameServer, Owner, PodsAt, Role, Shared, World};
@@ -687,23 +684,16 @@ impl Sink for Ledger {
         }
     }
 
-    fn lost(&mut self, kind: Kind, why: &str) {
-        let line = &self.shared.lines[kind as usize];
-        if !line.lost.swap(true, Ordering::Relaxed) {
-            if self.complete[kind as usize] {
-                tracing::warn!(target: "plugin/kubernetes", "The watch of {kind} is away: {why}; what was known last is served");
-            } else {
-                tracing::warn!(target: "plugin/kubernetes", "The list of {kind} failed: {why}");
-            }
-        }
+    fn lost(&mut self, kind: Kind, _: &str) {
+        // The watch has logged why.
+        self.shared.lines[kind as usize]
+            .lost
+            .store(true, Ordering::Relaxed);
     }
-
     fn heard(&mut self, kind: Kind) {
         let line = &self.shared.lines[kind as usize];
         line.heard.store(chain::clock::now(), Ordering::Relaxed);
-        if line.lost.swap(false, Ordering::Relaxed) {
-            tracing::info!(target: "plugin/kubernetes", "The watch of {kind} is back");
-        }
+        line.lost.store(false, Ordering::Relaxed);
     }
 }
 
@@ -740,71 +730,4 @@ fn has_service(table: &Table<Arc<Group>>, labels: &Labels) -> bool {
 /// The identity of what is found by its labels.
 fn label_id(labels: &Labels) -> Id {
     u128::from(labels.hash()) << 64 | u128::from(key(&[labels.octets(), &[1]].concat()))
-}
-
-/// The addresses that a service has, and as what.
-fn owned(service: &Service) -> impl Iterator<Item = (Role, Address)> {
-    let own: &[Address] = match &service.form {
-        Form::Addresses(addresses) => addresses,
-        Form::Headless | Form::Alias(_) => &[],
-    };
-    let outside = service.outside.iter().filter_map(|outside| match outside {
-        Outside::Address(address) => Some((Role::Outside, *address)),
-        Outside::Host(_) => None,
-    });
-    own.iter()
-        .map(|address| (Role::Service, *address))
-        .chain(outside)
-}
-
-fn form_of(service: &change::Service) -> Form {
-    if service.external {
-        let text = &*service.external_name;
-        let name = text
-            .parse::<IpAddr>()
-            .is_err()
-            .then(|| host(text))
-            .flatten();
-        Form::Alias(name)
-    } else if service.headless() {
-        Form::Headless
-    } else {
-        Form::Addresses(addresses(&service.cluster_ips))
-    }
-}
-
-fn addresses(texts: &[Box<str>]) -> Box<[Address]> {
-    texts
-        .iter()
-        .filter_map(|text| Address::parse(text))
-        .collect()
-}
-
-fn outside(text: &str) -> Option<Outside> {
-    match Address::parse(text) {
-        Some(address) => Some(Outside::Address(address)),
-        None => host(text).map(Outside::Host),
-    }
-}
-
-/// A host name in wire form.
-fn host(text: &str) -> Option<Box<[u8]>> {
-    if text.is_empty() {
-        return None;
-    }
-    let name = text.parse::<NameBuf>().ok()?;
-    Some(name.as_name().octets().into())
-}
-
-fn port_of(port: &change::Port) -> Port {
-    Port {
-        number: port.port.and_then(|number| u16::try_from(number).ok()),
-        protocol: match &*port.protocol.to_ascii_lowercase() {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            "sctp" => Protocol::Sctp,
-            _ => Protocol::Other,
-        },
-        name: port.name.to_ascii_lowercase().into_bytes().into(),
-    }
 }

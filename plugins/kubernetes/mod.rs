@@ -17,12 +17,14 @@ mod client;
 mod client_tests;
 mod decode;
 mod entry;
+mod field;
 mod form;
 mod ledger;
 mod metrics;
 mod offer;
 mod selector;
 mod setup;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;

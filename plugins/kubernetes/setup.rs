@@ -16,7 +16,7 @@ use super::client::{Access, Connection, Limits, Tls};
 use super::ledger::{Ledger, Rules};
 use super::watch::{self, Selection, Timing};
 use super::world::Shared;
-use super::{Kubernetes, Pods, Zone, metrics, selector};
+use super::{Kubernetes, Pods, Zone, metrics, selector, snapshot};
 
 /// `kubernetes` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -45,6 +45,7 @@ const OPTIONS: &[&str] = &[
     "ignore",
     "multicluster",
     "startup_timeout",
+    "snapshot",
 ];
 /// Pods that will never run again have no names.
 const LIVE_PODS: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown";
@@ -71,6 +72,7 @@ struct Config {
     ignore_empty: bool,
     multicluster: Vec<String>,
     patience: Duration,
+    snapshot: Option<String>,
 }
 
 /// All directives of a block, in file order.
@@ -110,6 +112,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive) -> Config {
         ignore_empty: false,
         multicluster: Vec::new(),
         patience: Duration::from_secs(5),
+        snapshot: None,
     };
     let (mut namespaces_at, mut namespace_labels_at, mut zonal_at) = (None, None, None);
     for line in directive.block.iter().flat_map(|block| &block.lines) {
@@ -305,6 +308,9 @@ fn option(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
                 Err(diagnostic) => parse.report.push(diagnostic),
             }
         }
+        "snapshot" if parse.arguments(line, 1..=1, "snapshot PATH") => {
+            config.snapshot = Some(words[1].text.clone());
+        }
         known if OPTIONS.contains(&known) => {}
         _ => parse.unknown_option(directive, line, OPTIONS),
     }
@@ -396,6 +402,11 @@ impl Config {
         let mut watched = watched.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Two directives that want the same of the same cluster share one watch.
         if watched.insert(cluster, ()).is_none() {
+            if let Some(path) = &self.snapshot {
+                let path = build.path(path);
+                snapshot::load(&path, &rules, &shared);
+                build.spawn(Box::pin(snapshot::keep(path, shared.clone())));
+            }
             let ledger = Ledger::new(rules, shared.clone());
             let sink: watch::Shared = Arc::new(Mutex::new(ledger));
             build.spawn(Box::pin(watch::run(

@@ -14,9 +14,9 @@
 //!   connection. A server that neither speaks nor closes is given up shortly after. So a stalled connection costs seconds, and no idle
 //!   limit has to guess how often bookmarks come. A peer that is gone is noticed sooner, by TCP (see [`super::client`]).
 //! * Between attempts passes a back-off from 100 ms that doubles up to 5 s, with jitter; a server's `Retry-After` lengthens it. It
-//!   starts anew only after a watch that lasted, so a server that accepts and drops is not hammered.
-//! * A watch in which a server that was asked for bookmarks said nothing at all is followed by a look at the list's version: a
-//!   cluster that was restored from a backup is silent for ever.
+//!   starts anew only after a watch that lasted, so a server that accepts and drops is not hammered; lists have a count of their own.
+//! * After a connection broke, and after a watch in which a server that was asked for bookmarks said nothing at all, the list's version
+//!   is looked at: a cluster that was restored from a backup is silent until its versions have caught up.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -82,7 +82,7 @@ impl Default for Timing {
             answer: Duration::from_secs(30),
             stream: Duration::from_secs(10),
             relist: Duration::from_secs(3600),
-            steady: Duration::from_secs(10),
+            steady: Duration::from_secs(5),
             repeat: Duration::from_secs(60),
         }
     }
@@ -134,6 +134,10 @@ struct Watch {
     expired_pages: u32,
     /// Failures since all was well.
     failures: u32,
+    /// Lists that were needed since all was well.
+    relists: u32,
+    /// Whether the last attempt broke: the server may be another one since.
+    broken: bool,
     lost: bool,
     said: Option<(String, Instant)>,
 }
@@ -145,6 +149,8 @@ struct Failure {
     wait: Option<Duration>,
     /// Whether it belongs to how an API server works.
     usual: bool,
+    /// Whether a connection that had worked ended.
+    broken: bool,
 }
 
 /// Where to go on.
@@ -159,12 +165,21 @@ enum Next {
 }
 
 impl Failure {
+    /// A stream broke.
+    fn broken(why: impl Into<String>) -> Self {
+        Self {
+            broken: true,
+            ..Self::new(why, Next::Retry)
+        }
+    }
+
     fn new(why: impl Into<String>, what_next: Next) -> Self {
         Self {
             why: why.into(),
             what_next,
             wait: None,
             usual: false,
+            broken: false,
         }
     }
 }
@@ -189,6 +204,8 @@ impl Watch {
             streams: true,
             expired_pages: 0,
             failures: 0,
+            relists: 0,
+            broken: false,
             lost: false,
             said: None,
         }
@@ -209,6 +226,7 @@ impl Watch {
             };
             if begun.elapsed() >= self.timing.steady {
                 self.failures = 0;
+                self.relists = 0;
             }
             match done {
                 Ok(()) if begun.elapsed() >= self.timing.back_off.0 => {}
@@ -228,13 +246,23 @@ impl Watch {
                     .keep
                     .max(self.listed.elapsed() + self.timing.relist / 8)
             }
-            Next::Relist => self.version = Box::default(),
+            // The server is there; only those who list again and again wait longer and longer.
+            Next::Relist => {
+                self.version = Box::default();
+                self.failures = self.relists;
+                self.relists += 1;
+            }
             Next::Pages => self.streams = false,
         }
-        if failure.what_next == Next::Retry && !std::mem::replace(&mut self.lost, true) {
-            self.sink().lost(self.selection.kind, &failure.why);
+        // Streams break, and their successors take over: that is no news unless they fail.
+        let quiet = failure.usual || failure.broken && self.failures == 0;
+        if failure.what_next == Next::Retry {
+            self.broken = true;
+            if !quiet && !std::mem::replace(&mut self.lost, true) {
+                self.sink().lost(self.selection.kind, &failure.why);
+            }
         }
-        if failure.usual {
+        if quiet {
             tracing::debug!(
                 target: TARGET,
                 "{} at {}: {}", self.selection.kind, self.connection.host(), failure.why
@@ -254,7 +282,10 @@ impl Watch {
             .mul_f64(rand::random_range(0.5..=1.0));
         self.failures += 1;
         // Jitter goes on top of what the server wants, never below it.
-        let delay = least.map_or(delay, |least| least.min(RETRY_AFTER) + delay);
+        let delay = least.map_or(delay, |least| {
+            let least = least.min(RETRY_AFTER);
+            delay.max(least.mul_f64(rand::random_range(1.0..=1.2)))
+        });
         sleep(delay).await;
     }
 
@@ -276,6 +307,7 @@ impl Watch {
 
     /// The server has spoken.
     fn heard(&mut self) {
+        self.broken = false;
         if std::mem::take(&mut self.lost) {
             tracing::info!(
                 target: TARGET,
@@ -297,6 +329,10 @@ impl Watch {
 
     /// Goes on from the version that is known.
     async fn watch(&mut self) -> Result<(), Failure> {
+        if self.broken {
+            // A server that has been away may have come back with less than it had; a watch from the future would be silent.
+            self.compare().await?;
+        }
         self.stream(false).await
     }
 
@@ -323,8 +359,6 @@ impl Watch {
         let mut gathering = initial.then(Gathering::default);
         if initial {
             self.sink().begin(kind);
-        } else {
-            self.reached();
         }
         let mut lines = Lines::default();
         let mut spoken = false;
@@ -338,14 +372,18 @@ impl Watch {
             };
             let frame = match timeout_at(deadline, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(Failure::new(words(&error), Next::Retry)),
+                Ok(Some(Err(error))) if listing => {
+                    return Err(Failure::new(words(&error), Next::Retry));
+                }
+                Ok(Some(Err(error))) => return Err(Failure::broken(words(&error))),
                 Ok(None) if listing => {
                     let why = "the stream ended before the list did";
                     return Err(Failure::new(why, Next::Retry));
                 }
                 Ok(None) if lines.midway() => {
-                    let why = "the stream ended in the middle of an event";
-                    return Err(Failure::new(why, Next::Retry));
+                    return Err(Failure::broken(
+                        "the stream ended in the middle of an event",
+                    ));
                 }
                 Ok(None) => break,
                 Err(_) if listing => {
@@ -443,6 +481,8 @@ impl Watch {
             if !version.is_empty() {
                 self.version = version;
             }
+            // A watch that told something is worth another one soon.
+            self.failures = self.failures.min(2);
             self.heard();
         }
         Ok(())
@@ -471,13 +511,6 @@ impl Watch {
                 Next::Relist,
             )),
             _ => Ok(()),
-        }
-    }
-
-    /// The connection is back, though nothing has been said yet.
-    fn reached(&mut self) {
-        if self.lost {
-            self.heard();
         }
     }
 
@@ -632,6 +665,7 @@ impl Watch {
             why: self.refusal(status, &said),
             wait,
             usual: matches!(what_next, Next::Relist | Next::Pages),
+            broken: false,
         })
     }
 

@@ -145,6 +145,8 @@ pub(super) struct Shared {
     pub(super) synced: watch::Sender<bool>,
     /// What is known of each kind's connection, by [`Kind`].
     pub(super) lines: [Line; Kind::ALL.len()],
+    /// How old the state was, in nanoseconds, when the process began: a snapshot's age.
+    pub(super) stale: AtomicU64,
 }
 
 /// What is known of the connection for one kind.
@@ -162,6 +164,7 @@ impl Default for Shared {
             world: ArcSwap::from_pointee(World::default()),
             synced: watch::Sender::new(false),
             lines: Default::default(),
+            stale: AtomicU64::new(0),
         }
     }
 }
@@ -174,9 +177,12 @@ impl Shared {
             .lines
             .iter()
             .filter(|line| line.lost.load(Ordering::Relaxed));
-        let longest = away
-            .map(|line| now.saturating_sub(line.heard.load(Ordering::Relaxed)))
-            .max();
+        let stale = self.stale.load(Ordering::Relaxed);
+        let since = |line: &Line| match line.heard.load(Ordering::Relaxed) {
+            0 => now.saturating_add(stale),
+            heard => now.saturating_sub(heard),
+        };
+        let longest = away.map(since).max();
         longest.unwrap_or(0) as f64 / chain::clock::SECOND as f64
     }
 }

@@ -43,6 +43,8 @@ pub enum Entry {
     Here(Registration),
     /// A directive of CoreDNS that is not implemented: refused, never swallowed.
     Absent(&'static str),
+    /// A directive that is implemented and was left out of this build, with the feature of its name: refused likewise.
+    LeftOut(&'static str),
 }
 
 impl Entry {
@@ -50,7 +52,7 @@ impl Entry {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Here(registration) => registration.name,
-            Self::Absent(name) => name,
+            Self::Absent(name) | Self::LeftOut(name) => name,
         }
     }
 }
@@ -592,6 +594,16 @@ fn refuse_unknown(directive: &Directive, catalogue: Catalogue, report: &mut Repo
     let name = directive.name.text.as_str();
     match catalogue.iter().find(|entry| entry.name() == name) {
         Some(Entry::Here(_)) => {}
+        Some(Entry::LeftOut(_)) => report.push(
+            Diagnostic::error(
+                "CF0901",
+                format!("Unknown directive '{name}': this build of nameplate lacks it"),
+            )
+            .at(directive.name.span, "not in this build")
+            .note(format!(
+                "it is built with the feature `{name}`, which is on by default"
+            )),
+        ),
         Some(Entry::Absent(_)) => report.push(
             Diagnostic::error(
                 "CF0901",

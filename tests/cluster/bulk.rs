@@ -44,6 +44,31 @@ impl Size {
         endpoints: 94_000,
         pods: 150_000,
     };
+
+    /// The endpoints of a slice: the first, and how many. They are spread evenly.
+    fn share(self, number: u32) -> (u32, u32) {
+        let up_to = |slices: u32| {
+            let left =
+                u64::from(self.endpoints) * u64::from(slices) / u64::from(self.slices.max(1));
+            u32::try_from(left).unwrap_or(u32::MAX)
+        };
+        let first = up_to(number);
+        (first, up_to(number + 1) - first)
+    }
+
+    /// A slice of this cluster with another address as its first: what a pod's replacement leads to.
+    pub fn changed_slice(self, number: u32, address: &str) -> Value {
+        let (first, count) = self.share(number);
+        let mut changed = slice(self, number, first, count.max(1));
+        changed["endpoints"][0]["addresses"][0] = json!(address);
+        changed
+    }
+
+    /// The name of the service that a slice belongs to: `svc-7.ns-7`.
+    pub fn owner(self, number: u32) -> String {
+        let owner = number % self.services.max(1);
+        format!("svc-{owner}.{}", namespace(self, owner))
+    }
 }
 
 pub(crate) fn fill(store: &mut Store, size: Size) {
@@ -55,13 +80,9 @@ pub(crate) fn fill(store: &mut Store, size: Size) {
     for number in 0..size.services {
         store.apply(service(size, number));
     }
-    let mut next = 0;
     for number in 0..size.slices {
-        // The endpoints are spread evenly, the rest over the first.
-        let left = u64::from(size.endpoints) * u64::from(number + 1) / u64::from(size.slices);
-        let count = u32::try_from(left).unwrap_or(u32::MAX) - next;
-        store.apply(slice(size, number, next, count));
-        next += count;
+        let (first, count) = size.share(number);
+        store.apply(slice(size, number, first, count));
     }
     for number in 0..size.pods {
         store.apply(pod(size, number));

@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use rustls::ServerConfig;
@@ -147,6 +147,8 @@ pub struct Counts {
     pub requests: Vec<String>,
     /// Values of `Authorization`, the latest.
     pub authorization: String,
+    /// When the first request came.
+    pub first: Option<Instant>,
 }
 
 /// What a test may set.

@@ -90,6 +90,7 @@ fn place(path: &str) -> Option<Place> {
 
 fn answer(shared: &Shared, wire: &mut Wire, request: &Request, life: u64) -> io::Result<()> {
     let mut state = shared.lock();
+    state.counts.first.get_or_insert_with(Instant::now);
     if state.counts.requests.len() < 1_000 {
         state.counts.requests.push(request.target.clone());
     }

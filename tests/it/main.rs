@@ -5,6 +5,7 @@ mod attacks;
 mod attacks_process;
 mod attacks_streams;
 mod attacks_upstreams;
+mod clusters;
 mod coredns;
 mod differential;
 mod first_minutes;

@@ -1,0 +1,288 @@
+//! `snapshot PATH`: the cluster as it was last, on disk, so that a server that starts while the API is away has answers.
+//!
+//! A line of text each: a heading, objects as the API would write them (kind, tabulator, JSON), and a last line with their count, without
+//! which the file is not whole. It is written beside the old one and renamed, at most every ten seconds, and only after a change.
+//! Names of slices and pods are not kept, and made up: the first lists from the API replace everything in one step.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::change::{Kind, Sink};
+use super::decode;
+use super::entry::{Form, Group, Outside, Port, Protocol, Slice};
+use super::ledger::{Ledger, Rules};
+use super::world::{Shared, World};
+
+/// The first line, and what it promises.
+const HEADING: &str = "nameplate kubernetes snapshot 1";
+/// How often changes are written.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Writes the cluster to `path` whenever it has changed; does not end.
+pub(super) async fn keep(path: PathBuf, shared: Arc<Shared>) {
+    let mut kept = shared.world.load_full();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let world = shared.world.load_full();
+        if !world.synced || Arc::ptr_eq(&world, &kept) {
+            continue;
+        }
+        kept = world.clone();
+        let to = path.clone();
+        let written = tokio::task::spawn_blocking(move || write(&world, &to)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(target: "plugin/kubernetes", "The snapshot {} was not written: {error}", path.display());
+        }
+    }
+}
+
+/// Shows what `path` holds, when it holds a whole cluster and nothing is known yet.
+pub(super) fn load(path: &Path, rules: &Rules, shared: &Arc<Shared>) {
+    if shared.world.load().synced {
+        return;
+    }
+    let why = match read(path, rules) {
+        Ok(held) => {
+            let age = std::fs::metadata(path).and_then(|data| data.modified());
+            let age = age
+                .ok()
+                .and_then(|modified| modified.elapsed().ok())
+                .unwrap_or_default();
+            shared.stale.store(
+                u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
+                Ordering::Relaxed,
+            );
+            for &kind in &rules.kinds {
+                shared.lines[kind as usize]
+                    .lost
+                    .store(true, Ordering::Relaxed);
+            }
+            shared.world.store(held.world.load_full());
+            shared.synced.send_replace(true);
+            tracing::info!(
+                target: "plugin/kubernetes",
+                "Serving the snapshot {}, {} s old, until the API is heard of", path.display(), age.as_secs()
+            );
+            return;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => error,
+    };
+    tracing::warn!(target: "plugin/kubernetes", "The snapshot {} is of no use: {why}", path.display());
+}
+
+/// Reads a whole file.
+fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
+    let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let shared = Arc::new(Shared::default());
+    let mut ledger = Ledger::new(rules.clone(), shared.clone());
+    for kind in Kind::ALL {
+        ledger.begin(kind);
+    }
+    let mut lines = BufReader::new(File::open(path)?).lines();
+    if lines.next().transpose()?.as_deref() != Some(HEADING) {
+        return Err(bad("it is none, or one of another version"));
+    }
+    let mut count = 0u64;
+    let mut whole = false;
+    for line in lines {
+        let line = line?;
+        let (word, rest) = line
+            .split_once('\t')
+            .ok_or_else(|| bad("a line has no kind"))?;
+        if word == "end" {
+            whole = rest.parse() == Ok(count);
+            break;
+        }
+        let kind = Kind::ALL.into_iter().find(|kind| kind.resource() == word);
+        let kind = kind.ok_or_else(|| bad("a line has a kind that is not known"))?;
+        let object = decode::item(kind, rest.as_bytes()).map_err(io::Error::other)?;
+        ledger.listed(object);
+        count += 1;
+    }
+    if !whole {
+        return Err(bad("its end is missing"));
+    }
+    for kind in Kind::ALL {
+        ledger.complete(kind);
+    }
+    drop(ledger);
+    Arc::into_inner(shared).ok_or_else(|| bad("it is still being read"))
+}
+
+/// Writes a whole file.
+pub(super) fn write(world: &World, path: &Path) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut out = Lines {
+        out: BufWriter::new(File::create(&beside)?),
+        count: 0,
+    };
+    writeln!(out.out, "{HEADING}")?;
+    for namespace in world.namespaces.iter() {
+        out.push(
+            Kind::Namespace,
+            json!({"metadata": {"name": texts(namespace.octets()).concat()}}),
+        )?;
+    }
+    for group in world.services.iter() {
+        out.group(group, Kind::Service)?;
+    }
+    for group in world.imports.iter() {
+        out.group(group, Kind::ServiceImport)?;
+    }
+    for (number, pods) in world.pods.iter().enumerate() {
+        let namespace = texts(pods.namespace.octets()).concat();
+        out.push(
+            Kind::Pod,
+            json!({"metadata": {"name": number.to_string(), "namespace": namespace}, "status": {"podIP": pods.address.ip().to_string()}}),
+        )?;
+    }
+    writeln!(out.out, "end\t{}", out.count)?;
+    out.out.flush()?;
+    out.out.get_ref().sync_data()?;
+    std::fs::rename(&beside, path)
+}
+
+struct Lines {
+    out: BufWriter<File>,
+    count: u64,
+}
+
+impl Lines {
+    fn push(&mut self, kind: Kind, object: Value) -> io::Result<()> {
+        self.count += 1;
+        writeln!(self.out, "{}\t{object}", kind.resource())
+    }
+
+    /// A service or an import, and its slices.
+    fn group(&mut self, group: &Group, kind: Kind) -> io::Result<()> {
+        let names = texts(group.labels.octets());
+        let [name, namespace] = names.as_slice() else {
+            return Ok(());
+        };
+        let metadata = json!({"name": name, "namespace": namespace});
+        if let Some(service) = &group.service {
+            let ips: Vec<String> = match &service.form {
+                Form::Addresses(addresses) => addresses
+                    .iter()
+                    .map(|address| address.ip().to_string())
+                    .collect(),
+                Form::Headless => vec!["None".into()],
+                Form::Alias(_) => Vec::new(),
+            };
+            let ports = ports(&service.ports);
+            let spec = match (&service.form, kind) {
+                (Form::Headless, Kind::ServiceImport) => {
+                    json!({"type": "Headless", "ports": ports})
+                }
+                (_, Kind::ServiceImport) => {
+                    json!({"type": "ClusterSetIP", "ips": ips, "ports": ports})
+                }
+                (Form::Alias(target), _) => json!({
+                    "type": "ExternalName", "externalName": target.as_deref().map_or(String::new(), host), "ports": ports,
+                    "externalIPs": outsides(&service.outside),
+                }),
+                _ => {
+                    json!({"type": "ClusterIP", "clusterIPs": ips, "ports": ports, "externalIPs": outsides(&service.outside)})
+                }
+            };
+            self.push(kind, json!({"metadata": metadata, "spec": spec}))?;
+        }
+        for slice in &group.slices {
+            let count = self.count.to_string();
+            self.push(
+                Kind::EndpointSlice,
+                slice_of(slice, (&count, name, namespace), kind),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn slice_of(slice: &Slice, (own, name, namespace): (&str, &str, &str), kind: Kind) -> Value {
+    let mut labels = Map::new();
+    if kind == Kind::ServiceImport {
+        labels.insert(
+            "multicluster.kubernetes.io/service-name".into(),
+            name.into(),
+        );
+        labels.insert(
+            "multicluster.kubernetes.io/source-cluster".into(),
+            texts(slice.cluster()).concat().into(),
+        );
+    } else {
+        labels.insert("kubernetes.io/service-name".into(), name.into());
+    }
+    let endpoints: Vec<Value> = slice
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let mut one = Map::new();
+            one.insert(
+                "addresses".into(),
+                vec![endpoint.address.ip().to_string()].into(),
+            );
+            if let Some(label) = slice.own_label(endpoint) {
+                one.insert("hostname".into(), texts(label).concat().into());
+            }
+            let zone = texts(slice.zone(endpoint));
+            if !zone.is_empty() {
+                one.insert("zone".into(), zone.join(".").into());
+            }
+            one.into()
+        })
+        .collect();
+    json!({
+        "metadata": {"name": own, "namespace": namespace, "labels": labels},
+        "endpoints": endpoints,
+        "ports": ports(&slice.ports),
+    })
+}
+
+/// Labels in wire form as texts.
+fn texts(labels: &[u8]) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut rest = labels;
+    while let Some((&len, behind)) = rest.split_first() {
+        let (label, next) = behind
+            .split_at_checked(len as usize)
+            .unwrap_or((behind, &[]));
+        out.push(String::from_utf8_lossy(label).into_owned());
+        rest = next;
+    }
+    out
+}
+
+fn host(name: &[u8]) -> String {
+    wire::Name::new(name).map_or(String::new(), |name| name.to_string())
+}
+
+fn outsides(outside: &[Outside]) -> Vec<String> {
+    let text = |one: &Outside| match one {
+        Outside::Address(address) => address.ip().to_string(),
+        Outside::Host(name) => host(name),
+    };
+    outside.iter().map(text).collect()
+}
+
+fn ports(ports: &[Port]) -> Vec<Value> {
+    let declared = ports.iter().filter(|port| **port != Port::undeclared());
+    declared
+        .map(|port| {
+            let protocol = match port.protocol {
+                Protocol::Other => "",
+                Protocol::Tcp => "TCP",
+                Protocol::Udp => "UDP",
+                Protocol::Sctp => "SCTP",
+            };
+            json!({"name": String::from_utf8_lossy(&port.name), "port": port.number, "protocol": protocol})
+        })
+        .collect()
+}
