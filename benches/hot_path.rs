@@ -97,7 +97,7 @@ fn scattered(dir: &Path, count: u32) {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             ask(
                 &mut exchange,
-                from + (u64::from(state) * u64::from(OWNERS) >> 32) as u32,
+                from + ((u64::from(state) * u64::from(OWNERS)) >> 32) as u32,
             );
             black_box(server.answer(black_box(&mut exchange)));
         });

@@ -89,9 +89,8 @@ fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
     if lines.next().transpose()?.as_deref() != Some(HEADING) {
         return Err(bad("it is none, or one of another version"));
     }
-    let mut count = 0u64;
     let mut whole = false;
-    for line in lines {
+    for (count, line) in lines.enumerate() {
         let line = line?;
         let (word, rest) = line
             .split_once('\t')
@@ -104,7 +103,6 @@ fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
         let kind = kind.ok_or_else(|| bad("a line has a kind that is not known"))?;
         let object = decode::item(kind, rest.as_bytes()).map_err(io::Error::other)?;
         ledger.listed(object);
-        count += 1;
     }
     if !whole {
         return Err(bad("its end is missing"));

@@ -25,9 +25,6 @@ struct Stage {
     plugin: Arc<Kubernetes>,
 }
 
-/// What to change of the directive, and of what is kept.
-type Alter = fn(&mut Kubernetes, &mut Rules);
-
 const ALL: [Kind; 5] = Kind::ALL;
 
 impl Stage {

@@ -100,7 +100,7 @@ fn address(net: u32, number: u32) -> String {
 }
 
 fn service(size: Size, number: u32) -> Value {
-    let headless = number % 20 == 0;
+    let headless = number.is_multiple_of(20);
     let ip = if headless {
         "None".to_owned()
     } else {

@@ -204,7 +204,7 @@ fn half_a_first_list_is_not_answered_from() {
 
 #[test]
 fn every_way_to_break_leaves_the_answers_and_lets_changes_through() {
-    let strikes: Vec<(&str, Box<dyn Fn(&Api)>, u64)> = vec![
+    let strikes: Vec<(&str, Blow, u64)> = vec![
         ("closed in an event", each(Strike::MidLine), 2_000),
         ("reset", each(Strike::Reset), 2_000),
         ("closed", each(Strike::Close), 2_000),
@@ -299,8 +299,11 @@ fn every_way_to_break_leaves_the_answers_and_lets_changes_through() {
     }
 }
 
+/// What happens to the API.
+type Blow = Box<dyn Fn(&Api)>;
+
 /// A strike on all that a server watches.
-fn each(strike: Strike) -> Box<dyn Fn(&Api)> {
+fn each(strike: Strike) -> Blow {
     Box::new(move |api| {
         for kind in Kind::ALL {
             api.strike(kind, strike);

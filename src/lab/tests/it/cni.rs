@@ -323,7 +323,8 @@ fn mistakes_have_the_codes_of_the_specification() {
     let path = ("CNI_PATH", DEBIAN);
     let interface = ("CNI_IFNAME", "eth0");
     let space = ("CNI_NETNS", "/run/netns/c1");
-    let environments: &[(&[(&str, &str)], u32, &str)] = &[
+    type Mistake<'a> = (&'a [(&'a str, &'a str)], u32, &'a str);
+    let environments: &[Mistake<'_>] = &[
         (
             &[("CNI_COMMAND", "ADD"), path, interface, space],
             4,
