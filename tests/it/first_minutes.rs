@@ -213,7 +213,7 @@ fn without_a_corefile_it_serves_what_a_lan_wants_on_loopback() {
 #[test]
 fn check_says_everything_at_once() {
     let dir = temporary_directory("check");
-    let corefile = ". {\n    hosts /etc/hosts {\n        ttl 1h\n        falthrough\n    }\n    forwrad . 192.0.2.1\n    kubernetes cluster.local\n}\n";
+    let corefile = ". {\n    hosts /etc/hosts {\n        ttl 1h\n        falthrough\n    }\n    forwrad . 192.0.2.1\n    etcd example.org\n}\n";
     std::fs::write(dir.join("Corefile"), corefile).expect("written");
     let run = |arguments: &[&str]| {
         let out = nameplate(&dir)
