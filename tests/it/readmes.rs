@@ -8,10 +8,8 @@ fn corefile_blocks(page: &str) -> Vec<(usize, String)> {
     let mut block: Option<(usize, String)> = None;
     for (number, line) in page.lines().enumerate() {
         match (&mut block, line.trim_end()) {
-            (None, "~~~ corefile" | "``` corefile" | "```corefile" | "~~~corefile") => {
-                block = Some((number + 2, String::new()))
-            }
-            (Some(_), "~~~" | "```") => out.extend(block.take()),
+            (None, "```corefile") => block = Some((number + 2, String::new())),
+            (Some(_), "```") => out.extend(block.take()),
             (Some((_, text)), line) => {
                 text.push_str(line);
                 text.push('\n');
