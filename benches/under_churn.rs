@@ -240,7 +240,8 @@ impl Upstream {
                 counts[usize::from(other)].fetch_add(1, Ordering::Relaxed);
                 // The root's SOA record, for a cache: `. 300 IN SOA . . 1 1 1 1 300`.
                 let mut answer = query[..length].to_vec();
-                answer.truncate(12 + 4 + asked.queries[0].name().len());
+                // Header, name with its root, type and class; no OPT record.
+                answer.truncate(12 + asked.queries[0].name().len() + 1 + 4);
                 answer[2..4].copy_from_slice(&[0x81, 0x83]);
                 answer[6..12].copy_from_slice(&[0, 0, 0, 1, 0, 0]);
                 answer.extend_from_slice(&[0, 0, 6, 0, 1, 0, 0, 1, 0x2C, 0, 22, 0, 0]);

@@ -26,20 +26,31 @@ const HEADING: &str = "nameplate kubernetes snapshot 2";
 /// How often changes are written.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Writes the cluster to `path` whenever it has changed; does not end.
+/// Writes the cluster to `path` whenever it has changed; does not end. What cannot be written is tried again, and told once.
 pub(super) async fn keep(path: PathBuf, shared: Arc<Shared>) {
     let mut kept = shared.world.load_full();
+    let mut said = String::new();
     loop {
         tokio::time::sleep(EVERY).await;
         let world = shared.world.load_full();
         if !world.synced || Arc::ptr_eq(&world, &kept) {
             continue;
         }
-        kept = world.clone();
-        let to = path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&world, &to)).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!(target: "plugin/kubernetes", "The snapshot {} was not written: {error}", path.display());
+        let (to, what) = (path.clone(), world.clone());
+        match tokio::task::spawn_blocking(move || write(&what, &to)).await {
+            Ok(Ok(())) => {
+                kept = world;
+                said.clear();
+            }
+            Ok(Err(error)) => {
+                let why = error.to_string();
+                if why != said {
+                    tracing::warn!(target: "plugin/kubernetes", "The snapshot {} was not written: {why}", path.display());
+                    said = why;
+                }
+            }
+            // It has panicked, which is told already.
+            Err(_) => kept = world,
         }
     }
 }
@@ -118,12 +129,21 @@ fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
     Arc::into_inner(shared).ok_or_else(|| bad("it is still being read"))
 }
 
-/// Writes a whole file.
+/// Writes a whole file, or none.
 pub(super) fn write(world: &World, path: &Path) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
+    let written = write_to(world, Path::new(&beside)).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // A disk that is full has no room for a part of a file, either.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+fn write_to(world: &World, path: &Path) -> io::Result<()> {
     let mut out = Lines {
-        out: BufWriter::new(File::create(&beside)?),
+        out: BufWriter::new(File::create(path)?),
         count: 0,
         sum: Sum::default(),
     };
@@ -149,8 +169,7 @@ pub(super) fn write(world: &World, path: &Path) -> io::Result<()> {
     }
     writeln!(out.out, "end\t{}\t{}", out.count, out.sum)?;
     out.out.flush()?;
-    out.out.get_ref().sync_data()?;
-    std::fs::rename(&beside, path)
+    out.out.get_ref().sync_data()
 }
 
 struct Lines {

@@ -137,29 +137,28 @@ fn a_restart_without_the_api_serves_the_snapshot_and_no_part_of_one() {
 
 #[test]
 fn a_snapshot_that_cannot_be_written_is_told_and_hinders_nothing() {
-    // A full disk: every write fails (full(4)). A folder that is not there: so does every opening.
-    for (test, path, prepare) in [
-        ("cluster-snapshot-full", "cluster", true),
-        ("cluster-snapshot-nowhere", "missing/cluster", false),
-    ] {
+    let start = |test: &str, path: &str| {
         let trial = Trial::with(test, &format!("snapshot {path}"), |_| {});
-        let beside = trial.server.dir().join("cluster.new");
-        if prepare {
-            std::os::unix::fs::symlink("/dev/full", &beside).expect("a link");
-        }
         trial.until("web", &addresses(&["192.0.2.7"]));
+        trial
+    };
+    let full = start("cluster-snapshot-full", "cluster");
+    let nowhere = start("cluster-snapshot-nowhere", "missing/cluster");
+    // A full disk: every write fails (full(4)). A folder that is not there: so does every opening.
+    let beside = full.server.dir().join("cluster.new");
+    std::os::unix::fs::symlink("/dev/full", &beside).expect("a link");
+    for (trial, why) in [(&full, "No space left"), (&nowhere, "No such file")] {
         trial.server.wait_for_log("was not written: ");
+        let log = trial.server.log();
+        assert!(log.contains(why), "{log}");
         trial.api.apply(service("later", "192.0.2.20"));
         trial.until("later", &addresses(&["192.0.2.20"]));
-        let log = trial.server.log();
-        let why = if prepare {
-            "No space left"
-        } else {
-            "No such file"
-        };
-        assert!(log.contains(why), "{log}");
-        assert!(!trial.server.dir().join("cluster").exists(), "{test}");
     }
+    // Nothing is left of the attempt, and the next one has room.
+    snapshot_of(&full);
+    assert!(!nowhere.server.dir().join("missing").exists());
+    let log = nowhere.server.log();
+    assert_eq!(log.matches("was not written").count(), 1, "{log}");
 }
 
 /// A figure of `/proc/PID/status` in octets.
