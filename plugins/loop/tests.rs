@@ -11,6 +11,7 @@ use corefile::{Memory, Report};
 use wire::{NameBuf, Type};
 
 use super::{Loop, targets};
+use crate::trial;
 
 const CATALOGUE: Catalogue = &[Entry::Here(super::REGISTRATION)];
 
