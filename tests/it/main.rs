@@ -6,6 +6,7 @@ mod attacks_process;
 mod attacks_streams;
 mod attacks_upstreams;
 mod clusters;
+mod clusters_kept;
 mod coredns;
 mod differential;
 mod first_minutes;
