@@ -13,4 +13,5 @@ mod live_edits;
 mod readmes;
 mod rfcs;
 mod server;
+mod swap;
 mod tidy;
