@@ -237,3 +237,51 @@ fn the_rights_are_those_that_are_used() {
     let addons: BTreeSet<_> = addons.into_iter().chain([slices]).collect();
     assert!(used().is_subset(&addons), "{:?}", used());
 }
+
+/// ConfigMaps as distributions make them, each shortened to what sets it apart from the addon's.
+const CONFIG_MAPS: [(&str, &str); 5] = [
+    (
+        "k3s",
+        ".:53 {\n errors\n health\n ready\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n pods insecure\n fallthrough in-addr.arpa ip6.arpa\n }\n \
+         hosts /etc/coredns/NodeHosts {\n ttl 60\n reload 15s\n fallthrough\n }\n prometheus :9153\n cache 30\n loop\n reload\n loadbalance\n \
+         import /etc/coredns/custom/*.override\n forward . /etc/resolv.conf\n}\nimport /etc/coredns/custom/*.server\n",
+    ),
+    (
+        "kops",
+        ".:53 {\n errors\n health {\n lameduck 5s\n }\n ready\n autopath @kubernetes\n kubernetes cluster.local. in-addr.arpa ip6.arpa {\n pods verified\n \
+         fallthrough in-addr.arpa ip6.arpa\n ttl 30\n }\n prometheus :9153\n forward . /etc/resolv.conf {\n max_concurrent 1000\n }\n loop\n cache 30\n \
+         loadbalance\n reload\n}\n",
+    ),
+    (
+        "kubespray",
+        ".:53 {\n errors {\n }\n health {\n lameduck 5s\n }\n ready\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n pods insecure\n \
+         fallthrough in-addr.arpa ip6.arpa\n }\n prometheus :9153\n forward . /etc/resolv.conf {\n prefer_udp\n max_concurrent 1000\n }\n cache 30\n\n \
+         loop\n reload\n loadbalance\n}\n",
+    ),
+    (
+        "minikube",
+        ".:53 {\n log\n errors\n health {\n lameduck 5s\n }\n ready\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n pods insecure\n \
+         fallthrough in-addr.arpa ip6.arpa\n ttl 30\n }\n prometheus :9153\n hosts {\n 192.168.49.1 host.minikube.internal\n fallthrough\n }\n \
+         forward . /etc/resolv.conf {\n max_concurrent 1000\n }\n cache 30 {\n disable success cluster.local\n disable denial cluster.local\n }\n \
+         loop\n reload\n loadbalance\n}\n",
+    ),
+    (
+        "the node-local addon",
+        "cluster.local:53 {\n errors\n cache {\n success 9984 30\n denial 9984 5\n }\n reload\n loop\n bind 169.254.20.10 10.96.0.10\n \
+         forward . 10.96.0.11 {\n force_tcp\n }\n prometheus :9253\n health 169.254.20.10:8080\n}\n\
+         .:53 {\n errors\n cache 30\n reload\n loop\n bind 169.254.20.10 10.96.0.10\n forward . 10.96.0.11\n prometheus :9253\n}\n",
+    ),
+];
+
+#[test]
+fn config_maps_of_distributions_are_accepted() {
+    if !plugins::ORDER
+        .iter()
+        .any(|entry| entry.name() == "kubernetes" && matches!(entry, chain::setup::Entry::Here(_)))
+    {
+        return;
+    }
+    for (name, text) in CONFIG_MAPS {
+        check(name, text);
+    }
+}
