@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use chain::clock;
+use chain::{clock, segments};
 use rand::RngExt;
 use socket2::{MsgHdr, SockRef};
 use tokio::io::Interest;
@@ -20,7 +20,6 @@ use super::ids::Ids;
 use super::local::{Local, Pool};
 use super::metrics::Proto;
 use super::trouble::Trouble;
-use super::volley;
 
 /// Sockets of one worker to one upstream.
 const LANES: usize = 16;
@@ -120,11 +119,11 @@ impl UdpLane {
     /// Sends several datagrams by one call, and one walk through the kernel: each has `len` octets, the last may have fewer. A path
     /// that does not take them so gets them one by one, then and later.
     pub(super) fn send_all(&self, datagrams: &[IoSlice<'_>], len: u16) -> io::Result<()> {
-        if self.segments.get() && volley::works() {
-            let control = volley::control(len);
+        if self.segments.get() && segments::works() {
+            let control = segments::control(len);
             let message = MsgHdr::new().with_buffers(datagrams).with_control(&control);
             match SockRef::from(&self.socket).sendmsg(&message, 0) {
-                Err(error) if volley::is_refused(&error) => self.segments.set(false),
+                Err(error) if segments::is_refused(&error) => self.segments.set(false),
                 sent => return sent.map(drop),
             }
         }

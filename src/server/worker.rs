@@ -470,12 +470,11 @@ impl Serving {
                 }
             };
             match self.batch.receive(socket) {
-                Ok(count) => {
+                Ok(_) => {
                     self.answer(table);
                     self.outbox.depart();
-                    let sent = self.batch.reply(socket);
-                    if sent < count {
-                        self.keep_unsent(sent);
+                    if !self.batch.reply(socket) {
+                        self.keep_unsent();
                     }
                     if !self.batch.is_full() {
                         return Drained::Empty;
@@ -530,15 +529,9 @@ impl Serving {
     }
 
     /// Keeps responses for later that the socket had no room for.
-    fn keep_unsent(&mut self, sent: usize) {
+    fn keep_unsent(&mut self) {
         let mut slots = self.outbox.slots.borrow_mut();
-        for slot in self
-            .batch
-            .filled()
-            .iter_mut()
-            .skip(sent)
-            .filter(|slot| slot.reply)
-        {
+        for slot in self.batch.filled().iter_mut().filter(|slot| slot.reply) {
             if slots.len() >= IN_FLIGHT {
                 return;
             }
@@ -558,11 +551,11 @@ impl Serving {
         if slots.is_empty() {
             return true;
         }
-        let sent = self.batch.send(socket, &slots);
-        for slot in slots.drain(..sent) {
+        let sent = self.batch.send(socket, &mut slots);
+        for slot in slots.extract_if(.., |slot| !slot.reply) {
             self.worker.recycle(slot.exchange);
         }
-        slots.is_empty()
+        sent
     }
 }
 
