@@ -13,6 +13,7 @@ use wire::Flags;
 
 use super::Forward;
 use super::local::{Arrived, Lane, Local, Ticket};
+use super::pulse::Pulse;
 use super::run::{HEDGE, Run, Second, Settled, Stage, Standing};
 use super::trouble::{Trouble, What};
 use super::udp::UdpLane;
@@ -25,6 +26,9 @@ pub(super) struct Direct {
     upstream: usize,
     began: u64,
     second: Option<Second>,
+    /// When the wait for this datagram's reply is over, and whether a second one may be sent before.
+    until: u64,
+    again: bool,
 }
 
 /// Sends the query in `place` off, unless it wants a stream or a refusal.
@@ -87,7 +91,11 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
         Some(Ok((upstream, ticket, waits))) => {
             let patience = run.patience(began);
             let second = run.second(upstream, patience);
-            let wait = if second.is_some() { HEDGE } else { patience };
+            let whole = if second.is_some() { HEDGE } else { patience };
+            let pool = &local.pools[upstream];
+            let lost = pool.beat(Pulse::sent);
+            let again = lost < whole && !pool.upstream.is_failing();
+            let wait = if again { lost } else { whole };
             let seat = ticket.seat();
             let order = run.seating(wait);
             let direct = Direct {
@@ -97,6 +105,8 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
                 upstream,
                 began,
                 second,
+                until: began + whole,
+                again,
             };
             local.sit(seat, exchange, order, began, Some(direct));
             if waits {
@@ -117,8 +127,26 @@ impl Direct {
         }
     }
 
+    /// Sends the datagram once more, and waits on.
+    #[cold]
+    fn repeat(mut self, mut exchange: Box<Exchange>, now: u64) {
+        self.again = false;
+        let local = self.ticket.local().clone();
+        if local.pools[self.upstream].beat(Pulse::spend)
+            && let Some((lane, id)) = self.aim()
+        {
+            // A failure to send shows as silence.
+            let _ = self.run.try_send(lane, id, &mut exchange);
+        }
+        let order = self.run.seating(self.until.saturating_sub(now));
+        local.sit(self.ticket.seat(), exchange, order, now, Some(self));
+    }
+
     /// Goes on with what came.
     pub(super) fn heard(self, mut exchange: Box<Exchange>, arrived: Arrived, now: u64) {
+        if self.again && is_silence(&arrived) {
+            return self.repeat(exchange, now);
+        }
         let Self {
             mut run,
             berth,
@@ -126,6 +154,8 @@ impl Direct {
             upstream,
             began,
             second,
+            until: _,
+            again: _,
         } = self;
         let stage = match (arrived, second) {
             (
@@ -145,8 +175,9 @@ impl Direct {
                 Stage::Heard(arrived)
             }
             (arrived, _) => {
-                drop(ticket);
                 let took = now.saturating_sub(began);
+                ticket.local().pools[upstream].beat(|pulse| pulse.replied(took));
+                drop(ticket);
                 match run.settle(&mut exchange, upstream, took, arrived) {
                     Settled::Done(flow) => {
                         drop(run);
@@ -168,6 +199,17 @@ impl Direct {
         };
         go_on(run, berth, exchange, Some(Box::new(standing)));
     }
+}
+
+/// Whether the time was up before a reply came that could be read.
+fn is_silence(arrived: &Arrived) -> bool {
+    matches!(
+        arrived,
+        Arrived::Trouble(Trouble {
+            what: What::Timeout | What::Malformed,
+            ..
+        })
+    )
 }
 
 /// Goes on in a task.

@@ -28,6 +28,11 @@ const USES: u32 = 256;
 /// Queries that one draw of a socket serves, when they come within [`TOGETHER`]: their replies come together too, and one wake-up
 /// reads them all.
 const SHARING: u32 = 16;
+/// Queries outstanding on a socket at which the next takes another: their replies have room in its receive buffer, should they come
+/// while the worker is off its core.
+const CROWD: usize = 192;
+/// The receive buffer that is asked for; the kernel doubles it, within its own bound.
+const RECEIVE_BUFFER: usize = 1 << 18;
 /// How long a draw holds, in nanoseconds.
 const TOGETHER: u64 = 100_000;
 /// The age at which a socket is replaced, at least; at most twice as much.
@@ -59,6 +64,7 @@ pub(super) struct UdpLane {
 impl UdpLane {
     fn open(local: &Rc<Local>, pool: &Pool) -> io::Result<Rc<Self>> {
         let socket = pool.upstream.socket(false)?;
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         socket.connect(&pool.upstream.address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let mut random = rand::rng();
@@ -83,6 +89,7 @@ impl UdpLane {
     pub(super) fn is_stale(&self, forward: &Forward, now: u64) -> bool {
         let max_age = forward.max_age;
         self.uses_left.get() == 0
+            || self.ids.len() >= CROWD
             || now >= self.old_at
             || now - self.used.get() > forward.expire
             || (max_age > 0 && now - self.created > max_age)
