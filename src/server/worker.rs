@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The snapshot is pinned once a batch. At most [`IN_FLIGHT`] queries of a worker wait; beyond that the newest is answered with
-//! SERVFAIL, so that its client turns to another server at once.
+//! SERVFAIL, so that its client turns to another server at once. Where queries come faster than they are answered, the oldest in the
+//! socket's queue are thrown away ([`crate::backlog`]).
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -32,10 +33,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tracing::{error, warn};
 
-use crate::answer::{Verdict, abandon, answer, panicked, shed};
+use crate::answer::{Verdict, abandon, answer, panicked, shed, shed_queries};
+use crate::backlog::Backlog;
 use crate::finish::finish;
 use crate::listener::tcp;
-use crate::listener::udp::{Batch, Envelope, Slot};
+use crate::listener::udp::{BATCH, Batch, Envelope, Slot};
 use crate::route::Table;
 use crate::snapshot::Snapshot;
 
@@ -381,6 +383,7 @@ async fn udp_loop(worker: Rc<Worker>, line: Rc<Line>, socket: UdpSocket) {
         line: line.clone(),
         local,
         batch: Batch::new(),
+        backlog: Backlog::default(),
         outbox: outbox.clone(),
     };
     let mut pause = Duration::from_millis(1);
@@ -450,6 +453,7 @@ struct Serving {
     line: Rc<Line>,
     local: SocketAddr,
     batch: Batch,
+    backlog: Backlog,
     outbox: Rc<Outbox>,
 }
 
@@ -477,15 +481,24 @@ impl Serving {
                         self.keep_unsent();
                     }
                     if !self.batch.is_full() {
+                        self.backlog.empty();
                         return Drained::Empty;
                     }
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Drained::Empty,
+                    io::ErrorKind::WouldBlock => {
+                        self.backlog.empty();
+                        return Drained::Empty;
+                    }
                     io::ErrorKind::Interrupted => {}
                     _ => return Drained::Failed,
                 },
             }
+        }
+        let waiting = || Batch::waiting(socket);
+        let late = self.backlog.left(ROUNDS * BATCH, waiting);
+        if late > 0 {
+            shed_queries().inc_by(self.batch.skip(socket, late) as u64);
         }
         Drained::More
     }

@@ -78,6 +78,8 @@ impl Outbound {
         };
         let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
         let left = self.headers[..sent.min(messages)].iter();
+        // The field's type differs between C libraries.
+        #[allow(clippy::unnecessary_cast)]
         let left: usize = left.map(|header| header.msg_hdr.msg_iovlen as usize).sum();
         for &place in &self.order[..left] {
             slots[usize::from(place)].reply = false;
