@@ -13,10 +13,11 @@ use wire::Flags;
 
 use super::Forward;
 use super::local::{Arrived, Lane, Local, Ticket};
-use super::pulse::Pulse;
+use super::pulse::{Again, Pulse};
 use super::run::{HEDGE, Run, Second, Settled, Stage, Standing};
 use super::trouble::{Trouble, What};
 use super::udp::UdpLane;
+use super::wheel::TICK;
 
 /// What is left to do for a query that sits without a task.
 pub(super) struct Direct {
@@ -130,15 +131,21 @@ impl Direct {
     /// Sends the datagram once more, and waits on.
     #[cold]
     fn repeat(mut self, mut exchange: Box<Exchange>, now: u64) {
-        self.again = false;
         let local = self.ticket.local().clone();
-        if local.pools[self.upstream].beat(Pulse::spend)
+        let again = local.pools[self.upstream].beat(|pulse| pulse.again(now));
+        let mut wait = self.until.saturating_sub(now);
+        self.again = again == Again::Later && wait > TICK;
+        if self.again {
+            // The wheel rounds up.
+            wait = 0;
+        }
+        if again == Again::Now
             && let Some((lane, id)) = self.aim()
         {
             // A failure to send shows as silence.
             let _ = self.run.try_send(lane, id, &mut exchange);
         }
-        let order = self.run.seating(self.until.saturating_sub(now));
+        let order = self.run.seating(wait);
         local.sit(self.ticket.seat(), exchange, order, now, Some(self));
     }
 

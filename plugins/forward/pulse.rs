@@ -3,7 +3,10 @@
 //! A burst that meets a full queue on the way is lost as a whole, and its askers would wait for seconds. So a query that has waited for
 //! longer than replies take (the mean and four deviations, as a TCP sender reckons in RFC 6298, within [`SHORTEST`] and [`LONGEST`]) is
 //! sent once more: the same octets from the same port, which gives nobody more to guess. Sending twice must not make an upstream
-//! that is slow slower: one query in [`PRICE`] may, beside a reserve for a burst.
+//! that is slow slower: one query in [`PRICE`] may, beside a reserve for a burst; and a burst is sent again in parts, since what had no
+//! room for it has none now.
+
+use super::wheel::TICK;
 
 /// The shortest wait before a datagram is taken for lost, in nanoseconds: what a resolver takes for a name that it does not know yet.
 const SHORTEST: u64 = 100_000_000;
@@ -11,8 +14,21 @@ const SHORTEST: u64 = 100_000_000;
 const LONGEST: u64 = 400_000_000;
 /// Queries that pay for one that is sent again.
 const PRICE: u32 = 8;
-/// Queries that may be sent again at once.
+/// Queries that may be sent again beside those.
 const RESERVE: u32 = 4_096;
+/// Queries that are sent again in one tick of the wheel: half of what a queue of Linux's usual size takes.
+const PART: u32 = 128;
+
+/// What is to become of a query that is taken for lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Again {
+    /// It is sent once more.
+    Now,
+    /// It has its turn in one of the next ticks.
+    Later,
+    /// It is waited for and not sent again.
+    Never,
+}
 
 /// The replies of one upstream as one worker sees them.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +37,9 @@ pub(super) struct Pulse {
     mean: u64,
     deviation: u64,
     credit: u32,
+    /// The tick in which queries were last sent again, and how many.
+    tick: u64,
+    part: u32,
 }
 
 impl Default for Pulse {
@@ -29,6 +48,8 @@ impl Default for Pulse {
             mean: 0,
             deviation: 0,
             credit: RESERVE * PRICE,
+            tick: 0,
+            part: 0,
         }
     }
 }
@@ -58,10 +79,19 @@ impl Pulse {
     }
 
     /// Whether one more query may be sent again.
-    pub(super) fn spend(&mut self) -> bool {
-        let left = self.credit.checked_sub(PRICE);
-        self.credit = left.unwrap_or(self.credit);
-        left.is_some()
+    pub(super) fn again(&mut self, now: u64) -> Again {
+        if self.tick != now / TICK {
+            (self.tick, self.part) = (now / TICK, 0);
+        }
+        match self.credit.checked_sub(PRICE) {
+            None => Again::Never,
+            Some(_) if self.part >= PART => Again::Later,
+            Some(left) => {
+                self.credit = left;
+                self.part += 1;
+                Again::Now
+            }
+        }
     }
 }
 
@@ -95,15 +125,25 @@ mod tests {
     }
 
     #[test]
-    fn few_are_sent_again() {
+    fn few_are_sent_again_and_in_parts() {
         let mut pulse = Pulse::default();
-        let burst = (0..10_000).filter(|_| pulse.spend()).count();
-        assert_eq!(burst, RESERVE as usize);
-        let mut again = 0;
-        for _ in 0..8_000 {
-            pulse.sent();
-            again += usize::from(pulse.spend());
+        let mut sent = 0;
+        for tick in 1.. {
+            let part = (0..1_000).map(|_| pulse.again(tick * TICK));
+            let part: Vec<_> = part.take_while(|again| *again == Again::Now).collect();
+            sent += part.len() as u32;
+            if part.is_empty() {
+                break;
+            }
+            assert_eq!(part.len() as u32, PART);
+            assert_eq!(pulse.again(tick * TICK) == Again::Later, sent < RESERVE);
         }
-        assert_eq!(again, 1_000, "one in eight");
+        assert_eq!(sent, RESERVE);
+        assert_eq!(pulse.again(0), Again::Never);
+        let again = (0..8_000u64).filter(|tick| {
+            pulse.sent();
+            pulse.again(tick * TICK) == Again::Now
+        });
+        assert_eq!(again.count(), 1_000, "one in eight");
     }
 }

@@ -120,14 +120,15 @@ fn a_lost_datagram_is_sent_again_where_there_is_no_other_upstream() {
 /// Asks so many names in tasks of their own, no faster than an upstream's queue takes them; what becomes of each.
 async fn ask_many(
     block: &Arc<Block>,
-    count: usize,
+    names: std::ops::Range<usize>,
     taken: impl Fn() -> usize,
 ) -> Vec<tokio::task::JoinHandle<(Option<u8>, Duration)>> {
     let mut out = Vec::new();
     let before = taken();
-    while out.len() < count {
-        for _ in 0..100 {
-            let (block, name) = (block.clone(), format!("n{}.example.org.", out.len()));
+    let mut names = names.peekable();
+    while names.peek().is_some() {
+        for number in names.by_ref().take(100) {
+            let (block, name) = (block.clone(), format!("n{number}.example.org."));
             out.push(tokio::task::spawn_local(async move {
                 let asked = Instant::now();
                 let got = ask(&block, &name).await;
@@ -159,7 +160,7 @@ fn a_burst_that_is_lost_is_sent_again_before_its_askers_despair() {
             ask(&block, &format!("{i}.example.org.")).await;
         }
         losing.store(true, Ordering::SeqCst);
-        let asked = ask_many(&block, LOST, || seen.count()).await;
+        let asked = ask_many(&block, 0..LOST, || seen.count()).await;
         losing.store(false, Ordering::SeqCst);
         let mut slowest = Duration::ZERO;
         for asked in asked {
@@ -212,8 +213,8 @@ fn replies_that_come_while_the_worker_is_away_have_room() {
     let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
     on_worker(async {
         // All but the last hundred, so that the worker is away when the upstream begins.
-        let mut asked = ask_many(&block, ASKED - 100, || taken.load(Ordering::SeqCst)).await;
-        asked.extend(ask_many(&block, 100, || ASKED * 2).await);
+        let mut asked = ask_many(&block, 0..ASKED - 100, || taken.load(Ordering::SeqCst)).await;
+        asked.extend(ask_many(&block, ASKED - 100..ASKED, || ASKED * 2).await);
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
