@@ -71,6 +71,10 @@ impl UdpLane {
         let socket = pool.upstream.socket(false)?;
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         socket.connect(&pool.upstream.address.into())?;
+        #[expect(
+            deprecated,
+            reason = "the successor is unsafe for descriptors that others may close; this socket is its own"
+        )]
         let socket = AsyncFd::with_interest(UdpSocket::from(socket), INTEREST)?;
         let mut random = rand::rng();
         let now = clock::now();
