@@ -117,24 +117,28 @@ fn a_lost_datagram_is_sent_again_where_there_is_no_other_upstream() {
     }
 }
 
-/// Asks so many names in tasks of their own, no faster than an upstream's queue takes them; what becomes of each.
-async fn ask_many(
-    block: &Arc<Block>,
-    names: std::ops::Range<usize>,
-    taken: impl Fn() -> usize,
-) -> Vec<tokio::task::JoinHandle<(Option<u8>, Duration)>> {
+/// What became of a query, and after how long.
+type Asked = tokio::task::JoinHandle<(Option<u8>, Duration)>;
+
+/// Asks for numbered names, each in a task of its own.
+fn ask_each(block: &Arc<Block>, names: std::ops::Range<usize>) -> Vec<Asked> {
+    let ask_one = |number| {
+        let (block, name) = (block.clone(), format!("n{number}.example.org."));
+        tokio::task::spawn_local(async move {
+            let asked = Instant::now();
+            let got = ask(&block, &name).await;
+            (got.mark(), asked.elapsed())
+        })
+    };
+    names.map(ask_one).collect()
+}
+
+/// The same, no faster than an upstream's queue takes them.
+async fn ask_many(block: &Arc<Block>, count: usize, taken: impl Fn() -> usize) -> Vec<Asked> {
     let mut out = Vec::new();
     let before = taken();
-    let mut names = names.peekable();
-    while names.peek().is_some() {
-        for number in names.by_ref().take(100) {
-            let (block, name) = (block.clone(), format!("n{number}.example.org."));
-            out.push(tokio::task::spawn_local(async move {
-                let asked = Instant::now();
-                let got = ask(&block, &name).await;
-                (got.mark(), asked.elapsed())
-            }));
-        }
+    while out.len() < count {
+        out.extend(ask_each(block, out.len()..(out.len() + 100).min(count)));
         while taken() < before + out.len() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -160,7 +164,7 @@ fn a_burst_that_is_lost_is_sent_again_before_its_askers_despair() {
             ask(&block, &format!("{i}.example.org.")).await;
         }
         losing.store(true, Ordering::SeqCst);
-        let asked = ask_many(&block, 0..LOST, || seen.count()).await;
+        let asked = ask_many(&block, LOST, || seen.count()).await;
         losing.store(false, Ordering::SeqCst);
         let mut slowest = Duration::ZERO;
         for asked in asked {
@@ -213,8 +217,8 @@ fn replies_that_come_while_the_worker_is_away_have_room() {
     let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
     on_worker(async {
         // All but the last hundred, so that the worker is away when the upstream begins.
-        let mut asked = ask_many(&block, 0..ASKED - 100, || taken.load(Ordering::SeqCst)).await;
-        asked.extend(ask_many(&block, ASKED - 100..ASKED, || ASKED * 2).await);
+        let mut asked = ask_many(&block, ASKED - 100, || taken.load(Ordering::SeqCst)).await;
+        asked.extend(ask_each(&block, ASKED - 100..ASKED));
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
