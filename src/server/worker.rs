@@ -481,26 +481,31 @@ impl Serving {
                         self.keep_unsent();
                     }
                     if !self.batch.is_full() {
-                        self.backlog.empty();
-                        return Drained::Empty;
+                        return self.drained(socket);
                     }
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => {
-                        self.backlog.empty();
-                        return Drained::Empty;
-                    }
+                    io::ErrorKind::WouldBlock => return self.drained(socket),
                     io::ErrorKind::Interrupted => {}
                     _ => return Drained::Failed,
                 },
             }
         }
         let waiting = || Batch::waiting(socket);
-        let late = self.backlog.left(ROUNDS * BATCH, waiting);
-        if late > 0 {
-            shed_queries().inc_by(self.batch.skip(socket, late) as u64);
+        if let Some(cut) = self.backlog.left(ROUNDS * BATCH, waiting) {
+            Batch::bound(socket, Some(cut.room));
+            shed_queries().inc_by(self.batch.skip(socket, cut.late) as u64);
         }
         Drained::More
+    }
+
+    /// Nothing waits any more.
+    #[inline]
+    fn drained(&mut self, socket: &impl AsRawFd) -> Drained {
+        if self.backlog.empty() {
+            Batch::bound(socket, None);
+        }
+        Drained::Empty
     }
 
     /// Answers the batch that was received.

@@ -19,6 +19,7 @@ use std::ptr;
 
 use chain::{Exchange, segments};
 
+use super::socket::RECEIVE_BUFFER;
 use super::udp_out::Outbound;
 use super::udp_plain;
 
@@ -158,6 +159,15 @@ impl Batch {
             0 => memory[0] as usize / FOOTPRINT,
             _ => 0,
         }
+    }
+
+    /// Bounds the socket's queue to so many datagrams, or to as many as ever.
+    pub(crate) fn bound(socket: &impl AsRawFd, datagrams: Option<usize>) {
+        // The kernel doubles what it is told.
+        let size = datagrams.map_or(RECEIVE_BUFFER, |datagrams| datagrams * FOOTPRINT / 2);
+        let size = size.min(RECEIVE_BUFFER) as i32;
+        // A queue that keeps its length is a longer wait, and no harm.
+        let _ = set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, size);
     }
 
     /// Throws the oldest datagrams on the socket away, about so many.
