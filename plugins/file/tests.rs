@@ -1,11 +1,10 @@
-use std::fmt::Write as _;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use chain::{Block, BlockInfo, Exchange, Failure, Outcome, Router, resume};
-use wire::{Flags, NameBuf, Qname, Rcode, Section, Type};
+use wire::{NameBuf, Qname, Rcode, Type};
 
 use crate::trial::{self, Folder};
 
