@@ -599,6 +599,41 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_are_thrown_away_and_a_queue_has_its_bound() {
+        let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        server.set_nonblocking(true).expect("no waiting");
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        client
+            .connect(server.local_addr().expect("an address"))
+            .expect("a peer");
+        let send = |count: usize| {
+            for i in 0..count {
+                let query = crate::testing::query(0x0100, &format!("n{i}.example.org."), 1, 0, &[]);
+                client.send(&query).expect("sent");
+            }
+        };
+        let mut batch = Batch::new();
+        send(200);
+        let waiting = Batch::waiting(&server);
+        assert!((150..=400).contains(&waiting), "{waiting}");
+        let skipped = batch.skip(&server, 120);
+        assert!((120..120 + BATCH).contains(&skipped), "{skipped}");
+        assert!(batch.receive(&server).expect("received") > 0);
+        let slot = &mut batch.filled()[0];
+        slot.exchange.parse().expect("a query");
+        let (name, _) =
+            wire::NameBuf::read(slot.exchange.message(), wire::HEADER_LEN).expect("a name");
+        assert_eq!(name.to_string(), format!("n{skipped}.example.org."));
+        assert!(batch.skip(&server, 1_000) < 80);
+        for (bound, sent, kept) in [(Some(50), 1_000, 20..=100), (None, 250, 250..=250)] {
+            Batch::bound(&server, bound);
+            send(sent);
+            let waited = batch.skip(&server, 10_000);
+            assert!(kept.contains(&waited), "{bound:?}: {waited}");
+        }
+    }
+
+    #[test]
     fn a_refused_datagram_does_not_hold_the_others() {
         for mut batch in [Batch::new(), Batch::plain()] {
             let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
