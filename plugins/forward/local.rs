@@ -255,6 +255,7 @@ impl Local {
 
     /// Wakes the seats whose time is up.
     fn expire(&self, now: u64) {
+        self.look_once_more(now);
         let mut late = Vec::new();
         let mut seats = self.seats.borrow_mut();
         self.wheel.borrow_mut().advance(now, |number, generation| {
@@ -272,6 +273,26 @@ impl Local {
         drop(seats);
         for (direct, exchange, arrived) in late {
             direct.heard(exchange, arrived, now);
+        }
+    }
+
+    /// Takes in what has come for seats whose time is up: a worker that was off its core has not seen it yet.
+    fn look_once_more(&self, now: u64) {
+        let mut lanes: Vec<Rc<UdpLane>> = Vec::new();
+        {
+            let seats = self.seats.borrow();
+            self.wheel.borrow().due(now, |number, generation| {
+                if let Some(seat) = seats.all.get(number as usize)
+                    && seat.generation == generation
+                    && let Some((lane, _)) = seat.direct.as_ref().and_then(Direct::aim)
+                    && !lanes.iter().any(|other| Rc::ptr_eq(other, lane))
+                {
+                    lanes.push(lane.clone());
+                }
+            });
+        }
+        for lane in lanes {
+            lane.take_in(self);
         }
     }
 

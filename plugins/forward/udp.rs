@@ -125,6 +125,22 @@ impl UdpLane {
         }
     }
 
+    /// Takes in the replies that have come.
+    pub(super) fn take_in(&self, local: &Local) {
+        let socket = self.socket.get_ref();
+        let now = clock::now();
+        // Where nothing is expected, the system call that would only say so is spared. What comes later is a new event.
+        while self.ids.len() > 0 {
+            let mut scratch = local.scratch.borrow_mut();
+            match socket.recv(&mut scratch) {
+                Ok(len) => local.deliver(&self.ids, &scratch[..len], true, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // ICMP says that nobody listens there: that holds for every query on this socket.
+                Err(error) => local.fail(&self.ids, &Trouble::io("read", &error)),
+            }
+        }
+    }
+
     /// Sends one datagram.
     #[inline]
     pub(super) fn send(&self, octets: &[u8]) -> io::Result<()> {
@@ -206,26 +222,8 @@ async fn read(local: Rc<Local>, lane: Rc<UdpLane>) {
             }
             ready.clear_ready_matching(Ready::ERROR);
         }
-        let now = clock::now();
-        loop {
-            let mut scratch = local.scratch.borrow_mut();
-            match socket.recv(&mut scratch) {
-                Ok(len) => {
-                    local.deliver(&lane.ids, &scratch[..len], true, now);
-                    if lane.ids.len() == 0 {
-                        // Nothing is expected: spares the system call that would only say so. What comes later is a new event.
-                        ready.clear_ready_matching(Ready::READABLE);
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready.clear_ready_matching(Ready::READABLE);
-                    break;
-                }
-                // ICMP says that nobody listens there: that holds for every query on this socket.
-                Err(error) => local.fail(&lane.ids, &Trouble::io("read", &error)),
-            }
-        }
+        lane.take_in(&local);
+        ready.clear_ready_matching(Ready::READABLE);
         if lane.retired.get() && lane.ids.len() == 0 {
             break;
         }

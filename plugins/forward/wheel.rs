@@ -44,6 +44,16 @@ impl Wheel {
         slot.push((seat, generation));
     }
 
+    /// Tells the seats whose time is up, and leaves them.
+    pub(super) fn due(&self, now: u64, mut tell: impl FnMut(u32, u32)) {
+        let steps = (now / TICK).saturating_sub(self.at).min(SLOTS as u64);
+        for step in 1..=steps {
+            for &(seat, generation) in &self.slots[(self.at + step) as usize % SLOTS] {
+                tell(seat, generation);
+            }
+        }
+    }
+
     /// Gives the seats whose time is up.
     pub(super) fn advance(&mut self, now: u64, mut up: impl FnMut(u32, u32)) {
         let tick = now / TICK;
