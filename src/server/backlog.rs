@@ -15,7 +15,7 @@ const LEFT: u64 = 10_000_000;
 /// Slow turns in a row after which the queue is cut.
 const TURNS: u32 = 2;
 /// How long a queue stays shorter at least.
-const SHORT: u64 = 2 * clock::SECOND;
+const SHORT: u64 = 5 * clock::SECOND;
 
 /// A socket's queue as its worker sees it.
 #[derive(Debug, Default)]
@@ -125,8 +125,8 @@ mod tests {
             }
             backlog.empty();
             assert!(!backlog.may_grow(now));
-            assert_eq!(backlog.may_grow(now + 3 * clock::SECOND), cut.is_some());
-            assert!(!backlog.may_grow(now + 3 * clock::SECOND));
+            assert_eq!(backlog.may_grow(now + SHORT + 1), cut.is_some());
+            assert!(!backlog.may_grow(now + SHORT + 1));
         }
     }
 }
