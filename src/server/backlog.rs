@@ -91,8 +91,9 @@ mod tests {
 
     #[test]
     fn only_a_slow_queue_that_stays_is_cut() {
-        // what each turn of a thousand takes, in milliseconds; how many wait; how many are thrown away, and how many have room
-        let cases: [(&[u64], usize, Option<(usize, usize)>); 6] = [
+        // (what each turn of a thousand takes, in milliseconds; how many wait), how many are thrown away and have room
+        type Case = (&'static [u64], usize, Option<(usize, usize)>);
+        let cases: [Case; 6] = [
             (&[50, 50, 50], 2_500, Some((2_300, 1_000))),
             (&[50, 50], 2_500, None),
             // A full queue that a fast worker has soon answered.

@@ -399,10 +399,10 @@ fn policies_are_read() {
 #[test]
 fn the_readme_is_loadable() {
     let readme = include_str!("../README.md");
-    let blocks: Vec<_> = readme.split("~~~ corefile\n").skip(1).collect();
+    let blocks: Vec<_> = readme.split("```corefile\n").skip(1).collect();
     assert!(blocks.len() >= 4);
     for block in blocks {
-        let text = block.split("~~~").next().expect("a block");
+        let text = block.split("```").next().expect("a block");
         let (corefile, mut report) =
             corefile::parse("README", text.as_bytes().to_vec(), &Memory::new());
         chain::setup::plan(&corefile, crate::ORDER, &mut report);
