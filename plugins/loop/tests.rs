@@ -10,6 +10,8 @@ use chain::{Block, BlockInfo, Chain, Exchange, Plugin, Step};
 use corefile::{Memory, Report};
 use wire::{NameBuf, Type};
 
+use crate::trial;
+
 use super::{Loop, targets};
 use crate::trial;
 
