@@ -34,6 +34,8 @@ use ipam::Store;
 use outcome::{Dns, Outcome, Route};
 use records::{Record, Records};
 
+use crate::privileges;
+
 /// What the runtime asks for.
 struct Call {
     command: String,
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     };
+    privileges::keep(privileges::Need::Container);
     let mut input = Vec::new();
     let read = std::io::stdin().read_to_end(&mut input);
     // An error is told in the version that was asked for.

@@ -9,6 +9,7 @@ mod converging;
 mod killed;
 mod mistakes;
 mod names;
+mod privileges;
 mod resolving;
 mod scenarios;
 mod verbs;
