@@ -150,6 +150,10 @@ impl Call {
             return Ok(json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS}));
         }
         let config = Config::read(&self.input)?;
+        // What is attached can be detached, whatever the configuration says by now.
+        if !["DEL", "GC"].contains(&self.command.as_str()) {
+            config.supported()?;
+        }
         if ["STATUS", "GC"].contains(&self.command.as_str()) && version != "1.1.0" {
             let message = format!(
                 "{} is of version 1.1.0, the configuration of {version}",
@@ -188,6 +192,10 @@ impl Call {
             addresses: Vec::new(),
             gateways: Vec::new(),
             masquerade: config.ip_masq,
+            sender: match config.macspoofchk {
+                true => Some(plumbing::mac(config, self)?),
+                false => None,
+            },
             forwards: config.runtime_config.port_mappings.clone(),
             names: self.names(config, &records),
             domain: config.domain(),
