@@ -1,0 +1,164 @@
+//! Keys of the upstream bridge beyond the plain ones, configurations that changed meanwhile, and names.
+
+use serde_json::{Value, json};
+
+use super::{Runner, plain, world};
+use crate::resolving;
+use crate::world::assert_same;
+
+#[test]
+fn what_cannot_be_done_does_not_hinder_del_and_gc() {
+    let world = world(&["c1", "c2"]);
+    let before = world.snapshot();
+    let mut runner = Runner::new(&world, plain());
+    runner.added("c1");
+    runner.added("c2");
+    runner.plugins[0]["vlan"] = json!(7);
+    runner.del("c1", &Value::Null);
+    let did = runner.call(
+        &runner.plugins[0],
+        "GC",
+        "",
+        &Value::Null,
+        &json!({"cni.dev/valid-attachments": []}),
+    );
+    assert_eq!(did.code, 0, "{did:?}");
+    assert_same(&world.snapshot(), &before, "nothing is left");
+}
+
+#[test]
+fn modes_of_the_bridge_and_of_the_interface() {
+    let world = world(&["c1", "c2", "c3"]);
+    let before = world.snapshot();
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["promiscMode"] = json!(true);
+    runner.plugins[0]["portIsolation"] = json!(true);
+    runner.plugins[0]["hairpinMode"] = json!(true);
+    runner.plugins[0]["mtu"] = json!(1400);
+    let one = runner.added("c1");
+    let two = runner.added("c2");
+    let bridge = world.ok("ip -d link show cni0");
+    assert!(
+        bridge.contains("promiscuity 1") && bridge.contains("mtu 1400"),
+        "{bridge}"
+    );
+    let port = world.ok("ip -d link show master cni0");
+    assert!(
+        port.contains("hairpin on") && port.contains("isolated on"),
+        "{port}"
+    );
+    assert!(world.pings("c1", "192.0.2.1") && !world.pings("c1", "192.0.2.3"));
+    runner.del("c1", &one);
+    runner.del("c2", &two);
+    // Without an address, and down: somebody else takes care of it.
+    runner.plugins[0] =
+        json!({"type": "nameplate-cni", "bridge": "cni0", "disableContainerInterface": true});
+    let three = runner.added("c3");
+    assert!(world.ok("ip -n c3 -br link show eth0").contains("DOWN"));
+    assert_eq!(three["ips"], json!([]));
+    assert_eq!(runner.check("c3", &three), Ok(()));
+    runner.del("c3", &three);
+    assert_same(&world.snapshot(), &before, "DEL leaves nothing");
+}
+
+#[test]
+fn a_container_sends_from_its_own_address_only() {
+    let world = world(&["c1", "c2"]);
+    let before = world.snapshot();
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["macspoofchk"] = json!(true);
+    let one = runner.added("c1");
+    let two = runner.added("c2");
+    assert!(world.pings("c1", "192.0.2.3") && world.pings("c1", "192.0.2.1"));
+    assert_eq!(runner.check("c1", &one), Ok(()));
+    let own = one["interfaces"][2]["mac"].as_str().expect("a MAC address");
+    world.ok("ip -n c1 link set eth0 address 02:00:00:00:00:99");
+    assert!(!world.pings("c1", "192.0.2.3") && !world.pings("c1", "192.0.2.1"));
+    world.ok(&format!("ip -n c1 link set eth0 address {own}"));
+    assert!(world.pings("c1", "192.0.2.3"));
+    // The rules of a container that is gone do not hinder the next.
+    world.ok("ip netns del c2; for try in $(seq 100); do ip -o link | grep -c @if | grep -qx 1 && exit; sleep 0.05; done; exit 1");
+    runner.plugins[0]["ipMasq"] = json!(true);
+    world.ok("ip netns add c3; ip -n c3 link set lo up");
+    let three = runner.added("c3");
+    assert!(world.pings("c3", "192.0.2.2"));
+    runner.del("c3", &three);
+    runner.del("c2", &two);
+    runner.del("c1", &one);
+    world.ok("ip netns del c3; ip netns add c2; ip -n c2 link set lo up");
+    assert_same(&world.snapshot(), &before, "DEL leaves nothing");
+}
+
+#[test]
+fn duplicates_are_looked_for_where_that_is_asked() {
+    let world = world(&["c1", "c2"]);
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["enabledad"] = json!(true);
+    runner.plugins[0]["capabilities"] = json!({"ips": true});
+    runner.plugins[0]["ipam"] =
+        json!({"type": "host-local", "ranges": [[{"subnet": "2001:db8::/64"}]]});
+    let one = runner.added("c1");
+    assert!(!world.ok("ip -n c1 -6 addr show eth0").contains("tentative"));
+    assert!(world.pings("c1", "2001:db8::1"));
+    // Somebody on the network has what the next container is to get.
+    let taken = "ip -n c1 addr add 2001:db8::77/64 dev eth0 nodad";
+    world.ok(taken);
+    runner.runtime = json!({"ips": ["2001:db8::77"]});
+    let refused = runner.add("c2").expect_err("it is taken");
+    assert_eq!(refused["code"], 101, "{refused}");
+    assert!(refused.to_string().contains("2001:db8::77"), "{refused}");
+    assert_eq!(world.ok("ip -n c2 -o link | grep -c ."), "1\n");
+    runner.runtime = json!({});
+    runner.del("c1", &one);
+}
+
+#[test]
+fn the_name_of_a_container_resolves() {
+    let world = world(&["c1", "c2"]);
+    if !resolving::serve(&world, resolving::COREFILE) {
+        return;
+    }
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["capabilities"] = json!({"aliases": true});
+    runner.plugins[0]["lab"] = json!({"domain": "pods.test"});
+    runner.runtime = json!({"aliases": ["www"]});
+    runner.arguments = "IgnoreUnknown=1;K8S_POD_NAME=web".to_owned();
+    let one = runner.added("c1");
+    runner.arguments.clear();
+    runner.runtime = json!({});
+    let two = runner.added("c2");
+    let asked = |from: &str, name: &str, wanted: &str| {
+        for _ in 0..100 {
+            let got = world
+                .sh(&format!(
+                    "{}dig +short +tries=1 +time=1 @192.0.2.1 {name}",
+                    if from.is_empty() {
+                        String::new()
+                    } else {
+                        format!("ip netns exec {from} ")
+                    }
+                ))
+                .out;
+            let got = got.lines().last().unwrap_or("").to_owned();
+            if got == wanted {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!(
+            "{from} asked {name}: {}",
+            resolving::dig(&world, from, &format!("@192.0.2.1 {name}"))
+        );
+    };
+    asked("c2", "web.pods.test", "192.0.2.2");
+    asked("c2", "www.pods.test", "192.0.2.2");
+    asked("", "c2.pods.test", "192.0.2.3");
+    asked("c1", "-x 192.0.2.2", "web.pods.test.");
+    assert_eq!(runner.check("c1", &one), Ok(()));
+    // What the runtime would write into resolv.conf is enough for a short name.
+    world.ok("mkdir -p /etc/netns/c2; printf 'nameserver 192.0.2.1\nsearch pods.test\n' > /etc/netns/c2/resolv.conf");
+    assert!(world.pings("c2", "web"));
+    runner.del("c1", &one);
+    asked("c2", "web.pods.test", "");
+    runner.del("c2", &two);
+}
