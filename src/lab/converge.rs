@@ -166,7 +166,11 @@ pub fn down(lab: &str) -> Result<Outcome> {
     let steps = removal(&mark, &journal, &kernel, &mut outcome)?;
     if known {
         journal.phase = Phase::Removing;
-        journal.save()?;
+        match journal.save() {
+            // What is there names everything as well.
+            Err(error) if is_full(&error) => {}
+            other => other?,
+        }
         // The server must stop answering for what is about to go.
         let names = directory(lab).join("names.json");
         absent_is_fine(remove_file(&names))
@@ -184,6 +188,17 @@ pub fn down(lab: &str) -> Result<Outcome> {
         Journal::remove(lab)?;
     }
     Ok(outcome)
+}
+
+/// Whether there was no room.
+fn is_full(error: &Error) -> bool {
+    let full = [
+        std::io::ErrorKind::StorageFull,
+        std::io::ErrorKind::QuotaExceeded,
+    ];
+    error
+        .cause()
+        .is_some_and(|cause| full.contains(&cause.kind()))
 }
 
 /// What carries a lab's mark when its journal is lost.

@@ -184,16 +184,11 @@ fn scale() {
     for name in names() {
         run(&format!("ip netns del {name}"));
     }
-    let netavark = [
-        "/usr/lib/podman/netavark",
-        "/usr/libexec/podman/netavark",
-        "/run/netavark",
-    ];
-    match netavark
-        .iter()
-        .find(|path| std::path::Path::new(path).is_file())
-    {
-        None => eprintln!("netavark is not installed"),
+    // Debian has it for podman; elsewhere the environment says where.
+    let netavark =
+        std::env::var("NETAVARK").unwrap_or_else(|_| "/usr/lib/podman/netavark".to_owned());
+    match Some(netavark.as_str()).filter(|path| std::path::Path::new(path).is_file()) {
+        None => eprintln!("{netavark} is not installed"),
         Some(program) => scale_netavark(program, CONTAINERS, each),
     }
 }

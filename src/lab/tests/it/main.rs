@@ -6,6 +6,7 @@
 
 mod cni;
 mod converging;
+mod faults;
 mod killed;
 mod mistakes;
 mod names;
