@@ -95,6 +95,8 @@ pub struct Kernel {
     pub tables: Option<BTreeMap<String, nft::Seen>>,
     /// Forward chains of others that drop by policy.
     pub dropping: Vec<String>,
+    /// Whether there is no `/etc/resolv.conf` that another could lie over.
+    pub no_resolver: bool,
 }
 
 impl Kernel {
@@ -148,6 +150,7 @@ impl Kernel {
     fn with_host(host: Inside) -> Result<Self> {
         let mut kernel = Self {
             host,
+            no_resolver: !std::path::Path::new("/etc/resolv.conf").exists(),
             ..Self::default()
         };
         kernel.index();

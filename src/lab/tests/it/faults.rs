@@ -110,6 +110,38 @@ fn no_room_for_the_files_of_some_namespaces() {
 }
 
 #[test]
+fn a_host_without_a_resolver_of_its_own() {
+    for missing in [
+        "rm /etc/resolv.conf",
+        "rm /etc/resolv.conf; ln -s /run/nowhere/stub-resolv.conf /etc/resolv.conf",
+    ] {
+        let world = World::new();
+        world.ok(missing);
+        let before = world.snapshot();
+        let file = lab_file("everything");
+        let did = world.lab(&["apply", file.to_str().expect("plain")]);
+        assert_eq!(did.code, 0, "{missing}: {did:?}");
+        assert!(
+            did.err
+                .contains("/etc/resolv.conf is missing or leads nowhere"),
+            "{missing}: {did:?}"
+        );
+        let read = ["exec", "web", "--", "cat", "/etc/resolv.conf"];
+        let wanted = world.ok("cat /etc/netns/web/resolv.conf");
+        assert_eq!(world.lab(&read).out, wanted, "{missing}");
+        world.ok("rm -f /etc/resolv.conf; echo nameserver 192.0.2.53 > /etc/resolv.conf");
+        let did = world.lab(&["apply", file.to_str().expect("plain")]);
+        assert!(
+            did.code == 0 && !did.err.contains("/etc/resolv.conf"),
+            "{did:?}"
+        );
+        world.ok(missing);
+        assert_eq!(world.lab(&["down", "everything"]).code, 0);
+        assert_same(&world.snapshot(), &before, missing);
+    }
+}
+
+#[test]
 fn files_that_may_not_be_written_any_more() {
     let world = World::new();
     let before = world.snapshot();
