@@ -162,3 +162,52 @@ fn the_name_of_a_container_resolves() {
     asked("c2", "web.pods.test", "");
     runner.del("c2", &two);
 }
+
+/// Every row of the tables of keys does what it says.
+#[test]
+fn the_readme_is_true() {
+    let readme = include_str!("../../../cni/README.md");
+    let rows: Vec<(&str, &str)> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `\""))
+        .filter_map(|line| {
+            let (key, rest) = line.split_once("` | ")?;
+            Some((key, rest.split(" |").next()?))
+        })
+        .collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    let world = world(&["c1"]);
+    let before = world.snapshot();
+    for (key, here) in rows {
+        let mut config = plain();
+        let given: Value = serde_json::from_str(&format!("{{\"{key}}}")).expect(key);
+        for (key, value) in given.as_object().expect("an object") {
+            config[key] = value.clone();
+        }
+        let runner = Runner::new(&world, config);
+        match (runner.add("c1"), here) {
+            (Err(said), "refused") => {
+                assert_eq!(said["code"], 2, "{key}: {said}");
+            }
+            (Ok(result), "as upstream" | "ours" | "no effect") => {
+                assert_eq!(runner.check("c1", &result), Ok(()), "{key}");
+                runner.del("c1", &result);
+            }
+            (said, _) => panic!("{key} is {here}: {said:?}"),
+        }
+    }
+    world.ok("ip link del cni0 2>/dev/null; rm -r /run/work/addresses");
+    assert_same(&world.snapshot(), &before, "DEL leaves nothing");
+    // The example of a network is one.
+    let example = readme.split("```json").nth(1).expect("an example");
+    let list: Value =
+        serde_json::from_str(example.split("```").next().expect("a block")).expect("JSON");
+    let mut plugin = list["plugins"][0].clone();
+    plugin["name"] = list["name"].clone();
+    let mut runner = Runner::new(&world, plugin);
+    runner.runtime = json!({"aliases": ["web"], "ips": ["10.22.0.9"]});
+    let result = runner.added("c1");
+    assert_eq!(result["dns"]["search"], json!(["pods.test"]));
+    assert_eq!(runner.check("c1", &result), Ok(()));
+    runner.del("c1", &result);
+}
