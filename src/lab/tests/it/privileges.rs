@@ -34,7 +34,7 @@ fn the_command_of_a_namespace_gets_them_back_too() {
         "one",
         &format!(
             "[net.b1]\nsubnet = \"10.1.0.0/24\"\n[ns]\nred = {{ nets = [\"b1\"], run = [\"sh\", \"-c\", {:?}] }}\n",
-            format!("{SHOW} > /run/work/new; mv /run/work/new /run/work/caps; sleep 100")
+            format!("{SHOW} > /run/work/new; mv /run/work/new /run/work/caps; exec sleep 100 > /dev/null 2>&1")
         ),
     );
     let wait = "while ! [ -e /run/work/caps ]; do sleep 0.01; done; cat /run/work/caps";

@@ -98,7 +98,11 @@ fn duplicates_are_looked_for_where_that_is_asked() {
     runner.plugins[0]["ipam"] =
         json!({"type": "host-local", "ranges": [[{"subnet": "2001:db8::/64"}]]});
     let one = runner.added("c1");
-    assert!(!world.ok("ip -n c1 -6 addr show eth0").contains("tentative"));
+    assert!(
+        !world
+            .ok("ip -n c1 -6 addr show dev eth0 scope global")
+            .contains("tentative")
+    );
     assert!(world.pings("c1", "2001:db8::1"));
     // Somebody on the network has what the next container is to get.
     let taken = "ip -n c1 addr add 2001:db8::77/64 dev eth0 nodad";
