@@ -25,6 +25,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -34,7 +35,10 @@ use ipam::Store;
 use outcome::{Dns, Outcome, Route};
 use records::{Record, Records};
 
-use crate::privileges;
+use crate::{privileges, server};
+
+/// How long ADD waits for the server to answer with the new name.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the runtime asks for.
 struct Call {
@@ -202,6 +206,7 @@ impl Call {
             ttl: config.lab.as_ref().map_or(5, |lab| lab.ttl),
         };
         records.put(record.clone())?;
+        let mut version = None;
         let mut attach = || -> Result<Outcome> {
             let mut outcome = self.addresses(config)?;
             record.addresses = outcome.ips.iter().map(|ip| ip.address).collect();
@@ -216,7 +221,7 @@ impl Call {
             // The bridge, its port, the container's.
             outcome.ips.iter_mut().for_each(|ip| ip.interface = Some(2));
             plumbing::rules(config, &records)?;
-            published::publish(&config.name, &records)?;
+            version = published::publish(&config.name, &records)?;
             Ok(outcome)
         };
         let done = attach();
@@ -227,6 +232,10 @@ impl Call {
         records.close();
         let mut outcome = done?;
         outcome.dns = dns(config, outcome.dns, &record);
+        if let Some(version) = version.filter(|_| config.is_gateway) {
+            // A server that does not serve these names is no reason to fail, nor to wait for long.
+            server::answered(&record.gateways, &record.domain, &version, PATIENCE);
+        }
         Ok(outcome)
     }
 
