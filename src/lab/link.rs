@@ -356,12 +356,12 @@ pub(crate) fn add_address(batch: &mut Batch, index: u32, net: IpNet) {
 /// Adds an address; where the kernel looks for duplicates, it is usable once it found none.
 pub(crate) fn new_address(batch: &mut Batch, index: u32, net: IpNet, looks: bool) {
     let address = octets(net.addr());
+    let mut header = address_header(net, index);
+    if looks {
+        header[2] = 0;
+    }
     batch
-        .message(
-            RTM_NEWADDR,
-            NLM_F_CREATE | NLM_F_REPLACE,
-            &address_header(net, index),
-        )
+        .message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header)
         .attribute(IFA_LOCAL, &address)
         .attribute(IFA_ADDRESS, &address)
         .attribute(IFA_PROTO, &[PROTOCOL]);

@@ -170,12 +170,16 @@ impl Kernel {
     }
 
     /// The host as far as it concerns a lab whose bridges are declared as they were: these and all ports, without marks.
-    pub(crate) fn brief(layout: &Layout, journal: &Journal) -> Result<Self> {
+    pub(crate) fn brief(
+        layout: &Layout,
+        journal: &Journal,
+        ports: io::Result<Vec<Link>>,
+    ) -> Result<Self> {
         let look = || -> io::Result<Inside> {
             let mut socket = Socket::reader()?;
             let mut host = Inside {
                 cookie: socket.cookie(),
-                links: link::ports(&mut socket)?,
+                links: ports?,
                 ..Inside::default()
             };
             for bridge in &layout.bridges {
