@@ -81,6 +81,7 @@ impl Server {
         let child = Command::new(program)
             .args(["-quiet", "-conf", "/run/Corefile"])
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .expect("the server starts");
         while !lab::server::runs() {
@@ -167,6 +168,8 @@ fn scale() {
                             ("CNI_IFNAME", "eth0"),
                         ])
                         .env("CNI_CONTAINERID", &name)
+                        // Others run iptables.
+                        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
                         .env("CNI_NETNS", format!("/run/netns/{name}"))
                         .stdin(std::fs::File::open("/run/config.json").expect("just written"))
                         .stdout(Stdio::null())
@@ -223,6 +226,7 @@ fn scale_netavark(program: &str, containers: usize, each: impl Fn(&str, Duration
                         verb,
                         &format!("/run/netns/k{at}"),
                     ])
+                    .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
                     .stdin(std::fs::File::open("/run/config.json").expect("just written"))
                     .output()
                     .expect("netavark starts");
