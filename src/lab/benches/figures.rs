@@ -21,7 +21,7 @@ const CHANGES: usize = 5;
 const PLAIN: &str = "/run/plain.toml";
 const CHANGED: &str = "/run/changed.toml";
 /// The world that the measurements happen in.
-const WORLD: &str = "mount -t tmpfs tmpfs /run && mkdir /run/etc && cp -a /etc/hosts /etc/resolv.conf /run/etc/ && mount --bind /run/etc /etc && ip link set lo up && exec \"$0\" \"$@\"";
+const WORLD: &str = "mount -t tmpfs tmpfs /run && mkdir /run/etc && cp -a /etc/hosts /etc/resolv.conf /etc/alternatives /run/etc/ && mount --bind /run/etc /etc && ip link set lo up && exec \"$0\" \"$@\"";
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
