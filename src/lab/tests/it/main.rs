@@ -6,9 +6,11 @@
 
 mod cni;
 mod converging;
+mod faults;
 mod killed;
 mod mistakes;
 mod names;
+mod privileges;
 mod resolving;
 mod scenarios;
 mod verbs;
