@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use corefile::Sources;
+use corefile::{Severity, Sources};
 use lab::action::Action;
 use lab::converge::{self, Look, Outcome};
 use lab::journal::Journal;
@@ -82,6 +82,10 @@ fn file(which: &Which) -> Result<PathBuf> {
             path.display()
         )));
     }
+    let applied = match Journal::labs() {
+        labs if labs.is_empty() => String::new(),
+        labs => format!(", or a lab that is applied: {}", labs.join(", ")),
+    };
     let default = PathBuf::from("lab.toml");
     if default.exists() {
         return Ok(default);
@@ -99,10 +103,12 @@ fn file(which: &Which) -> Result<PathBuf> {
         .collect();
     match (found.pop(), found.len()) {
         (Some(only), 0) => Ok(only.strip_prefix("./").map(Path::to_owned).unwrap_or(only)),
-        (None, _) => Err(Error::new("there is no lab.toml here; name the lab's file")),
-        _ => Err(Error::new(
-            "there are several .toml files here; name the lab's",
-        )),
+        (None, _) => Err(Error::new(format!(
+            "there is no lab.toml here; name the lab's file{applied}"
+        ))),
+        _ => Err(Error::new(format!(
+            "there are several .toml files here; name the lab's{applied}"
+        ))),
     }
 }
 
@@ -143,8 +149,12 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
     let Plan {
         steps,
         conflicts,
-        warnings,
+        mut warnings,
     } = converge::plan(&spec)?;
+    let around = lab::surroundings::look(&spec)?;
+    // What is an error there is a conflict here.
+    let routes = around.iter().filter(|found| found.severity == Severity::Warning);
+    warnings.extend(routes.map(|found| found.message.clone()));
     if json {
         let steps: Vec<_> = steps
             .iter()
@@ -157,8 +167,8 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
     } else {
         print_steps(&steps, true);
         told(&conflicts, &warnings);
-        if steps.is_empty() && conflicts.is_empty() {
-            println!("lab {} is as declared", spec.name);
+        if conflicts.is_empty() {
+            println!("{}", summary(&spec.name, &steps));
         }
     }
     Ok(match (conflicts.is_empty(), steps.is_empty()) {
@@ -166,6 +176,20 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
         (true, true) => 0,
         (true, false) => 2,
     })
+}
+
+/// How many steps of each kind there are.
+fn summary(lab: &str, steps: &[Action]) -> String {
+    if steps.is_empty() {
+        return format!("lab {lab} is as declared");
+    }
+    let of = |sign| steps.iter().filter(|step| step.sign() == sign).count();
+    format!(
+        "lab {lab}: {} to make, {} to change, {} to remove",
+        of('+'),
+        of('~'),
+        of('-')
+    )
 }
 
 /// Conflicts and warnings.
@@ -296,8 +320,11 @@ fn graph(which: &Which, format: Format) -> Result<u8> {
 fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
     let path = file(which)?;
     let mut sources = Sources::default();
-    let (spec, report) = Spec::load(&path, &mut sources)
+    let (spec, mut report) = Spec::load(&path, &mut sources)
         .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+    if let Some(spec) = &spec {
+        report.extend(lab::surroundings::look(spec)?);
+    }
     if json {
         println!("{}", report.to_json(&sources));
     } else if !report.is_empty() {
@@ -306,13 +333,29 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
             report.render(&sources, std::io::stderr().is_terminal())
         );
     }
-    let Some(spec) = spec else { return Ok(1) };
-    if !probe {
-        return Ok(0);
-    }
-    let failures = lab::probe::probe(&spec)?;
+    let Some(spec) = spec.filter(|_| !report.has_errors()) else {
+        return Ok(1);
+    };
+    let failures = if probe {
+        lab::probe::probe(&spec)?
+    } else {
+        Vec::new()
+    };
     for failure in &failures {
         eprintln!("error: {failure}");
+    }
+    if !json && failures.is_empty() {
+        println!(
+            "lab {}: {} networks, {} namespaces, {}",
+            spec.name,
+            spec.nets.len(),
+            spec.spaces.iter().filter(|space| !space.is_host).count(),
+            match (probe, report.is_empty()) {
+                (true, _) => "everything that should be reached is",
+                (false, true) => "no mistakes",
+                (false, false) => "no errors",
+            }
+        );
     }
     Ok(u8::from(!failures.is_empty()))
 }
@@ -344,6 +387,18 @@ fn gc() -> Result<u8> {
     let labs = converge::orphans()?;
     if labs.is_empty() {
         println!("nothing is left of any lab");
+    }
+    // It may be wanted all the same.
+    for lab in Journal::labs() {
+        if let Some(file) = Journal::load(&lab)?.and_then(|journal| journal.file)
+            && !file.exists()
+            && !labs.contains(&lab)
+        {
+            println!(
+                "lab {lab} stays: its file {} is gone, `down {lab}` removes it",
+                file.display()
+            );
+        }
     }
     for lab in labs {
         let outcome = converge::down(&lab)?;

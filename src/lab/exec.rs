@@ -47,7 +47,13 @@ fn enter(name: &str, no_dns: bool) -> Result<()> {
     }
     let kind = space::kind(name).during(|| format!("cannot look at namespace {name}"))?;
     if kind != Kind::Namespace {
-        return Err(Error::new(format!("there is no namespace {name}")));
+        let known = space::names();
+        let meant = corefile::nearest(name, known.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!("; is {meant} meant?"));
+        return Err(Error::new(format!(
+            "there is no namespace {name}{}",
+            meant.unwrap_or_default()
+        )));
     }
     space::enter_for_good(name).during(|| format!("cannot enter namespace {name}"))?;
     private_mounts().during(|| "cannot make a mount namespace".to_owned())?;
@@ -149,6 +155,10 @@ pub(crate) fn rebuild_etc(names: &[PathBuf]) -> io::Result<()> {
 /// # Errors
 /// The lab cannot be applied or removed, or a command not be started.
 pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
+    let reaches_out = |net: &crate::spec::Net| net.nat4 || net.nat6 || !net.forwards.is_empty();
+    if !outside && spec.nets.iter().any(reaches_out) {
+        eprintln!("note: without root nothing outside is in reach; `nat` and `forward` work between the lab's own networks");
+    }
     let mut interrupts = sys::interrupts().during(|| "cannot wait for signals".to_owned())?;
     // A lab without names is a lab; one that cannot be had is said, and no more.
     let server = Own::start(spec, outside).unwrap_or_else(|error| {
@@ -177,11 +187,17 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
     let mut code = 0;
     let started = start_all(spec, &mut children);
     if started.is_ok() {
-        eprintln!(
-            "lab {} is up; {} commands run inside",
-            spec.name,
-            children.len()
-        );
+        let inside = match children.len() {
+            0 => String::new(),
+            1 => "; 1 command runs inside".to_owned(),
+            many => format!("; {many} commands run inside"),
+        };
+        let end = if command.is_empty() { "; Ctrl-C removes it" } else { "" };
+        eprintln!("lab {} is up{inside}{end}", spec.name);
+        if command.is_empty() && !outside {
+            let own = std::process::id();
+            eprintln!("in another terminal: nsenter --preserve-credentials -U -n -m -t {own} -- sh");
+        }
         code = match command.split_first() {
             None => {
                 // One signal is as good as the other.

@@ -176,10 +176,16 @@ impl<'a> Picture<'a> {
                 .find(|(_, other)| other == segment)
                 .map(|(address, _)| address.addr())
         });
+        // Behind a router there is a server only where the host has a way back.
         direct.or_else(|| {
             host.iter()
                 .map(|(address, _)| address.addr())
-                .find(|address| self.walk(at + 1, *address).is_ok())
+                .find(|address| {
+                    let mut mine = own.iter().map(|(address, _)| address.addr());
+                    let source = mine.find(|own| own.is_ipv6() == address.is_ipv6());
+                    self.walk(at + 1, *address).is_ok()
+                        && source.is_some_and(|source| self.walk(0, source).is_ok())
+                })
         })
     }
 

@@ -57,7 +57,7 @@ pub(super) fn publish(network: &str, records: &Records) -> Result<()> {
         .collect();
     let text = json!({
         "v": 1, "lab": lab, "generation": 0, "domain": first.domain, "ttl": first.ttl, "reverse": subnets, "hosts": hosts,
-        "nets": [{"name": net, "subnets": subnets, "host": gateways, "listen": gateways, "internal": false, "upstream": []}],
+        "nets": [{"name": net, "subnets": subnets, "host": gateways, "listen": gateways, "internal": false}],
         "records": [], "forwards": [], "services": [],
     });
     names::publish(&lab, &text.to_string(), names::generation(&lab) + 1)?;

@@ -72,6 +72,12 @@ impl Reader<'_> {
                 if known.contains(&key) {
                     return true;
                 }
+                if let Some(why) = absent(what, key) {
+                    let message = format!("`{key}` is not implemented");
+                    self.report
+                        .push(mistake("LAB0004", message, span, "").help(why));
+                    return false;
+                }
                 let mut found =
                     Diagnostic::error("LAB0002", format!("unknown key `{key}` in {what}"))
                         .at(span, "");
@@ -104,8 +110,17 @@ impl Reader<'_> {
     /// A mistake of type.
     pub(super) fn other_type(&mut self, value: &Value<'_>, wanted: &str) {
         let span = self.span(value);
-        let got = value.get_ref().type_str();
-        self.wrong("LAB0003", span, format!("{wanted}, not {got}"), "");
+        let got = match value.get_ref().type_str() {
+            kind @ ("integer" | "array") => format!("an {kind}"),
+            kind => format!("a {kind}"),
+        };
+        let found = mistake("LAB0003", format!("{wanted}, not {got}"), span, "");
+        self.report.push(match bare(value) {
+            Some(word) if wanted.ends_with(word.kind) => found
+                .help(format!("write `{}`, without quotes", word.text))
+                .replace(span, word.text),
+            _ => found,
+        });
     }
 
     /// A string.
@@ -131,7 +146,10 @@ impl Reader<'_> {
             .get_ref()
             .as_integer()
             .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
-        if number.is_none() {
+        if number.is_none() && value.get_ref().as_integer().is_some() {
+            let message = format!("`{what}` is a number from 0 to {}", u32::MAX);
+            self.wrong("LAB0102", self.span(value), message, "");
+        } else if number.is_none() {
             self.other_type(value, &format!("`{what}` is a number"));
         }
         number
@@ -171,11 +189,27 @@ impl Reader<'_> {
 
     /// An address.
     pub(super) fn address(&mut self, text: &str, span: Span) -> Option<IpAddr> {
-        let parsed = text.parse().ok();
-        if parsed.is_none() {
-            self.wrong("LAB0102", span, format!("`{text}` is not an address"), "");
+        if let Ok(address) = text.parse() {
+            return Some(address);
         }
-        parsed
+        let found = |label| {
+            mistake(
+                "LAB0102",
+                format!("`{text}` is not an address"),
+                span,
+                label,
+            )
+        };
+        let digits = |c: char| c.is_ascii_digit() || c == '.';
+        self.report.push(match text.parse::<IpNet>() {
+            Ok(net) => found("")
+                .help("the prefix is the network's: leave it out")
+                .replace(span, net.addr().to_string()),
+            Err(_) if text.chars().all(digits) => found("four numbers from 0 to 255"),
+            Err(_) if text.contains(':') => found(""),
+            Err(_) => found("").help("networks stand apart by commas, as in \"br0, br1\""),
+        });
+        None
     }
 
     /// One subnet of each family at most.
@@ -246,4 +280,42 @@ impl Reader<'_> {
         }
         good
     }
+}
+
+/// A number or a truth in quotes.
+struct Bare {
+    text: String,
+    kind: &'static str,
+}
+
+/// What a string would be without its quotes.
+fn bare(value: &Value<'_>) -> Option<Bare> {
+    let text = value.get_ref().as_str()?;
+    let (text, kind) = match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => ("true", "true or false"),
+        "false" | "no" | "off" => ("false", "true or false"),
+        number if number.parse::<u32>().is_ok() => (text, "a number"),
+        _ => return None,
+    };
+    Some(Bare {
+        text: text.to_owned(),
+        kind,
+    })
+}
+
+/// What other tools have, or a reader may expect, and is not there.
+fn absent(what: &str, key: &str) -> Option<&'static str> {
+    Some(match (what, key) {
+        ("[lab]", "placement") => {
+            "bridges, rules and routes of a lab are always made where `apply` runs"
+        }
+        ("[lab]", "schema") => {
+            "names are HOST.DOMAIN; further ones are declared in [record], and short ones reached by `search` and `ndots`"
+        }
+        ("a network", "upstream") => {
+            "names outside of the lab are asked where the server's Corefile says, as in `forward . 192.0.2.53`"
+        }
+        ("a network", "kind" | "parent") => "a network is a bridge",
+        _ => return None,
+    })
 }

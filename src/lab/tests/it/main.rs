@@ -7,6 +7,7 @@
 mod cni;
 mod converging;
 mod killed;
+mod labs;
 mod mistakes;
 mod names;
 mod resolving;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::world::{Did, World, lab_file};
 
 /// Every lab, and an upstream that answers 198.51.100.7 to everything and logs what it is asked.
-const COREFILE: &str =
+pub(crate) const COREFILE: &str =
     ". {\n  lab {\n    listen\n  }\n  forward . 127.0.0.1:5300\n  cache 30\n  errors\n  log\n}\n";
 
 /// Answers A queries with 198.51.100.7 and logs the names.
@@ -39,7 +39,7 @@ fn nameplate() -> Option<PathBuf> {
 }
 
 /// Starts the server with a Corefile, and waits until it serves.
-fn serve(world: &World, corefile: &str) -> bool {
+pub(crate) fn serve(world: &World, corefile: &str) -> bool {
     let Some(program) = nameplate() else {
         return false;
     };
@@ -55,7 +55,7 @@ fn serve(world: &World, corefile: &str) -> bool {
 }
 
 /// What dig prints shortly, from a namespace (`""` is the host).
-fn dig(world: &World, from: &str, arguments: &str) -> String {
+pub(crate) fn dig(world: &World, from: &str, arguments: &str) -> String {
     let inside = if from.is_empty() {
         String::new()
     } else {
@@ -96,7 +96,7 @@ fn status(world: &World, from: &str, arguments: &str) -> String {
 }
 
 /// Everything that the server wrote.
-fn log(world: &World) -> String {
+pub(crate) fn log(world: &World) -> String {
     world.ok("cat /run/work/log")
 }
 

@@ -14,6 +14,10 @@ fn the_script_makes_the_same_lab() {
         "service",
         "dual",
         "isolate",
+        "nat-both",
+        "pair-both",
+        "search-both",
+        "service-both",
     ] {
         let file = lab_file(name);
         let file = file.to_str().expect("a plain path");
