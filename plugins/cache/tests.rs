@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use chain::clock::{self, SECOND};
 use chain::{
-    Block, BlockInfo, Chain, Exchange, ExtendedError, Failure, Flow, Outcome, Plugin, Query,
-    Resolving, Step, resume,
+    Block, Exchange, ExtendedError, Failure, Flow, Outcome, Plugin, Query, Resolving, resume,
 };
-use corefile::Memory;
 use wire::{Class, Flags, Header, Message, NameBuf, Rcode, Response, Section, Type};
 
 use super::entry::{Entry, Facts, Key};
 use super::setup::tests::options;
 use super::table::{OCTETS_PER_ENTRY, Table};
 use super::{Cache, classify::Kind};
+use crate::trial;
 
 /// What the upstream says.
 type Script = dyn Fn(&Query<'_>, &mut Response<'_>) -> Result<Flow, Failure> + Send + Sync;
@@ -86,20 +85,8 @@ impl Lab {
             pause,
             asked: AtomicUsize::new(0),
         });
-        let info = BlockInfo {
-            index: 0,
-            server: "dns://:53".into(),
-            zone: ".".into(),
-            origin: NameBuf::root(),
-            view: "".into(),
-            plugins: Arc::new([]),
-            debug: false,
-        };
-        cache.attach(&info);
-        let steps = vec![Step::new(cache), Step::new(upstream.clone())];
-        let chain = Arc::new(Chain::new(steps).unwrap());
         Self {
-            block: Arc::new(Block::new(info, chain)),
+            block: trial::chain([cache as Arc<dyn Plugin>, upstream.clone()]),
             upstream,
             passed: std::cell::Cell::new(0),
         }
@@ -734,16 +721,6 @@ fn a_response_that_does_not_fit_is_truncated() {
 }
 
 #[test]
-fn the_readme_loads() {
-    let text = include_str!("README.md");
-    let mut blocks = 0;
-    for block in text.split("~~~ corefile\n").skip(1) {
-        let block = block.split("~~~").next().unwrap();
-        let (corefile, mut report) =
-            corefile::parse("README.md", block.as_bytes().to_vec(), &Memory::default());
-        chain::setup::plan(&corefile, crate::ORDER, &mut report);
-        assert!(!report.has_errors(), "{block}: {report:?}");
-        blocks += 1;
-    }
-    assert!(blocks > 0);
+fn readme() {
+    trial::readme(include_str!("README.md"));
 }

@@ -60,12 +60,7 @@ impl Listener {
                 key.zones.iter().map(move |zone| {
                     let info = BlockInfo {
                         index,
-                        server: "dns://:53".into(),
-                        zone: zone.as_str().into(),
-                        origin: zone.parse().expect("a zone"),
-                        view: "".into(),
-                        plugins: Vec::new().into(),
-                        debug: false,
+                        ..trial::info(zone)
                     };
                     Arc::new(Block::new(info, built.chain.clone()))
                 })
@@ -90,35 +85,14 @@ impl Listener {
         }
     }
 
-    /// RCODE and AA, then the records of the answer section, then the types in the authority section.
+    /// The answer in a few words.
     async fn ask(&self, name: &str, qtype: Type) -> String {
         show(self.exchange(trial::exchange(name, qtype, None)).await)
     }
 }
 
 fn show(mut exchange: Box<Exchange>) -> String {
-    let response = exchange.response();
-    let mut out = response.rcode().to_string();
-    if response.flags().has(Flags::AA) {
-        out.push_str(" aa");
-    }
-    for record in response.records() {
-        let record = record.expect("a record");
-        if record.section == Section::Answer {
-            let owner = record.owner().expect("an owner");
-            let _ = write!(out, " | {owner} {} {}", record.ttl, record.rtype);
-            let rdata = record.rdata();
-            let _ = match record.rtype {
-                Type::A => write!(out, " {}.{}.{}.{}", rdata[0], rdata[1], rdata[2], rdata[3]),
-                Type::MX => write!(out, " {}", record.rdata_name(2).expect("a name")),
-                Type::CNAME => write!(out, " {}", record.rdata_name(0).expect("a name")),
-                _ => Ok(()),
-            };
-        } else if record.section == Section::Authority {
-            let _ = write!(out, " + {}", record.rtype);
-        }
-    }
-    out
+    trial::told(&exchange.response())
 }
 
 fn runtime() -> tokio::runtime::Runtime {

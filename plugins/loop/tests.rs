@@ -46,13 +46,9 @@ fn setups() {
 
 fn info(server: &str) -> BlockInfo {
     BlockInfo {
-        index: 0,
         server: server.into(),
-        zone: "example.org.".into(),
-        origin: "example.org.".parse().expect("a name"),
-        view: "".into(),
         plugins: Arc::from(["loop"]),
-        debug: false,
+        ..trial::info("example.org.")
     }
 }
 
