@@ -464,14 +464,22 @@ impl fmt::Display for Action {
 fn changes(change: &LinkChange) -> String {
     let switch = |on| if on { "on" } else { "off" };
     let words = [
-        change.master.as_ref().map(|bridge| format!("port of {bridge}")),
-        change.mac.as_ref().map(|mac| format!("address {}", octets(mac))),
+        change
+            .master
+            .as_ref()
+            .map(|bridge| format!("port of {bridge}")),
+        change
+            .mac
+            .as_ref()
+            .map(|mac| format!("address {}", octets(mac))),
         change.mtu.map(|mtu| format!("mtu {mtu}")),
         change.alias.as_ref().map(|_| "alias".to_owned()),
         change.group.map(|group| format!("group {group}")),
         change.hairpin.map(|on| format!("hairpin {}", switch(on))),
         change.isolated.map(|on| format!("isolated {}", switch(on))),
-        change.up.map(|up| if up { "up" } else { "down" }.to_owned()),
+        change
+            .up
+            .map(|up| if up { "up" } else { "down" }.to_owned()),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -153,7 +153,9 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
     } = converge::plan(&spec)?;
     let around = lab::surroundings::look(&spec)?;
     // What is an error there is a conflict here.
-    let routes = around.iter().filter(|found| found.severity == Severity::Warning);
+    let routes = around
+        .iter()
+        .filter(|found| found.severity == Severity::Warning);
     warnings.extend(routes.map(|found| found.message.clone()));
     if json {
         let steps: Vec<_> = steps
@@ -169,6 +171,8 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
         told(&conflicts, &warnings);
         if conflicts.is_empty() {
             println!("{}", summary(&spec.name, &steps));
+        } else {
+            eprintln!("`apply` does nothing while what is not the lab's is in its way: remove that, or choose other names and subnets");
         }
     }
     Ok(match (conflicts.is_empty(), steps.is_empty()) {
@@ -345,11 +349,16 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
         eprintln!("error: {failure}");
     }
     if !json && failures.is_empty() {
+        let count = |number: usize, what: &str| match number {
+            1 => format!("1 {what}"),
+            _ => format!("{number} {what}s"),
+        };
+        let spaces = spec.spaces.iter().filter(|space| !space.is_host).count();
         println!(
-            "lab {}: {} networks, {} namespaces, {}",
+            "lab {}: {}, {}, {}",
             spec.name,
-            spec.nets.len(),
-            spec.spaces.iter().filter(|space| !space.is_host).count(),
+            count(spec.nets.len(), "network"),
+            count(spaces, "namespace"),
             match (probe, report.is_empty()) {
                 (true, _) => "everything that should be reached is",
                 (false, true) => "no mistakes",

@@ -157,7 +157,9 @@ pub(crate) fn rebuild_etc(names: &[PathBuf]) -> io::Result<()> {
 pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
     let reaches_out = |net: &crate::spec::Net| net.nat4 || net.nat6 || !net.forwards.is_empty();
     if !outside && spec.nets.iter().any(reaches_out) {
-        eprintln!("note: without root nothing outside is in reach; `nat` and `forward` work between the lab's own networks");
+        eprintln!(
+            "note: without root nothing outside is in reach; `nat` and `forward` work between the lab's own networks"
+        );
     }
     let mut interrupts = sys::interrupts().during(|| "cannot wait for signals".to_owned())?;
     // A lab without names is a lab; one that cannot be had is said, and no more.
@@ -171,12 +173,13 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
     }
     let mut wrong: Vec<String> = outcome.conflicts.clone();
     wrong.extend(outcome.failures);
-    if let Some(first) = wrong.first() {
+    if !wrong.is_empty() {
         // What is not ours was not touched; what is ours and half made goes.
         if outcome.conflicts.is_empty() {
             converge::down(&spec.name)?;
         }
-        return Err(Error::new(format!("lab {}: {first}", spec.name)));
+        let wrong = wrong.join("; ");
+        return Err(Error::new(format!("lab {}: {wrong}", spec.name)));
     }
     if let Some(version) = &outcome.version
         && let Heard::Silent(address) = server::wait(spec, version)
@@ -192,11 +195,17 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
             1 => "; 1 command runs inside".to_owned(),
             many => format!("; {many} commands run inside"),
         };
-        let end = if command.is_empty() { "; Ctrl-C removes it" } else { "" };
+        let end = if command.is_empty() {
+            "; Ctrl-C removes it"
+        } else {
+            ""
+        };
         eprintln!("lab {} is up{inside}{end}", spec.name);
         if command.is_empty() && !outside {
             let own = std::process::id();
-            eprintln!("in another terminal: nsenter --preserve-credentials -U -n -m -t {own} -- sh");
+            eprintln!(
+                "in another terminal: nsenter --preserve-credentials -U -n -m -t {own} -- sh"
+            );
         }
         code = match command.split_first() {
             None => {

@@ -343,7 +343,11 @@ fn network(net: &Net) -> Network {
         .iter()
         .map(|subnet| subnet.value.to_string())
         .collect();
-    words.extend(net.gateway.as_ref().map(|gateway| format!("gateway {}", gateway.value)));
+    words.extend(
+        net.gateway
+            .as_ref()
+            .map(|gateway| format!("gateway {}", gateway.value)),
+    );
     words.extend(net.mtu.map(|mtu| format!("mtu {mtu}")));
     for (is, word) in [(net.internal, "internal"), (net.isolate, "isolate")] {
         words.extend(is.then(|| word.to_owned()));

@@ -66,6 +66,10 @@ impl Plan {
             }
         }
         planner.warnings();
+        if !planner.plan.conflicts.is_empty() {
+            // Nothing will be done, and nobody should type what would harm others.
+            planner.plan.steps.clear();
+        }
         planner.plan
     }
 

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::converge;
-use crate::graph;
 use crate::error::Result;
+use crate::graph;
 use crate::journal::Journal;
 use crate::layout::{Layout, Other};
 use crate::plan::Plan;
@@ -201,7 +201,11 @@ impl fmt::Display for Status {
         for service in &self.services {
             writeln!(f, "  service {service}")?;
         }
-        let known: Vec<&str> = self.spaces.iter().map(|space| space.name.as_str()).collect();
+        let known: Vec<&str> = self
+            .spaces
+            .iter()
+            .map(|space| space.name.as_str())
+            .collect();
         let steps = self.plan.steps.iter().filter(|_| self.applied);
         let gone = steps.filter(|step| step.space().is_some_and(|space| !known.contains(&space)));
         let gone: String = gone

@@ -36,11 +36,9 @@ pub fn look(spec: &Spec) -> Result<Vec<Diagnostic>> {
             }
             let name = link(address.link).map_or("?".to_owned(), whose);
             let message = format!("{subnet} overlaps {} of {name}", address.net);
-            found.push(
-                Diagnostic::error("LAB0111", message)
-                    .at(span, "")
-                    .help("choose another subnet, or leave it out: then a free one of 10.201.0.0/16 is taken"),
-            );
+            found.push(Diagnostic::error("LAB0111", message).at(span, "").help(
+                "choose another subnet, or leave it out: then a free one of 10.201.0.0/16 is taken",
+            ));
         }
         for route in &host.routes {
             let by_address = route.protocol == KERNEL && route.via.is_none();
@@ -60,7 +58,10 @@ pub fn look(spec: &Spec) -> Result<Vec<Diagnostic>> {
                 via.unwrap_or_default()
             );
             let note = if route.to.prefix_len() >= subnet.prefix_len() {
-                format!("packets of the host to {} go there and not into the lab", route.to)
+                format!(
+                    "packets of the host to {} go there and not into the lab",
+                    route.to
+                )
             } else {
                 format!("while the lab is up, packets to {subnet} go into it and not there")
             };

@@ -38,7 +38,9 @@ pub fn check(spec: &Spec, report: &mut Report) -> Addresses {
 
 /// Reports what refers to nothing, in a file of which all is known that it declares.
 pub(super) fn declared(spec: &Spec, report: &mut Report) {
-    const HIDING: &[&str] = &["LAB0001", "LAB0002", "LAB0003", "LAB0004", "LAB0101", "LAB0110"];
+    const HIDING: &[&str] = &[
+        "LAB0001", "LAB0002", "LAB0003", "LAB0004", "LAB0101", "LAB0110",
+    ];
     if !report.iter().any(|found| HIDING.contains(&found.code)) {
         names(spec, report);
         references(spec, report);
@@ -221,10 +223,19 @@ fn references(spec: &Spec, report: &mut Report) {
         if let Some(gateway) = &net.gateway
             && let Ok(address) = gateway.value.parse::<IpAddr>()
         {
-            if !net.subnets.iter().any(|subnet| subnet.value.contains(&address)) {
+            if !net
+                .subnets
+                .iter()
+                .any(|subnet| subnet.value.contains(&address))
+            {
                 report.push(
-                    mistake("LAB0109", format!("the gateway {address} is not in the network's subnet"), gateway.span, "")
-                        .beside(net.name.span, "the network"),
+                    mistake(
+                        "LAB0109",
+                        format!("the gateway {address} is not in the network's subnet"),
+                        gateway.span,
+                        "",
+                    )
+                    .beside(net.name.span, "the network"),
                 );
             }
         } else if let Some(gateway) = &net.gateway {
@@ -299,7 +310,12 @@ fn subnets(spec: &Spec, report: &mut Report) {
     }
     for (subnet, span, _) in &all {
         if let Some(why) = unfit(subnet) {
-            report.push(mistake("LAB0102", format!("{subnet} has no hosts"), *span, why));
+            report.push(mistake(
+                "LAB0102",
+                format!("{subnet} has no hosts"),
+                *span,
+                why,
+            ));
         }
     }
     for net in &spec.nets {
@@ -362,7 +378,11 @@ fn idle(spec: &Spec, report: &mut Report) {
         }
         for key in keys {
             let message = format!("`{key}` of `{}` does nothing", net.name.value);
-            report.push(Diagnostic::warning("LAB0203", message).at(net.name.span, "").note(why));
+            report.push(
+                Diagnostic::warning("LAB0203", message)
+                    .at(net.name.span, "")
+                    .note(why),
+            );
         }
     }
 }
@@ -388,9 +408,14 @@ fn ports(spec: &Spec, report: &mut Report) {
             );
         }
         // Queries of the lab would be redirected, too.
-        let everywhere = forward
-            .listen
-            .is_none_or(|at| at.is_unspecified() || spec.nets.iter().any(|net| [false, true].map(|v6| net.host_address(v6)).contains(&Some(at))));
+        let everywhere = forward.listen.is_none_or(|at| {
+            at.is_unspecified()
+                || spec.nets.iter().any(|net| {
+                    [false, true]
+                        .map(|v6| net.host_address(v6))
+                        .contains(&Some(at))
+                })
+        });
         if spec.dns == Dns::Bridge && forward.port == 53 && everywhere {
             report.push(
                 mistake("LAB0105", "port 53 of the bridges is the lab's DNS server's", forward.span, "")
@@ -496,7 +521,7 @@ fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
         report.push(
             Diagnostic::warning("LAB0202", format!("no resolver can be reached from {}", names.join(", ")))
                 .at(first.name.span, "")
-                .note("none of their networks has an address of the host; their hosts files get every name of the lab"),
+                .note("none of their networks has an address of the host, or its answers would find no way back; their hosts files get every name of the lab"),
         );
     }
 }

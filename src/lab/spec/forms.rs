@@ -105,9 +105,7 @@ pub(super) fn forward(text: &str, span: Span) -> Result<Vec<Forward>, Amiss<'_>>
     let (rest, target_ports) = text
         .rsplit_once(':')
         .ok_or((text, "two colons are missing"))?;
-    let (outside, target) = rest
-        .rsplit_once(':')
-        .ok_or((text, "a colon is missing"))?;
+    let (outside, target) = rest.rsplit_once(':').ok_or((text, "a colon is missing"))?;
     let (listen, ports) = match outside.rsplit_once(':') {
         None => (None, outside),
         Some((address, ports)) => (Some(listen(address)?), ports),
@@ -142,9 +140,7 @@ fn listen(text: &str) -> Result<IpAddr, Amiss<'_>> {
         Ok(IpAddr::V6(address)) if address.is_loopback() => {
             Err((text, "the kernel redirects nothing that comes from ::1"))
         }
-        Ok(IpAddr::V6(_)) if inner.is_none() => {
-            Err((text, "an IPv6 address stands in brackets"))
-        }
+        Ok(IpAddr::V6(_)) if inner.is_none() => Err((text, "an IPv6 address stands in brackets")),
         Ok(address) => Ok(address),
         Err(_) => Err((text, "the address cannot be read")),
     }

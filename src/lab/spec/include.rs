@@ -125,7 +125,8 @@ fn invalid(message: &str, text: &str, span: Span) -> Diagnostic {
         return found.help("the name of a table ends with `]`");
     }
     if has("duplicate key") {
-        return found.help("a key stands once in its table; several values are a list: [\"…\", \"…\"]");
+        return found
+            .help("a key stands once in its table; several values are a list: [\"…\", \"…\"]");
     }
     if has("basic string") {
         return found.help("the string has no end: `\"` is missing");

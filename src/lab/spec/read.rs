@@ -145,7 +145,8 @@ impl Reader<'_> {
                         Some(text @ "inside") => {
                             let message = format!("`dns = \"{text}\"` is not implemented");
                             let help = "the server listens on bridges; a namespace that has none in reach gets a hosts file with every name of the lab";
-                            self.report.push(mistake("LAB0004", message, span, "").help(help));
+                            self.report
+                                .push(mistake("LAB0004", message, span, "").help(help));
                             Dns::Off
                         }
                         Some(text) => match text.parse() {
@@ -303,6 +304,7 @@ impl Reader<'_> {
             ("nat", DeValue::String(text)) => match text.as_ref() {
                 "v4" => net.nat4 = true,
                 "v6" => net.nat6 = true,
+                "yes" | "no" | "true" | "false" => drop(self.boolean(value, key)),
                 text => self.choice(span, key, text, &["v4", "v6"], "or true, false"),
             },
             ("nat", _) => {
@@ -580,17 +582,16 @@ impl Reader<'_> {
                 span: at,
             } in self.strings(value, "record")
             {
-                let (kind, rest) = data
-                    .split_once(char::is_whitespace)
-                    .unwrap_or((&data, ""));
+                let (kind, rest) = data.split_once(char::is_whitespace).unwrap_or((&data, ""));
                 let kind = kind.to_ascii_uppercase();
                 if !KINDS.contains(&kind.as_str()) || rest.trim().is_empty() {
                     let found = mistake("LAB0108", format!("`{data}` is not a record"), at, "");
                     let types = KINDS.join(", ");
-                    self.report.push(found.help(match nearest(&kind, KINDS.iter().copied()) {
-                        Some(meant) if meant != kind => format!("the type {meant} is meant?"),
-                        _ => format!("write TYPE and data; types are {types}"),
-                    }));
+                    self.report
+                        .push(found.help(match nearest(&kind, KINDS.iter().copied()) {
+                            Some(meant) if meant != kind => format!("the type {meant} is meant?"),
+                            _ => format!("write TYPE and data; types are {types}"),
+                        }));
                     continue;
                 }
                 let data = format!("{kind} {}", rest.trim());

@@ -107,6 +107,7 @@ fn what_is_not_ours_is_a_conflict_and_stays() {
             let did = world.lab(&[verb, file]);
             assert_eq!(did.code, 1, "{make}: {did:?}");
             assert!(did.err.contains(expected), "{make}: {did:?}");
+            assert_eq!(did.out, "", "nobody is told to type what would harm others");
         }
         assert_same(&world.snapshot(), &before, make);
     }

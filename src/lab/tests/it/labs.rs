@@ -48,7 +48,11 @@ const LABS: &[Expected] = &[
         names: &[
             ("container4", "container5 +search", "10.201.0.5"),
             ("", "@10.201.0.1 container5.containers.test AAAA", ""),
-            ("", "@10.201.0.1 -x 10.201.0.4", "container4.containers.test."),
+            (
+                "",
+                "@10.201.0.1 -x 10.201.0.4",
+                "container4.containers.test.",
+            ),
         ],
     },
     Expected {
@@ -75,7 +79,11 @@ const LABS: &[Expected] = &[
         names: &[
             ("db", "web.docker-both.test AAAA", "fd00:17::3"),
             ("db", "same.docker-both.test AAAA", "fd00:17::1"),
-            ("db", "_http._tcp.web.docker-both.test SRV", "0 0 80 web.docker-both.test."),
+            (
+                "db",
+                "_http._tcp.web.docker-both.test SRV",
+                "0 0 80 web.docker-both.test.",
+            ),
         ],
     },
     Expected {
@@ -107,8 +115,16 @@ const LABS: &[Expected] = &[
         pings: &[("neighbour", "-4 web", true), ("neighbour", "-6 web", true)],
         names: &[
             ("neighbour", "web.forward.test", "192.168.15.2"),
-            ("neighbour", "_http._tcp.web.forward.test SRV", "0 0 80 web.forward.test."),
-            ("neighbour", "_domain._udp.web.forward.test SRV", "0 0 53 web.forward.test."),
+            (
+                "neighbour",
+                "_http._tcp.web.forward.test SRV",
+                "0 0 80 web.forward.test.",
+            ),
+            (
+                "neighbour",
+                "_domain._udp.web.forward.test SRV",
+                "0 0 53 web.forward.test.",
+            ),
         ],
     },
     Expected {
@@ -265,7 +281,11 @@ const LABS: &[Expected] = &[
         names: &[
             ("web", "db +search", "10.1.0.11"),
             ("web", "mail.mycompany.test MX", "10 web.mycompany.test."),
-            ("web", "orders.mycompany.test", "web.mycompany.test. 10.1.0.10"),
+            (
+                "web",
+                "orders.mycompany.test",
+                "web.mycompany.test. 10.1.0.10",
+            ),
         ],
     },
     Expected {
@@ -277,17 +297,32 @@ const LABS: &[Expected] = &[
             ("db", "-6 nobody", false),
         ],
         names: &[
-            ("db", "www.mycompany.test AAAA", "web.mycompany.test. fd00:1::10"),
-            ("db", "x.apps.mycompany.test", "web.mycompany.test. 10.1.0.10"),
+            (
+                "db",
+                "www.mycompany.test AAAA",
+                "web.mycompany.test. fd00:1::10",
+            ),
+            (
+                "db",
+                "x.apps.mycompany.test",
+                "web.mycompany.test. 10.1.0.10",
+            ),
             ("db", "db.mycompany.test TXT", ""),
         ],
     },
     Expected {
         lab: "service",
-        pings: &[("client", "db1", true), ("client", "db2.service.test", true)],
+        pings: &[
+            ("client", "db1", true),
+            ("client", "db2.service.test", true),
+        ],
         names: &[
             ("client", "db.service.test", "10.96.0.10"),
-            ("client", "_mysql._tcp.db.service.test SRV", "0 0 3306 db.service.test."),
+            (
+                "client",
+                "_mysql._tcp.db.service.test SRV",
+                "0 0 3306 db.service.test.",
+            ),
         ],
     },
     Expected {
@@ -315,9 +350,19 @@ fn every_lab_does_what_it_declares_and_nothing_else() {
     let files = std::fs::read_dir(lab_file("").with_file_name("")).expect("labs");
     let files: std::collections::BTreeSet<String> = files
         .flatten()
-        .map(|entry| entry.path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .path()
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
-    let told = LABS.iter().map(|expected| expected.lab.to_owned()).collect();
+    let told = LABS
+        .iter()
+        .map(|expected| expected.lab.to_owned())
+        .collect();
     assert_eq!(files, told, "every lab of tests/labs has its expectations");
     let world = World::new();
     world.outside();
@@ -336,7 +381,9 @@ fn every_lab_does_what_it_declares_and_nothing_else() {
         for (from, arguments, answer) in expected.names {
             let got = dig(&world, from, arguments);
             if got != *answer {
-                wrong.push(format!("{lab}: {from}: dig {arguments}: {got:?} is not {answer:?}"));
+                wrong.push(format!(
+                    "{lab}: {from}: dig {arguments}: {got:?} is not {answer:?}"
+                ));
             }
         }
         assert_eq!(world.lab(&["down", lab]).code, 0, "{lab}");
@@ -366,7 +413,11 @@ fn a_port_forward_of_ipv6_from_everywhere() {
         ("", "::1", 8080, ""),
     ] {
         let got = world.asks(from, to, port);
-        let good = if sees.is_empty() { got.is_empty() } else { got.starts_with(sees) };
+        let good = if sees.is_empty() {
+            got.is_empty()
+        } else {
+            got.starts_with(sees)
+        };
         assert!(good, "{from} → [{to}]:{port}: {got:?} is not {sees:?}");
     }
 }
@@ -384,8 +435,17 @@ fn a_service_of_each_family() {
         ("db1", "fd00:96::10"),
     ] {
         let answers: Vec<String> = (0..4).map(|_| world.asks(from, to, 3306)).collect();
-        let of = |name: &str| answers.iter().filter(|answer| answer.starts_with(name)).count();
+        let of = |name: &str| {
+            answers
+                .iter()
+                .filter(|answer| answer.starts_with(name))
+                .count()
+        };
         assert_eq!((of("db1"), of("db2")), (2, 2), "{from} → {to}: {answers:?}");
     }
-    assert_eq!(world.asks("client", "fd00:96::10", 3307), "", "only the service's port");
+    assert_eq!(
+        world.asks("client", "fd00:96::10", 3307),
+        "",
+        "only the service's port"
+    );
 }

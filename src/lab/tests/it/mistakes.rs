@@ -159,38 +159,149 @@ fn every_mistake_has_its_place_and_its_cure() {
             "start with `net.`",
         ),
         // What TOML says, with what was meant.
-        ("NET[ns]\nweb = br0 10.1.0.5\n", "LAB0001", "4:7", "\"br0 10.1.0.5\""),
-        ("NET[ns]\nweb = \"br0\ndb = \"br0\"\n", "LAB0001", "4:11", "is missing"),
+        (
+            "NET[ns]\nweb = br0 10.1.0.5\n",
+            "LAB0001",
+            "4:7",
+            "\"br0 10.1.0.5\"",
+        ),
+        (
+            "NET[ns]\nweb = \"br0\ndb = \"br0\"\n",
+            "LAB0001",
+            "4:11",
+            "is missing",
+        ),
         ("NETsubnet = \"10.2.0.0/24\"\n", "LAB0001", "3:1", "a list"),
         // Types.
         ("[lab]\nttl = \"5\"\n", "LAB0003", "2:7", "without quotes"),
         ("NETinternal = \"yes\"\n", "LAB0003", "3:12", "write `true`"),
+        ("NETnat = \"yes\"\n", "LAB0003", "3:7", "write `true`"),
         ("NETnat = 1\n", "LAB0003", "3:7", "not an integer"),
-        ("NET[ns]\nweb = { nets = \"br0\", ndots = -1 }\n", "LAB0102", "4:31", "from 0 to"),
-        ("NET[ns]\nweb = { nets = \"br0\", route = [\"x\"] }\n", "LAB0002", "4:23", "write `routes`"),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", ndots = -1 }\n",
+            "LAB0102",
+            "4:31",
+            "from 0 to",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", route = [\"x\"] }\n",
+            "LAB0002",
+            "4:23",
+            "write `routes`",
+        ),
         // What is known from elsewhere and not there is said to be not there.
-        ("[lab]\ndns = \"inside\"\n", "LAB0004", "2:7", "is not implemented"),
-        ("[lab]\nplacement = \"router-ns\"\n", "LAB0004", "2:1", "where `apply` runs"),
+        (
+            "[lab]\ndns = \"inside\"\n",
+            "LAB0004",
+            "2:7",
+            "is not implemented",
+        ),
+        (
+            "[lab]\nplacement = \"router-ns\"\n",
+            "LAB0004",
+            "2:1",
+            "where `apply` runs",
+        ),
         ("[lab]\nschema = \"k8s\"\n", "LAB0004", "2:1", "[record]"),
-        ("NETupstream = [\"192.0.2.53\"]\n", "LAB0004", "3:1", "forward ."),
+        (
+            "NETupstream = [\"192.0.2.53\"]\n",
+            "LAB0004",
+            "3:1",
+            "forward .",
+        ),
         // Addresses.
-        ("NET[ns]\nweb = \"br0 10.1.0.5/24\"\n", "LAB0102", "4:12", "leave it out"),
-        ("NET[ns]\nweb = \"br0 10.1.0.256\"\n", "LAB0102", "4:12", "0 to 255"),
+        (
+            "NET[ns]\nweb = \"br0 10.1.0.5/24\"\n",
+            "LAB0102",
+            "4:12",
+            "leave it out",
+        ),
+        (
+            "NET[ns]\nweb = \"br0 10.1.0.256\"\n",
+            "LAB0102",
+            "4:12",
+            "0 to 255",
+        ),
         ("NET[ns]\nweb = \"br0 br1\"\n", "LAB0102", "4:12", "commas"),
-        ("NETgateway = \"10.9.0.1\"\n", "LAB0109", "3:11", "not in the network's subnet"),
-        ("NEThost = \"10.2.0.1\"\n", "LAB0104", "3:8", "not in the network's subnet"),
-        ("[net.br0]\nsubnet = \"127.0.0.0/8\"\n", "LAB0102", "2:10", "loopback"),
-        ("[net.br0]\nsubnet = \"0.0.0.0/0\"\n", "LAB0102", "2:10", "all addresses"),
-        ("[net.br0]\nsubnet = \"ff02::/64\"\n", "LAB0102", "2:10", "multicast"),
-        ("[net.lo]\nsubnet = \"10.1.0.0/24\"\n", "LAB0101", "1:6", "loopback interface"),
-        ("NET[ns]\nweb = { nets = \"br0\", mac = \"01:00:00:00:00:01\" }\n", "LAB0102", "4:29", "even"),
+        (
+            "NETgateway = \"10.9.0.1\"\n",
+            "LAB0109",
+            "3:11",
+            "not in the network's subnet",
+        ),
+        (
+            "NEThost = \"10.2.0.1\"\n",
+            "LAB0104",
+            "3:8",
+            "not in the network's subnet",
+        ),
+        (
+            "[net.br0]\nsubnet = \"127.0.0.0/8\"\n",
+            "LAB0102",
+            "2:10",
+            "loopback",
+        ),
+        (
+            "[net.br0]\nsubnet = \"0.0.0.0/0\"\n",
+            "LAB0102",
+            "2:10",
+            "all addresses",
+        ),
+        (
+            "[net.br0]\nsubnet = \"ff02::/64\"\n",
+            "LAB0102",
+            "2:10",
+            "multicast",
+        ),
+        (
+            "[net.lo]\nsubnet = \"10.1.0.0/24\"\n",
+            "LAB0101",
+            "1:6",
+            "loopback interface",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", mac = \"01:00:00:00:00:01\" }\n",
+            "LAB0102",
+            "4:29",
+            "even",
+        ),
         // Words inside of strings.
-        ("NETforward = [\"99999:web:80\"]\n[ns]\nweb = \"br0\"\n", "LAB0108", "3:13", "1 to 65535"),
-        ("NETforward = [\"80/sctp:web:80\"]\n[ns]\nweb = \"br0\"\n", "LAB0108", "3:13", "tcp or udp"),
-        ("NETforward = [\"[2001:db8::1:80:web:80\"]\n[ns]\nweb = \"br0\"\n", "LAB0108", "3:13", "cannot be read"),
-        ("NETforward = [\"[::1]:80:web:80\"]\n[ns]\nweb = \"br0\"\n", "LAB0108", "3:13", "::1"),
-        ("NETforward = [\"80-90:web:80-89\"]\n[ns]\nweb = \"br0\"\n", "LAB0108", "3:13", "differ in length"),
-        ("NETforward = [\"53/udp:web:53\"]\n[ns]\nweb = \"br0\"\n", "LAB0105", "3:12", "dns = \"off\""),
+        (
+            "NETforward = [\"99999:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "1 to 65535",
+        ),
+        (
+            "NETforward = [\"80/sctp:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "tcp or udp",
+        ),
+        (
+            "NETforward = [\"[2001:db8::1:80:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "cannot be read",
+        ),
+        (
+            "NETforward = [\"[::1]:80:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "::1",
+        ),
+        (
+            "NETforward = [\"80-90:web:80-89\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "differ in length",
+        ),
+        (
+            "NETforward = [\"53/udp:web:53\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0105",
+            "3:12",
+            "dns = \"off\"",
+        ),
         (
             "NET[ns]\nweb = { nets = \"br0\", routes = [\"10.9.0.0/33 via 10.1.0.7\"] }\n",
             "LAB0108",
@@ -198,8 +309,18 @@ fn every_mistake_has_its_place_and_its_cure() {
             "not a subnet",
         ),
         // References.
-        ("[ns]\nred = \"none\"\nblue = \"none\"\n[link]\nred-bleu = \"10.1.0.0/30\"\n", "LAB0103", "5:1", "write `red-blue`"),
-        ("NETgateway = \"wbe\"\n[ns]\nweb = \"br0\"\n", "LAB0103", "3:11", "write `web`"),
+        (
+            "[ns]\nred = \"none\"\nblue = \"none\"\n[link]\nred-bleu = \"10.1.0.0/30\"\n",
+            "LAB0103",
+            "5:1",
+            "write `red-blue`",
+        ),
+        (
+            "NETgateway = \"wbe\"\n[ns]\nweb = \"br0\"\n",
+            "LAB0103",
+            "3:11",
+            "write `web`",
+        ),
         (
             "NET[ns]\nweb = \"br0\"\n[service.x]\nvip = \"10.96.0.9:80\"\nto = [\"wbe\"]\n",
             "LAB0103",
@@ -213,7 +334,12 @@ fn every_mistake_has_its_place_and_its_cure() {
             "1 to 65535",
         ),
         ("NET[record]\nx = \"CNAM web\"\n", "LAB0108", "4:5", "CNAME"),
-        ("NET[ns]\n\"h[3-1]\" = \"br0\"\n", "LAB0101", "4:1", "larger than TO"),
+        (
+            "NET[ns]\n\"h[3-1]\" = \"br0\"\n",
+            "LAB0101",
+            "4:1",
+            "larger than TO",
+        ),
     ];
     for (text, code, place, cure) in table {
         let text = text.replace("NET", NET);
@@ -243,7 +369,9 @@ fn every_code_is_explained() {
         for (at, _) in text.match_indices("\"LAB0") {
             let code = &text[at + 1..at + 8];
             codes += 1;
-            let known = lab::spec::EXPLANATIONS.iter().any(|(known, _)| *known == code);
+            let known = lab::spec::EXPLANATIONS
+                .iter()
+                .any(|(known, _)| *known == code);
             assert!(known, "{code} of {} is not explained", file.display());
         }
     }
@@ -255,21 +383,34 @@ fn what_does_nothing_is_warned_of() {
     for (key, why) in [
         ("internal = true\nnat = true", "no way out"),
         ("host = false\nnat = true", "not on the network"),
-        ("host = false\nforward = [\"80:web:80\"]", "not on the network"),
+        (
+            "host = false\nforward = [\"80:web:80\"]",
+            "not on the network",
+        ),
     ] {
         let shown = report(&format!("{NET}{key}\n[ns]\nweb = \"br0\"\n"));
-        assert!(shown.contains("warning[LAB0203]") && shown.contains(why), "{shown}");
+        assert!(
+            shown.contains("warning[LAB0203]") && shown.contains(why),
+            "{shown}"
+        );
     }
-    let shown = report(&format!("{NET}nat = true\n[ns]\nweb = \"br0\"\n[record]\nx = \"cname web\"\n"));
+    let shown = report(&format!(
+        "{NET}nat = true\n[ns]\nweb = \"br0\"\n[record]\nx = \"cname web\"\n"
+    ));
     assert!(shown.is_empty(), "{shown}");
 }
 
 #[test]
 fn mistakes_of_values_hide_no_mistakes_of_references() {
-    let text = format!("{NET}forward = [\"x:web:80\"]\n[ns]\nweb = \"br9\"\n[service.x]\nvip = \"10.96.0.9\"\nto = [\"nobody\"]\n");
+    let text = format!(
+        "{NET}forward = [\"x:web:80\"]\n[ns]\nweb = \"br9\"\n[service.x]\nvip = \"10.96.0.9\"\nto = [\"nobody\"]\n"
+    );
     let shown = report(&text);
     assert!(shown.contains("no network `br9`"), "{shown}");
-    assert!(shown.ends_with("3 errors\n"), "a service that cannot be read is said once: {shown}");
+    assert!(
+        shown.ends_with("3 errors\n"),
+        "a service that cannot be read is said once: {shown}"
+    );
 }
 
 #[test]

@@ -419,7 +419,9 @@ fn the_readmes_work_as_typed() {
     ] {
         assert!(out.contains(expected), "{expected}: {out}");
     }
-    let Some(out) = typed(&text("src/lab/README.md")) else { return };
+    let Some(out) = typed(&text("src/lab/README.md")) else {
+        return;
+    };
     for expected in [
         "ip netns add container4",
         "1 received",
@@ -535,7 +537,12 @@ fn for_nobody() -> Option<(PathBuf, Vec<&'static str>)> {
         std::fs::copy(from, directory.join(to)).expect("copied");
     }
     let words = if lab::sys::effective_user() == 0 {
-        vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        vec![
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ]
     } else {
         vec!["env"]
     };
@@ -551,21 +558,44 @@ fn an_ordinary_user_has_a_lab_with_names_and_a_way_in() {
     };
     let command = || {
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).current_dir(&directory).stdin(Stdio::null());
+        command
+            .args(&words[1..])
+            .current_dir(&directory)
+            .stdin(Stdio::null());
         command
     };
     let script = "ip netns exec web ping -n -c1 -W1 db && ip netns exec db getent ahostsv6 web
         ./nameplate-lab status && dig +tries=1 +time=2 @172.17.0.1 www.example.org | grep -o 'status: [A-Z]*'
         ./nameplate-lab exec db -- cat /etc/resolv.conf";
     let output = command()
-        .args(["./nameplate-lab", "run", "--rootless", "--", "sh", "-c", script])
+        .args([
+            "./nameplate-lab",
+            "run",
+            "--rootless",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
         .output()
         .expect("setpriv(1) of util-linux");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    for part in ["1 received", "fd00:17::3", "DNS 172.17.0.1 answers", "status: REFUSED", "nameserver 172.17.0.1"] {
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    for part in [
+        "1 received",
+        "fd00:17::3",
+        "DNS 172.17.0.1 answers",
+        "status: REFUSED",
+        "nameserver 172.17.0.1",
+    ] {
         assert!(out.contains(part), "{part}: {out}\n{err}");
     }
-    assert!(err.contains("nothing outside is in reach") && !err.contains("warning"), "{err}");
+    assert!(
+        err.contains("nothing outside is in reach") && !err.contains("warning"),
+        "{err}"
+    );
     // Up until Ctrl-C, with a way in.
     let mut lab = command()
         .args(["./nameplate-lab", "run", "--rootless"])
@@ -578,11 +608,20 @@ fn an_ordinary_user_has_a_lab_with_names_and_a_way_in() {
         .find_map(|line| Some(line.strip_prefix("in another terminal: ")?.to_owned()));
     let way = way.expect("a way in");
     let inside = command()
-        .args(["sh", "-c", &format!("{way} -c 'ip netns exec web ping -n -c1 -W1 db'")])
+        .args([
+            "sh",
+            "-c",
+            &format!("{way} -c 'ip netns exec web ping -n -c1 -W1 db'"),
+        ])
         .output()
         .expect("sh");
-    assert!(String::from_utf8_lossy(&inside.stdout).contains("1 received"), "{way}: {inside:?}");
-    let ended = Command::new("kill").args(["-INT", &lab.id().to_string()]).status();
+    assert!(
+        String::from_utf8_lossy(&inside.stdout).contains("1 received"),
+        "{way}: {inside:?}"
+    );
+    let ended = Command::new("kill")
+        .args(["-INT", &lab.id().to_string()])
+        .status();
     assert!(ended.expect("kill(1)").success());
     assert!(lab.wait().expect("it ends").success());
     let _ = std::fs::remove_dir_all(directory);

@@ -252,7 +252,10 @@ fn what_is_in_the_way_is_seen_by_check_and_plan() {
         ip route add 10.0.0.0/8 via 192.0.2.1 && ip route add 10.201.0.128/25 via 192.0.2.9 && ip route add default via 192.0.2.1");
     let before = world.snapshot();
     let lab = |name: &str, subnet: &str, rest: &str| {
-        let file = world.file(name, &format!("[net.{name}]\nsubnet = \"{subnet}\"\n{rest}"));
+        let file = world.file(
+            name,
+            &format!("[net.{name}]\nsubnet = \"{subnet}\"\n{rest}"),
+        );
         file.to_str().expect("plain").to_owned()
     };
     let file = lab("clash", "172.17.5.0/24", "");
@@ -265,9 +268,16 @@ fn what_is_in_the_way_is_seen_by_check_and_plan() {
         assert!(check.err.contains(part), "{check:?}");
     }
     let plan = world.lab(&["plan", &file]);
-    assert!(plan.code == 1 && plan.err.contains("conflict: 172.17.5.0/24 overlaps"), "{plan:?}");
+    assert!(
+        plan.code == 1 && plan.err.contains("conflict: 172.17.5.0/24 overlaps"),
+        "{plan:?}"
+    );
     assert_eq!(world.lab(&["apply", &file]).code, 1);
-    assert_same(&world.snapshot(), &before, "nothing foreign is changed, and nothing made");
+    assert_same(
+        &world.snapshot(),
+        &before,
+        "nothing foreign is changed, and nothing made",
+    );
     // A switch without the host meets nobody.
     let file = lab("switch", "172.17.6.0/24", "host = false\n");
     assert_eq!(world.lab(&["check", &file]).code, 0);
@@ -288,7 +298,10 @@ fn what_is_in_the_way_is_seen_by_check_and_plan() {
     world.ok("ip route del 10.0.0.0/8 && ip route del 10.201.0.128/25");
     let check = world.lab(&["check", &file]);
     assert_eq!((check.code, check.err.as_str()), (0, ""), "{check:?}");
-    assert_eq!(check.out, "lab routes: 1 networks, 1 namespaces, no mistakes\n");
+    assert_eq!(
+        check.out,
+        "lab routes: 1 network, 1 namespace, no mistakes\n"
+    );
 }
 
 #[test]
@@ -300,16 +313,32 @@ fn who_is_not_root_is_told_what_to_do() {
     }
     let text = std::fs::read_to_string(lab_file("containers")).expect("a lab");
     world.file("mine", &text);
-    world.ok(&format!("cp {} /run/work/lab && chmod 755 /run/work", env!("CARGO_BIN_EXE_nameplate-lab")));
+    world.ok(&format!(
+        "cp {} /run/work/lab && chmod 755 /run/work",
+        env!("CARGO_BIN_EXE_nameplate-lab")
+    ));
     let nobody = |arguments: &str| {
-        world.sh(&format!("cd /run/work && setpriv --reuid=65534 --regid=65534 --clear-groups ./lab {arguments}"))
+        world.sh(&format!(
+            "cd /run/work && setpriv --reuid=65534 --regid=65534 --clear-groups ./lab {arguments}"
+        ))
     };
-    for (arguments, code) in [("check", 0), ("plan", 2), ("status", 4), ("graph", 0), ("show", 0)] {
+    for (arguments, code) in [
+        ("check", 0),
+        ("plan", 2),
+        ("status", 4),
+        ("graph", 0),
+        ("show", 0),
+    ] {
         let did = nobody(&format!("{arguments} mine.toml"));
         assert_eq!(did.code, code, "{arguments}: {did:?}");
     }
     assert_eq!(world.lab(&["apply", "/run/work/mine.toml"]).code, 0);
-    for arguments in ["apply mine.toml", "down mine", "plan mine.toml", "run mine.toml -- true"] {
+    for arguments in [
+        "apply mine.toml",
+        "down mine",
+        "plan mine.toml",
+        "run mine.toml -- true",
+    ] {
         let did = nobody(arguments);
         assert_eq!(did.code, 1, "{arguments}: {did:?}");
         assert!(did.err.contains("run --rootless"), "{arguments}: {did:?}");
@@ -323,15 +352,27 @@ fn a_word_that_is_almost_right_is_answered_with_the_right_one() {
     let world = World::new();
     world.apply("containers");
     let did = world.lab(&["exec", "container44", "--", "true"]);
-    assert!(did.code == 125 && did.err.contains("is container4 meant?"), "{did:?}");
+    assert!(
+        did.code == 125 && did.err.contains("is container4 meant?"),
+        "{did:?}"
+    );
     // Without a file here, the labs that are applied are told.
-    let did = world.sh(&format!("cd /run && {} down", env!("CARGO_BIN_EXE_nameplate-lab")));
-    assert!(did.code == 1 && did.err.contains("applied: containers"), "{did:?}");
+    let did = world.sh(&format!(
+        "cd /run && {} down",
+        env!("CARGO_BIN_EXE_nameplate-lab")
+    ));
+    assert!(
+        did.code == 1 && did.err.contains("applied: containers"),
+        "{did:?}"
+    );
     let file = world.file("gone", "[ns]\na = \"none\"\n");
     assert_eq!(world.lab(&["apply", file.to_str().expect("plain")]).code, 0);
     world.ok("rm /run/work/gone.toml");
     let did = world.lab(&["gc"]);
-    assert!(did.code == 0 && did.out.contains("`down gone` removes it"), "{did:?}");
+    assert!(
+        did.code == 0 && did.out.contains("`down gone` removes it"),
+        "{did:?}"
+    );
     assert_eq!(world.lab(&["down", "gone"]).code, 0);
     assert_eq!(world.ok("ip netns | grep -c .").trim(), "2");
 }
@@ -349,10 +390,19 @@ fn status_tells_drift_where_it_is() {
         let found = lines.iter().position(|other| other.starts_with(line));
         found.unwrap_or_else(|| panic!("no {line:?} in {}", did.out))
     };
-    assert!(did.out.starts_with("lab forward (forward.test): differs from its file\n"));
-    assert!(lines[at("v-net-0")].contains("host 192.168.15.5  8080/tcp → web:80"), "{}", did.out);
+    assert!(
+        did.out
+            .starts_with("lab forward (forward.test): differs from its file\n")
+    );
+    assert!(
+        lines[at("v-net-0")].contains("host 192.168.15.5  8080/tcp → web:80"),
+        "{}",
+        did.out
+    );
     let (web, neighbour, host) = (at("web"), at("neighbour"), at("the host"));
     let address = at("+ address 192.168.15.2/24 of eth0 in web");
     assert!(web < address && address < neighbour, "{}", did.out);
-    assert!(at("~ link veth-neighbour on the host: up") > host && at("+ table inet lab_forward") > host);
+    assert!(
+        at("~ link veth-neighbour on the host: up") > host && at("+ table inet lab_forward") > host
+    );
 }
