@@ -514,11 +514,28 @@ impl Reader<'_> {
                     space.sysctl.push((key.to_owned(), text));
                 }
             }
-            "run" => space.run = self.plain(value, key),
+            "run" => space.run = self.command(value, key),
             "search" => space.search = Some(self.search(value)),
             "ndots" => space.ndots = self.number(value, key),
             _ => {}
         }
+    }
+
+    /// A command: a list of words, or one string of them.
+    fn command(&mut self, value: &Value<'_>, key: &str) -> Vec<String> {
+        let DeValue::String(line) = value.get_ref() else {
+            return self.plain(value, key);
+        };
+        // No shell is there that would know what these mean.
+        if let Some(sign) = line.chars().find(|c| "'\"\\\\$&|;<>*`".contains(*c)) {
+            let span = self.span(value);
+            let message = format!("`run` is no line of shell, and has a `{sign}`");
+            self.report.push(
+                mistake("LAB0108", message, span, "")
+                    .help("write a list of words; a shell is [\"sh\", \"-c\", \"…\"]"),
+            );
+        }
+        line.split_whitespace().map(str::to_owned).collect()
     }
 
     /// `[link]`

@@ -294,7 +294,7 @@ const LABS: &[Expected] = &[
             ("web", "-4 db", true),
             ("web", "-6 db", true),
             ("db", "-6 www", true),
-            ("db", "-6 nobody", false),
+            ("db", "-6 nobody.mycompany.test.", false),
         ],
         names: &[
             (

@@ -209,6 +209,12 @@ fn every_mistake_has_its_place_and_its_cure() {
             "3:1",
             "forward .",
         ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", run = \"sleep 1 && true\" }\n",
+            "LAB0108",
+            "4:29",
+            "\"sh\", \"-c\"",
+        ),
         // Addresses.
         (
             "NET[ns]\nweb = \"br0 10.1.0.5/24\"\n",

@@ -186,8 +186,9 @@ fn run_starts_and_ends_everything() {
     let before = world.snapshot();
     let file = world.file(
         "demo",
-        "[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\na = { nets = \"br0\", run = [\"sh\", \"-c\", \"cat /etc/resolv.conf > /run/work/seen; exec sleep 100\"] }\nb = \"br0 10.1.0.9\"\n",
+        "[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\na = { nets = \"br0\", run = [\"sh\", \"-c\", \"cat /etc/resolv.conf > /run/work/seen; exec sleep 100\"] }\nb = { nets = \"br0 10.1.0.9\", run = \"sh -e /run/work/end\" }\n",
     );
+    world.write("/run/work/end".as_ref(), "exit 3\n");
     let did = world.lab(&[
         "run",
         file.to_str().expect("plain"),
@@ -197,6 +198,8 @@ fn run_starts_and_ends_everything() {
         "ping -c1 -W1 10.1.0.9 >/dev/null; sleep 0.2; exit 5",
     ]);
     assert_eq!(did.code, 5, "{did:?}");
+    assert!(did.err.contains("sh in b ended: exit status: 3"), "{did:?}");
+    assert!(!did.err.contains("in a ended"), "{did:?}");
     assert!(
         world
             .ok("cat /run/work/seen")
