@@ -172,7 +172,9 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
         if conflicts.is_empty() {
             println!("{}", summary(&spec.name, &steps));
         } else {
-            eprintln!("`apply` does nothing while what is not the lab's is in its way: remove that, or choose other names and subnets");
+            eprintln!(
+                "`apply` does nothing while what is not the lab's is in its way: remove that, or choose other names and subnets"
+            );
         }
     }
     Ok(match (conflicts.is_empty(), steps.is_empty()) {

@@ -286,7 +286,7 @@ fn a_changed_file_repairs_what_the_host_tells_of() {
         ("sysctl -qw net.ipv6.conf.br0.accept_ra=1", true),
         ("ip -n deep addr flush dev eth0 scope global", false),
         ("ip -n deep route del default", false),
-        ("rm /etc/netns/deep/resolv.conf", false),
+        ("rm /etc/netns/deep/hosts", false),
         ("rm -r /etc/netns/deep", false),
     ] {
         world.ok(drift);

@@ -137,13 +137,13 @@ fn every_mistake_has_its_place_and_its_cure() {
         (
             "NETforward = \"80:web\"\n[ns]\nweb = \"br0\"\n",
             "LAB0108",
-            "3:11",
+            "3:12",
             "8080:web:80",
         ),
         (
             "NET[ns]\nweb = { nets = \"br0\", routes = [\"10.9.0.0/24 10.1.0.7\"] }\n",
             "LAB0108",
-            "4:33",
+            "4:34",
             "via",
         ),
         (

@@ -480,7 +480,7 @@ fn a_server_that_comes_later_or_again_knows_the_lab() {
     assert_eq!(dig(&world, "other", "-x fd00:6::2"), "web.six.test.");
     assert_eq!(dig(&world, "other", "web AAAA"), "web.six.test. fd00:6::2");
     // Killed without a chance to say so; the lock ends with it.
-    world.ok("kill -9 $(ss -Hlnup | grep -o 'pid=[0-9]*' | grep -v $(pgrep -f up.py | head -n1) | sort -u | cut -d= -f2 | head -n1)
+    world.ok("kill -9 $(ss -Hlnup 'sport = :53' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u | head -n1)
         for i in $(seq 100); do ss -Hlnu | grep -q 'fd00:6::1' || exit 0; sleep 0.02; done; exit 1");
     let did = world.lab(&["apply", file]);
     assert!(
@@ -587,13 +587,13 @@ fn an_ordinary_user_has_a_lab_with_names_and_a_way_in() {
         "1 received",
         "fd00:17::3",
         "DNS 172.17.0.1 answers",
-        "status: REFUSED",
+        "status: SERVFAIL",
         "nameserver 172.17.0.1",
     ] {
         assert!(out.contains(part), "{part}: {out}\n{err}");
     }
     assert!(
-        err.contains("nothing outside is in reach") && !err.contains("warning"),
+        err.contains("nothing outside is in reach") && !err.contains("warning["),
         "{err}"
     );
     // Up until Ctrl-C, with a way in.

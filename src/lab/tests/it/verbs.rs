@@ -253,7 +253,7 @@ fn what_is_in_the_way_is_seen_by_check_and_plan() {
     world.ok("ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up
         ip link add up0 type veth peer name up1 && ip addr add 192.0.2.2/24 dev up0 && ip link set up0 up && ip link set up1 up
         ip route add 10.0.0.0/8 via 192.0.2.1 && ip route add 10.201.0.128/25 via 192.0.2.9 && ip route add default via 192.0.2.1");
-    let before = world.snapshot();
+    let before = world.state();
     let lab = |name: &str, subnet: &str, rest: &str| {
         let file = world.file(
             name,
@@ -277,7 +277,7 @@ fn what_is_in_the_way_is_seen_by_check_and_plan() {
     );
     assert_eq!(world.lab(&["apply", &file]).code, 1);
     assert_same(
-        &world.snapshot(),
+        &world.state(),
         &before,
         "nothing foreign is changed, and nothing made",
     );
