@@ -117,7 +117,7 @@ fn load(which: &Which) -> Result<Spec> {
     let path = file(which)?;
     let mut sources = Sources::default();
     let (spec, report) = Spec::load(&path, &mut sources)
-        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+        .map_err(|error| unreadable(&path, &error))?;
     // What is survived is said by `check`.
     if report.has_errors() {
         eprint!(
@@ -126,6 +126,13 @@ fn load(which: &Which) -> Result<Spec> {
         );
     }
     spec.ok_or_else(|| Error::new(format!("{} has mistakes; nothing was done", path.display())))
+}
+
+/// A file that cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let words = error.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    Error::new(format!("cannot read {}: {words}", path.display()))
 }
 
 /// Steps with their commands.
@@ -327,7 +334,7 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
     let path = file(which)?;
     let mut sources = Sources::default();
     let (spec, mut report) = Spec::load(&path, &mut sources)
-        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+        .map_err(|error| unreadable(&path, &error))?;
     if let Some(spec) = &spec {
         report.extend(lab::surroundings::look(spec)?);
     }

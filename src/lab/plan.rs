@@ -14,7 +14,7 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use crate::action::Action;
-use crate::claim::{is_marked, owned, restore};
+use crate::claim::{is_marked, owned, owner, restore};
 use crate::journal::{Journal, files_of};
 use crate::layout::{Bridge, End, Layout, Other, Port, SpaceLayout};
 use crate::link::{Link, LinkChange, PROTOCOL};
@@ -774,16 +774,5 @@ impl<'a> Planner<'a> {
                 "{v6} makes this host ignore router advertisements, unless an interface has accept_ra = 2"
             ));
         }
-    }
-}
-
-/// Whose a foreign object is, if it says so.
-fn owner(alias: &str) -> String {
-    match alias
-        .strip_prefix("lab:")
-        .and_then(|rest| rest.split(':').next())
-    {
-        Some(lab) => format!(" (it belongs to lab {lab})"),
-        None => String::new(),
     }
 }

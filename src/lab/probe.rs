@@ -50,7 +50,9 @@ pub fn probe(spec: &Spec) -> Result<Vec<String>> {
         if let Some(server) = picture.resolver(from)
             && let Err(error) = answers(server, &format!("{}.{}", label(name), spec.domain))
         {
-            failures.push(format!("no DNS for {name} at {server}: {error}"));
+            let words = error.to_string();
+            let words = words.split(" (os error").next().unwrap_or_default();
+            failures.push(format!("no DNS for {name} at {server}: {words}"));
         }
     }
     Ok(failures)

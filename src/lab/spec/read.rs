@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::forms::{expand, forward, is_domain, label, mac, pick_subnets, protocol, route};
 use super::include;
-use super::reader::{Reader, Value, place};
+use super::reader::{Reader, Value, is_name, place};
 use super::{
     At, Attachment, Dns, HostEnd, Hosts, Net, PointToPoint, Record, Service, Space, Spec, mistake,
 };
@@ -56,7 +56,16 @@ pub(super) fn read(
     }
     let span = spec.span;
     let mut reader = files.last()?.reader(report);
-    reader.name(&spec.name.clone(), span, "a lab", 32);
+    let written = span.start < span.end;
+    if !written && !is_name(&spec.name, 32) {
+        let message = format!("`{}`, the file's name, cannot be the lab's", spec.name);
+        let help = "write [lab] and name = \"…\", of letters, digits, `-`, `_` and `.`";
+        reader
+            .report
+            .push(mistake("LAB0101", message, span, "").help(help));
+    } else {
+        reader.name(&spec.name.clone(), span, "a lab", 32);
+    }
     if spec.domain.is_empty() {
         spec.domain = format!("{}.test", label(&spec.name));
     }
@@ -245,6 +254,15 @@ impl Reader<'_> {
     /// `[net.*]`
     fn nets(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
         for (name, span, value) in self.entries(table, None) {
+            if let Some(subnet) = value.get_ref().as_str() {
+                let message = format!("[net.{name}] is a table, not a string");
+                let span = self.span(value);
+                self.report.push(
+                    mistake("LAB0003", message, span, "")
+                        .help(format!("write [net.{name}] and, below it, subnet = \"{subnet}\"")),
+                );
+                continue;
+            }
             let Some(table) = self.table(value, &format!("[net.{name}]")) else {
                 continue;
             };

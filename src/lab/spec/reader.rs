@@ -81,6 +81,10 @@ impl Reader<'_> {
                 let mut found =
                     Diagnostic::error("LAB0002", format!("unknown key `{key}` in {what}"))
                         .at(span, "");
+                if let Some(why) = elsewhere(what, key) {
+                    self.report.push(found.help(why));
+                    return false;
+                }
                 found = match nearest(key, known.iter().copied()) {
                     Some(meant) => found
                         .help(format!("write `{meant}`"))
@@ -260,11 +264,7 @@ impl Reader<'_> {
 
     /// A name that is a file name, a part of an interface name and a DNS label.
     pub(super) fn name(&mut self, name: &str, span: Span, what: &str, limit: usize) -> bool {
-        let good = name.len() <= limit
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c));
+        let good = is_name(name, limit);
         if !good {
             let why = if name.len() > limit {
                 format!("it has {} octets, {limit} are allowed", name.len())
@@ -280,6 +280,15 @@ impl Reader<'_> {
         }
         good
     }
+}
+
+/// Whether it can be a file's name, a part of an interface's and a DNS label.
+pub(super) fn is_name(name: &str, limit: usize) -> bool {
+    name.len() <= limit
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
 }
 
 /// A number or a truth in quotes.
@@ -316,6 +325,23 @@ fn absent(what: &str, key: &str) -> Option<&'static str> {
             "names outside of the lab are asked where the server's Corefile says, as in `forward . 192.0.2.53`"
         }
         ("a network", "kind" | "parent") => "a network is a bridge",
+        _ => return None,
+    })
+}
+
+/// Where that stands which other tools have as a key of its own.
+fn elsewhere(what: &str, key: &str) -> Option<&'static str> {
+    Some(match (what, key) {
+        ("a namespace", "ip" | "address" | "addresses" | "addr") => {
+            "addresses stand behind the network's name: nets = \"br0 10.1.0.4\""
+        }
+        ("a namespace", "gateway" | "gw") => {
+            "a network has a `gateway`; one namespace's own is routes = [\"default via 10.1.0.9\"]"
+        }
+        ("a namespace", "dns" | "nameserver") => "all namespaces have the lab's server: `dns` in [lab]",
+        ("a network", "address" | "ip" | "addr") => "the host's address on the bridge is `host`",
+        ("a network", "masquerade" | "snat") => "write `nat`",
+        ("a network", "ports" | "publish") => "write forward = [\"8080:web:80\"]",
         _ => return None,
     })
 }

@@ -215,6 +215,8 @@ fn every_mistake_has_its_place_and_its_cure() {
             "4:29",
             "\"sh\", \"-c\"",
         ),
+        ("NET[ns]\nweb = { nets = \"br0\", ip = \"10.1.0.4\" }\n", "LAB0002", "4:23", "behind the network's name"),
+        ("[net]\nbr0 = \"10.1.0.0/24\"\n", "LAB0003", "2:7", "write [net.br0]"),
         // Addresses.
         (
             "NET[ns]\nweb = \"br0 10.1.0.5/24\"\n",
@@ -358,6 +360,17 @@ fn every_mistake_has_its_place_and_its_cure() {
         assert!(shown.contains(cure), "{text}\nwithout `{cure}`:\n{shown}");
         assert!(shown.contains('^') || *code == "LAB0001", "{shown}");
     }
+}
+
+#[test]
+fn a_file_whose_name_cannot_be_a_labs_is_told_what_to_do() {
+    let mut sources = Sources::default();
+    let (spec, report) = Spec::parse(Path::new("my lab.toml"), NET, &mut sources);
+    let shown = report.render(&sources, false);
+    assert!(spec.is_none() && shown.contains("`my lab`, the file's name") && shown.contains("write [lab]"), "{shown}");
+    let named = format!("[lab]\nname = \"mine\"\n{NET}");
+    let (spec, _) = Spec::parse(Path::new("my lab.toml"), &named, &mut sources);
+    assert_eq!(spec.map(|spec| spec.name).as_deref(), Some("mine"));
 }
 
 #[test]
