@@ -486,8 +486,11 @@ fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
             {
                 continue;
             }
-            if let Err(why) = picture.path(from, to) {
-                lost.push(format!("{}: {why}", other.name.value));
+            match picture.path(from, to) {
+                Err(found) if !found.meant => {
+                    lost.push(format!("{}: {}", other.name.value, found.why));
+                }
+                _ => {}
             }
         }
         if !lost.is_empty() {

@@ -386,6 +386,11 @@ fn every_lab_does_what_it_declares_and_nothing_else() {
                 ));
             }
         }
+        let file = lab_file(lab);
+        let probe = world.lab(&["check", "--probe", file.to_str().expect("a plain path")]);
+        if probe.code != 0 {
+            wrong.push(format!("{lab}: check --probe: {}", probe.err));
+        }
         assert_eq!(world.lab(&["down", lab]).code, 0, "{lab}");
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), log(&world));

@@ -452,6 +452,19 @@ fn warnings_say_where_packets_are_lost() {
 }
 
 #[test]
+fn what_is_declared_to_be_cut_off_is_no_warning() {
+    for lab in ["isolate", "nat-both", "pods-both"] {
+        let text = std::fs::read_to_string(crate::world::lab_file(lab)).expect("a lab");
+        let shown = report(&text);
+        assert!(!shown.contains("LAB0201"), "{lab}: {shown}");
+    }
+    // The source is that of the interface by which a packet leaves.
+    let text = std::fs::read_to_string(crate::world::lab_file("everything")).expect("a lab");
+    let shown = report(&text);
+    assert!(shown.contains("`far` cannot reach") && !shown.contains("`gw` cannot reach"), "{shown}");
+}
+
+#[test]
 fn picked_addresses_do_not_depend_on_the_order() {
     let addresses = |text: &str| {
         let mut sources = Sources::default();
