@@ -116,8 +116,8 @@ fn file(which: &Which) -> Result<PathBuf> {
 fn load(which: &Which) -> Result<Spec> {
     let path = file(which)?;
     let mut sources = Sources::default();
-    let (spec, report) = Spec::load(&path, &mut sources)
-        .map_err(|error| unreadable(&path, &error))?;
+    let (spec, report) =
+        Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
     // What is survived is said by `check`.
     if report.has_errors() {
         eprint!(
@@ -333,8 +333,8 @@ fn graph(which: &Which, format: Format) -> Result<u8> {
 fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
     let path = file(which)?;
     let mut sources = Sources::default();
-    let (spec, mut report) = Spec::load(&path, &mut sources)
-        .map_err(|error| unreadable(&path, &error))?;
+    let (spec, mut report) =
+        Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
     if let Some(spec) = &spec {
         report.extend(lab::surroundings::look(spec)?);
     }

@@ -257,10 +257,10 @@ impl Reader<'_> {
             if let Some(subnet) = value.get_ref().as_str() {
                 let message = format!("[net.{name}] is a table, not a string");
                 let span = self.span(value);
-                self.report.push(
-                    mistake("LAB0003", message, span, "")
-                        .help(format!("write [net.{name}] and, below it, subnet = \"{subnet}\"")),
-                );
+                self.report
+                    .push(mistake("LAB0003", message, span, "").help(format!(
+                        "write [net.{name}] and, below it, subnet = \"{subnet}\""
+                    )));
                 continue;
             }
             let Some(table) = self.table(value, &format!("[net.{name}]")) else {

@@ -338,7 +338,9 @@ fn elsewhere(what: &str, key: &str) -> Option<&'static str> {
         ("a namespace", "gateway" | "gw") => {
             "a network has a `gateway`; one namespace's own is routes = [\"default via 10.1.0.9\"]"
         }
-        ("a namespace", "dns" | "nameserver") => "all namespaces have the lab's server: `dns` in [lab]",
+        ("a namespace", "dns" | "nameserver") => {
+            "all namespaces have the lab's server: `dns` in [lab]"
+        }
         ("a network", "address" | "ip" | "addr") => "the host's address on the bridge is `host`",
         ("a network", "masquerade" | "snat") => "write `nat`",
         ("a network", "ports" | "publish") => "write forward = [\"8080:web:80\"]",

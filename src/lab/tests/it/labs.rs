@@ -275,7 +275,7 @@ const LABS: &[Expected] = &[
         lab: "search",
         pings: &[
             ("web", "db", true),
-            ("pod", "db.mycompany.test", true),
+            ("pod", "db.mycompany.test.", true),
             ("web", "nobody", false),
         ],
         names: &[

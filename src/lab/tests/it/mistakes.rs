@@ -215,8 +215,18 @@ fn every_mistake_has_its_place_and_its_cure() {
             "4:29",
             "\"sh\", \"-c\"",
         ),
-        ("NET[ns]\nweb = { nets = \"br0\", ip = \"10.1.0.4\" }\n", "LAB0002", "4:23", "behind the network's name"),
-        ("[net]\nbr0 = \"10.1.0.0/24\"\n", "LAB0003", "2:7", "write [net.br0]"),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", ip = \"10.1.0.4\" }\n",
+            "LAB0002",
+            "4:23",
+            "behind the network's name",
+        ),
+        (
+            "[net]\nbr0 = \"10.1.0.0/24\"\n",
+            "LAB0003",
+            "2:7",
+            "write [net.br0]",
+        ),
         // Addresses.
         (
             "NET[ns]\nweb = \"br0 10.1.0.5/24\"\n",
@@ -367,7 +377,12 @@ fn a_file_whose_name_cannot_be_a_labs_is_told_what_to_do() {
     let mut sources = Sources::default();
     let (spec, report) = Spec::parse(Path::new("my lab.toml"), NET, &mut sources);
     let shown = report.render(&sources, false);
-    assert!(spec.is_none() && shown.contains("`my lab`, the file's name") && shown.contains("write [lab]"), "{shown}");
+    assert!(
+        spec.is_none()
+            && shown.contains("`my lab`, the file's name")
+            && shown.contains("write [lab]"),
+        "{shown}"
+    );
     let named = format!("[lab]\nname = \"mine\"\n{NET}");
     let (spec, _) = Spec::parse(Path::new("my lab.toml"), &named, &mut sources);
     assert_eq!(spec.map(|spec| spec.name).as_deref(), Some("mine"));
@@ -461,7 +476,10 @@ fn what_is_declared_to_be_cut_off_is_no_warning() {
     // The source is that of the interface by which a packet leaves.
     let text = std::fs::read_to_string(crate::world::lab_file("everything")).expect("a lab");
     let shown = report(&text);
-    assert!(shown.contains("`far` cannot reach") && !shown.contains("`gw` cannot reach"), "{shown}");
+    assert!(
+        shown.contains("`far` cannot reach") && !shown.contains("`gw` cannot reach"),
+        "{shown}"
+    );
 }
 
 #[test]
