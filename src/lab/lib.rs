@@ -44,6 +44,7 @@ pub mod shell;
 pub mod space;
 pub mod spec;
 pub mod status;
+pub mod surroundings;
 pub mod sys;
 
 pub use error::{Error, Result};

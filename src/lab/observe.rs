@@ -130,7 +130,7 @@ impl Kernel {
             .flat_map(|journal| journal.spaces.keys())
             .filter(|name| !known.contains(name))
             .map(|name| (name, &nothing));
-        let away = Away::here().during(|| "cannot remember this network namespace".to_owned())?;
+        let away = Away::home().during(|| "cannot remember this network namespace".to_owned())?;
         for (name, keys) in declared.chain(made) {
             if !self.spaces.contains_key(name) {
                 self.spaces.insert(name.clone(), look(&away, name, keys)?);

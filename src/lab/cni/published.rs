@@ -58,7 +58,7 @@ pub(super) fn publish(network: &str, records: &Records) -> Result<Option<String>
         .collect();
     let mut names = json!({
         "v": 1, "lab": lab, "generation": 0, "domain": first.domain, "ttl": first.ttl, "reverse": subnets, "hosts": hosts,
-        "nets": [{"name": net, "subnets": subnets, "host": gateways, "listen": gateways, "internal": false, "upstream": []}],
+        "nets": [{"name": net, "subnets": subnets, "host": gateways, "listen": gateways, "internal": false}],
         "records": [], "forwards": [], "services": [],
     });
     let version = format!("{:016x}", hash(&[&names.to_string()]));

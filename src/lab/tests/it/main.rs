@@ -8,6 +8,7 @@ mod cni;
 mod converging;
 mod faults;
 mod killed;
+mod labs;
 mod mistakes;
 mod names;
 mod privileges;
