@@ -141,7 +141,7 @@ fn ask(address: SocketAddr, queries: &[Vec<u8>], server: &Nameplate) -> Outcome 
             // Lost: a full socket buffer.
             Err(_) => send(WINDOW),
         }
-        if counted % 64 > 0 {
+        if !counted.is_multiple_of(64) {
             continue;
         }
         if from.is_none() && begun.elapsed() > WARM {
