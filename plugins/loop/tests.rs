@@ -13,7 +13,6 @@ use wire::{NameBuf, Type};
 use crate::trial;
 
 use super::{Loop, targets};
-use crate::trial;
 
 const CATALOGUE: Catalogue = &[Entry::Here(super::REGISTRATION)];
 
