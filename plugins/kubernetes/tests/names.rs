@@ -162,8 +162,7 @@ fn section_2_3_2_srv_of_a_service() {
             ("_other._tcp.web.ns.svc SRV", "3 SOA"),
             (
                 "web.ns.svc SRV",
-                "0 @ SRV 0 25 53 web.ns.svc.cluster.local., @ SRV 0 25 80 web.ns.svc.cluster.local. \
-                 | @ A 10.96.0.1, @ AAAA fd00::1",
+                "0 @ SRV 0 25 53 web.ns.svc.cluster.local., @ SRV 0 25 80 @ | @ A 10.96.0.1, @ AAAA fd00::1",
             ),
             ("bare.ns.svc SRV", "0 SOA"),
         ],
