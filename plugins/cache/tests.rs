@@ -581,7 +581,7 @@ fn one_asker_goes_for_all() {
             assert_eq!(ttls(&asker.await.unwrap()), [60]);
         }
         assert_eq!(lab.asked(), 1);
-        // When nothing comes of it, everybody has his own way down.
+        // When nothing comes of it, that is said to all.
         let (lab, mode) = switched("cache", Some(Duration::from_millis(20)));
         mode.store(3, Ordering::Relaxed);
         let lab = Rc::new(lab);
@@ -594,7 +594,9 @@ fn one_asker_goes_for_all() {
         for asker in askers {
             assert_eq!(rcode(&asker.await.unwrap()), Rcode::SERVFAIL);
         }
-        assert_eq!(lab.asked(), 5);
+        assert_eq!(lab.asked(), 1);
+        assert_eq!(rcode(&*lab.ask("example.org.").await), Rcode::SERVFAIL);
+        assert_eq!(lab.asked(), 2, "who comes later asks anew");
         // A look-up of the server to itself waits for nobody: its asker may be the one it would wait for.
         let (lab, _) = switched("cache", Some(Duration::from_millis(20)));
         let first = lab.ask("example.org.");
@@ -602,6 +604,54 @@ fn one_asker_goes_for_all() {
         inner.context.depth = 1;
         tokio::join!(first, lab.run(inner));
         assert_eq!(lab.asked(), 2);
+    });
+}
+
+#[test]
+fn whatever_becomes_of_the_first_asker_the_others_are_let_go() {
+    // What the upstream says after a while; how often it is asked by ten, and what they hear.
+    let cases = [
+        ("an answer", 0, Rcode::NOERROR),
+        ("SERVFAIL", 1, Rcode::SERVFAIL),
+        ("NXDOMAIN", 2, Rcode::NXDOMAIN),
+        ("a failure", 3, Rcode::SERVFAIL),
+    ];
+    for (what, says, expected) in cases {
+        local(async {
+            let (lab, mode) = switched("cache", Some(Duration::from_millis(20)));
+            mode.store(says, Ordering::Relaxed);
+            let lab = Rc::new(lab);
+            let began = std::time::Instant::now();
+            let askers: Vec<_> = (0..10)
+                .map(|_| {
+                    let lab = lab.clone();
+                    tokio::task::spawn_local(async move { lab.ask("example.org.").await })
+                })
+                .collect();
+            for asker in askers {
+                assert_eq!(rcode(&asker.await.unwrap()), expected, "{what}");
+            }
+            assert_eq!(lab.asked(), 1, "{what}");
+            assert!(began.elapsed() < Duration::from_secs(1), "{what}");
+        });
+    }
+    // A panic takes the first asker's exchange with it; the server tells those above the plugin.
+    local(async {
+        let (lab, _) = switched("cache", Some(Duration::from_millis(20)));
+        let lab = Rc::new(lab);
+        let mut first = lab.exchange("example.org.", Type::A, Flags::RD, false);
+        let Outcome::Suspended(step) = first.walk(&lab.block) else {
+            panic!("the upstream waits");
+        };
+        let behind = {
+            let lab = lab.clone();
+            tokio::task::spawn_local(async move { lab.ask("example.org.").await })
+        };
+        settle().await;
+        assert!(!behind.is_finished());
+        first.abandon(&lab.block, step, || Failure::servfail("a plugin panicked"));
+        assert_eq!(rcode(&behind.await.unwrap()), Rcode::SERVFAIL);
+        assert_eq!(lab.asked(), 1);
     });
 }
 

@@ -10,7 +10,10 @@ use chain::{Block, BlockInfo, Chain, Exchange, Plugin, Step};
 use corefile::{Memory, Report};
 use wire::{NameBuf, Type};
 
+use crate::trial;
+
 use super::{Loop, targets};
+use crate::trial;
 
 const CATALOGUE: Catalogue = &[Entry::Here(super::REGISTRATION)];
 

@@ -9,6 +9,7 @@ use lab::converge::{self, Look, Outcome};
 use lab::journal::Journal;
 use lab::layout::Layout;
 use lab::plan::Plan;
+use lab::privileges::{self, Need};
 use lab::server::{self, Heard};
 use lab::spec::Spec;
 use lab::{Error, Result};
@@ -18,6 +19,9 @@ use crate::{Command, Format, Which};
 
 /// Runs a verb; the exit code.
 pub(crate) fn run(command: Command) -> Result<u8> {
+    if let Some(need) = need(&command) {
+        privileges::keep(need);
+    }
     match command {
         Command::Plan { which, json } => plan(&which, json),
         Command::Apply {
@@ -56,13 +60,31 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         } => {
             let spec = load(&which)?;
             if rootless {
+                // There one is root again.
                 lab::rootless::enter()?;
+                privileges::keep(Need::Programs);
             }
             lab::exec::run(&spec, &command, !rootless)
         }
         Command::Adopt { pid, name } => converge::adopt(pid, &name).map(|()| 0),
         Command::Gc => gc(),
     }
+}
+
+/// What a verb needs of its caller's privileges; none if it changes namespaces first.
+fn need(command: &Command) -> Option<Need> {
+    Some(match command {
+        Command::Graph { .. } | Command::Show { .. } | Command::Check { probe: false, .. } => {
+            Need::Files
+        }
+        Command::Plan { .. } | Command::Apply { .. } | Command::Check { .. } => Need::Spaces,
+        Command::Down { .. } | Command::Status { .. } | Command::Adopt { .. } | Command::Gc => {
+            Need::Processes
+        }
+        Command::Exec { .. } => Need::Programs,
+        Command::Run { rootless, .. } if *rootless => return None,
+        Command::Run { .. } => Need::Programs,
+    })
 }
 
 /// The file that is meant.

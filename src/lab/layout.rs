@@ -645,9 +645,10 @@ fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<Table> {
             through.push(rule);
         }
     }
-    let chain = |name, kind, hook, priority, rules: &Vec<Rule>| {
+    let chain = |name: &str, kind, hook, priority, rules: &Vec<Rule>| {
         (!rules.is_empty()).then(|| Chain {
-            name,
+            name: name.to_owned(),
+            device: None,
             kind,
             hook,
             priority,

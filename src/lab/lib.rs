@@ -34,6 +34,7 @@ mod netlink;
 pub mod nft;
 pub mod observe;
 pub mod plan;
+pub mod privileges;
 pub mod probe;
 pub mod reach;
 mod recognise;

@@ -763,6 +763,17 @@ impl<'a> Planner<'a> {
                 ));
             }
         }
+        let files = self
+            .layout
+            .spaces
+            .iter()
+            .any(|space| !space.files.is_empty());
+        if files && self.kernel.no_resolver {
+            self.plan.warnings.push(
+                "/etc/resolv.conf is missing or leads nowhere, so `ip netns exec` runs commands without a resolver; `nameplate-lab exec` gives them the lab's"
+                    .to_owned(),
+            );
+        }
         let v6 = "net/ipv6/conf/all/forwarding";
         let turned_on = self
             .plan

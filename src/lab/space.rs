@@ -5,11 +5,13 @@
 //! the process, because everything it did afterwards would happen in the wrong place.
 
 use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::fault::point;
@@ -125,6 +127,14 @@ impl Away {
 /// Moves the thread into a namespace for good.
 pub(crate) fn enter_for_good(name: &str) -> io::Result<()> {
     sys::setns(File::open(path(name))?.as_fd(), libc::CLONE_NEWNET)
+}
+
+/// All names with the inodes of their files: one that is made again has another. What is mounted on them is not looked at.
+pub(crate) fn inodes() -> HashMap<OsString, u64> {
+    let entries = std::fs::read_dir(RUN).into_iter().flatten().flatten();
+    entries
+        .map(|entry| (entry.file_name(), entry.ino()))
+        .collect()
 }
 
 /// Whether `/run/netns` is a mount of its own.

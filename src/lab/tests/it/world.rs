@@ -244,7 +244,7 @@ impl World {
     /// Everything that a lab could leave behind.
     pub(crate) fn snapshot(&self) -> String {
         self.ok("ip -j -d link; ip addr; ip route show table all; ip -6 route show table all; ip rule; nft list ruleset
-            grep -c . /proc/self/mountinfo; grep netns /proc/self/mountinfo
+            grep -c . /proc/self/mountinfo; grep netns /proc/self/mountinfo | sed 's/^[0-9]* [0-9]* //; s/net:.[0-9]*.//; s/shared:[0-9]*//'
             find /etc /run -path /run/etc -prune -o -path /run/work -prune -o -path /run/nameplate -prune -o -path /etc/alternatives -prune -o -path /run/blkid -prune -o -type f -exec cksum {} + -o -print | sort
             ls -A /run/netns 2>/dev/null; ls -A /run/nameplate/lab 2>/dev/null | grep -v '^.lock$'
             cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; true")
