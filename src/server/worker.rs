@@ -543,7 +543,7 @@ impl Serving {
 
     /// Nothing waits any more.
     #[inline]
-    fn drained(&mut self, socket: &impl AsRawFd) -> Drained {
+    fn drained(&mut self, socket: &Watched) -> Drained {
         if self.backlog.empty() {
             Batch::bound(socket, None);
         }
