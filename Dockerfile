@@ -7,11 +7,14 @@ COPY . .
 # no ambient ones; deploy/README.md has the whole story.
 RUN cargo build --release --locked \
     && ! readelf --program-headers target/release/nameplate | grep -q INTERP \
-    && strip --output-file=/nameplate target/release/nameplate \
-    && setcap cap_net_bind_service=+ep /nameplate
+    && mkdir /image \
+    && strip --output-file=/image/nameplate target/release/nameplate \
+    && setcap cap_net_bind_service=+ep /image/nameplate \
+    && ln -s nameplate /image/coredns
 
 FROM scratch
-COPY --from=build /nameplate /nameplate
+# With a link from CoreDNS's path, for manifests that name its program.
+COPY --from=build /image/ /
 # By number, so that `runAsNonRoot` can be checked; the number is CoreDNS's.
 USER 65532:65532
 WORKDIR /

@@ -1,14 +1,18 @@
-//! `kubernetes` on generated clusters: list to ready, memory, and an endpoint's change to its answer while others change.
+//! `kubernetes` on generated clusters: list to ready, memory, an endpoint's change to its answer while others change, and what an answer
+//! costs meanwhile.
 //!
-//! `cargo bench --bench clusters [-- small|medium|large|pods]` prints a row for each cluster: the binary as built, with TLS, against the
-//! API server of the tests on the same machine (which takes processor time too: the times are upper bounds).
+//! `cargo bench --bench clusters [-- small|medium|large|pods|load|search]` prints a row for each cluster: the binary as built, with TLS,
+//! against the API server of the tests, which is in the bench's own process (its memory is not counted, but it takes processor time of
+//! the same machine: the times are upper bounds). `load` and `search` are in [`under_churn`].
+
+mod under_churn;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use cluster::{Kind, Server as Api, Size, Strike};
@@ -26,27 +30,42 @@ fn main() {
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    println!(
-        "{:<8} {:>10} {:>12} {:>9} {:>9} {:>12} {:>9} {:>9} {:>9}",
-        "cluster",
-        "start ms",
-        "list ms",
-        "peak MB",
-        "RSS MB",
-        "relist MB",
-        "p50 ms",
-        "p99 ms",
-        "max ms"
-    );
-    for (name, size, pods) in [
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
+    let clusters = [
         ("small", Size::SMALL, "disabled"),
         ("medium", Size::MEDIUM, "disabled"),
         ("large", Size::LARGE, "disabled"),
         ("pods", Size::LARGE, "verified"),
-    ] {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
-            row(name, size, pods);
-        }
+    ];
+    let mut rows = clusters
+        .iter()
+        .filter(|(name, ..)| is_wanted(name))
+        .peekable();
+    if rows.peek().is_some() {
+        println!(
+            "{:<8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>8}",
+            "cluster",
+            "start ms",
+            "list ms",
+            "CPU ms",
+            "peak MB",
+            "RSS MB",
+            "relist MB",
+            "churn MB",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "CPU %"
+        );
+    }
+    for &(name, size, pods) in rows {
+        row(name, size, pods);
+    }
+    if is_wanted("load") {
+        under_churn::load();
+    }
+    if is_wanted("search") {
+        under_churn::search_path();
     }
 }
 
@@ -57,76 +76,96 @@ fn row(name: &str, size: Size, pods: &str) {
     } else {
         size
     });
-    let folder =
-        std::env::temp_dir().join(format!("nameplate-bench-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    api.kubeconfig(&folder, "token");
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let folder = Folder::new(name);
+    api.kubeconfig(&folder.0, "token");
+    let port = free_port();
+    let corefile = format!(
+        ".:{port} {{\n  bind 127.0.0.1\n  errors\n  kubernetes cluster.local in-addr.arpa ip6.arpa {{\n    kubeconfig config\n    pods {pods}\n  }}\n}}\n"
+    );
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
     let begun = Instant::now();
-    let server = Nameplate::start(&folder, address.port(), pods);
-    // The last service of the last list to end; each one of them has to be there.
-    let last = size.owner(size.slices - 1);
-    let mut asker = Asker::new(address);
-    while asker.ask(&last).is_none_or(|found| found.is_empty()) {
-        thread::sleep(Duration::from_millis(1));
-        assert!(begun.elapsed() < Duration::from_secs(60), "not ready");
-    }
+    let server = Nameplate::start(&folder.0, &corefile, false);
+    Asker::new(address).until_ready(size, pods != "disabled");
     let start = begun.elapsed();
+    let worked = server.times().1;
     let listed = api.counts().first.map_or(start, |first| first.elapsed());
     thread::sleep(Duration::from_secs(2));
     let (peak, rss) = (server.memory("VmHWM"), server.memory("VmRSS"));
     relist(&api);
     let again = server.memory("VmHWM");
-    let mut times = churn(&api, size, address);
+    let before = (Instant::now(), server.times().1);
+    let (mut times, rate) = follow(&api, size, address);
+    let share = (server.times().1 - before.1).as_secs_f64() / before.0.elapsed().as_secs_f64();
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!(
-        "{name:<8} {:>10.0} {:>12.0} {peak:>9.1} {rss:>9.1} {again:>12.1} {:>9.2} {:>9.2} {:>9.2}",
+        "{name:<8} {:>9.0} {:>9.0} {:>9.0} {peak:>9.1} {rss:>9.1} {again:>10.1} {:>9.1} {:>9.2} {:>9.2} {:>9.2} {:>8.1}",
         start.as_secs_f64() * 1e3,
         listed.as_secs_f64() * 1e3,
+        worked.as_secs_f64() * 1e3,
+        server.memory("VmHWM"),
         at(0.5),
         at(0.99),
-        at(1.0)
+        at(1.0),
+        share * 100.0
     );
-    drop(server);
-    let _ = std::fs::remove_dir_all(folder);
+    eprintln!("         {rate:.0} changes/s, {} followed", times.len());
 }
 
-/// Has everything listed anew, as after an API server's restart.
+/// Has everything listed anew, as after an API server's restart; HTTP 410 comes as an event, and then as a status.
 fn relist(api: &Api) {
-    api.compact();
-    for kind in Kind::ALL {
-        api.strike(kind, Strike::Reset);
+    for (lists, http_gone) in [(2, false), (3, true)] {
+        api.set(|settings| settings.http_gone = http_gone);
+        api.compact();
+        for kind in Kind::ALL {
+            api.strike(kind, Strike::Reset);
+        }
+        let begun = Instant::now();
+        let done = || api.counts().streams.get(&Kind::EndpointSlice) >= Some(&lists);
+        while !done() && begun.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(Duration::from_secs(4));
     }
-    let begun = Instant::now();
-    let done = || api.counts().streams.get(&Kind::EndpointSlice) >= Some(&2);
-    while !done() && begun.elapsed() < Duration::from_secs(20) {
-        thread::sleep(Duration::from_millis(10));
-    }
-    thread::sleep(Duration::from_secs(4));
 }
 
-/// Changes endpoints at [`RATE`]; the times from some changes to their answers.
-fn churn(api: &Arc<Api>, size: Size, address: SocketAddr) -> Vec<Duration> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let done = Arc::new(AtomicU32::new(0));
-    let changer = {
-        let (api, stop, done) = (api.clone(), stop.clone(), done.clone());
-        thread::spawn(move || {
+/// Changes of endpoints, on a thread of their own.
+struct Churn {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<f64>,
+}
+
+impl Churn {
+    /// Changes slices but the first, so many a second.
+    fn start(api: &Arc<Api>, size: Size, rate: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (api, stopped) = (api.clone(), stop.clone());
+        let thread = thread::spawn(move || {
             let begun = Instant::now();
-            let every = Duration::from_secs(1) / (RATE - PROBES);
-            for number in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
+            let every = Duration::from_secs(1) / rate;
+            let mut number = 0_u32;
+            while !stopped.load(Ordering::Relaxed) {
                 let slice = 1 + number * 7 % (size.slices - 1);
                 let other = format!("198.18.{}.{}", number / 250 % 250, number % 250);
                 api.apply(size.changed_slice(slice, &other));
-                done.fetch_add(1, Ordering::Relaxed);
+                number += 1;
                 thread::sleep((begun + every * number).saturating_duration_since(Instant::now()));
             }
-        })
-    };
+            f64::from(number) / begun.elapsed().as_secs_f64()
+        });
+        Self { stop, thread }
+    }
+
+    /// Ends them; how many there were a second.
+    fn end(self) -> f64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("no panic")
+    }
+}
+
+/// Changes endpoints at [`RATE`]; the times from some changes to their answers, and the rate that was reached.
+fn follow(api: &Arc<Api>, size: Size, address: SocketAddr) -> (Vec<Duration>, f64) {
+    let churn = Churn::start(api, size, RATE - PROBES);
     // Slice 0 is that of a headless service: its addresses are the answer.
     let mut asker = Asker::new(address);
     let owner = size.owner(0);
@@ -144,11 +183,16 @@ fn churn(api: &Arc<Api>, size: Size, address: SocketAddr) -> Vec<Duration> {
         let next = begun + Duration::from_secs(1) / PROBES * number;
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    stop.store(true, Ordering::Relaxed);
-    let _ = changer.join();
-    let rate = f64::from(done.load(Ordering::Relaxed) + number) / begun.elapsed().as_secs_f64();
-    eprintln!("         {rate:.0} changes/s, {} followed", times.len());
-    times
+    let rate = f64::from(number) / begun.elapsed().as_secs_f64();
+    (times, rate + churn.end())
+}
+
+/// A query for the IPv4 addresses of a name.
+fn address_query(name: &str) -> Vec<u8> {
+    let mut message = Message::query();
+    let name = Name::from_ascii(name).expect("a name");
+    message.add_query(Query::query(name, RecordType::A));
+    message.to_vec().expect("a query")
 }
 
 /// Asks for the addresses of services.
@@ -163,15 +207,35 @@ impl Asker {
         Self(socket)
     }
 
+    /// Waits until every list is complete, as the answers show: a service with an address of its own, one whose addresses are its
+    /// endpoints', and a pod.
+    fn until_ready(&mut self, size: Size, pods: bool) {
+        let headless = (size.services - 1) / 20 * 20;
+        let mut wanted = vec![
+            format!("{}.svc", size.owner(size.services - 1)),
+            format!("{}.svc", size.owner(headless)),
+        ];
+        if pods {
+            wanted.push("10-128-0-1.ns-0.pod".to_owned());
+        }
+        let begun = Instant::now();
+        while let Some(name) = wanted.last() {
+            if self.addresses(name).is_some_and(|found| !found.is_empty()) {
+                wanted.pop();
+            } else {
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "not ready");
+        }
+    }
+
     fn ask(&mut self, service: &str) -> Option<Vec<String>> {
-        let name = format!("{service}.svc.cluster.local.");
-        let mut message = Message::query();
-        let name = Name::from_ascii(name).expect("a name");
-        message.add_query(Query::query(name, RecordType::A));
-        self.0.send(&message.to_vec().expect("a query")).ok()?;
-        let mut answer = [0; 4096];
-        let length = self.0.recv(&mut answer).ok()?;
-        let answer = Message::from_vec(&answer[..length]).ok()?;
+        self.addresses(&format!("{service}.svc"))
+    }
+
+    /// The addresses of a name of the cluster.
+    fn addresses(&mut self, name: &str) -> Option<Vec<String>> {
+        let answer = self.exchange(&address_query(&format!("{name}.cluster.local.")))?;
         let found = answer
             .answers
             .iter()
@@ -181,18 +245,49 @@ impl Asker {
             });
         Some(found.collect())
     }
+
+    fn exchange(&mut self, query: &[u8]) -> Option<Message> {
+        self.0.send(query).ok()?;
+        let mut answer = [0; 4096];
+        let length = self.0.recv(&mut answer).ok()?;
+        Message::from_vec(&answer[..length]).ok()
+    }
+}
+
+/// A folder that goes when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("nameplate-bench-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The binary at work.
 struct Nameplate(Child);
 
 impl Nameplate {
-    fn start(folder: &Path, port: u16, pods: &str) -> Self {
-        let corefile = format!(
-            ".:{port} {{\n  bind 127.0.0.1\n  errors\n  kubernetes cluster.local in-addr.arpa ip6.arpa {{\n    kubeconfig config\n    pods {pods}\n  }}\n}}\n"
-        );
+    /// Starts it, on one core where it is to be loaded.
+    fn start(folder: &Path, corefile: &str, one_core: bool) -> Self {
         std::fs::write(folder.join("Corefile"), corefile).expect("written");
-        let child = Command::new(env!("CARGO_BIN_EXE_nameplate"))
+        let binary = env!("CARGO_BIN_EXE_nameplate");
+        let mut command = if one_core {
+            let mut command = Command::new("taskset");
+            command.args(["-c", "0", binary]);
+            command
+        } else {
+            Command::new(binary)
+        };
+        let child = command
             .args(["-conf", "Corefile"])
             .current_dir(folder)
             .stdout(Stdio::null())
@@ -208,6 +303,11 @@ impl Nameplate {
         let line = text.lines().find(|line| line.starts_with(field));
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
         kib.unwrap_or(0.0) * 1024.0 / 1e6
+    }
+
+    /// CPU time of the threads that answer, and of all.
+    fn times(&self) -> (Duration, Duration) {
+        under_churn::times_of(self.0.id())
     }
 }
 

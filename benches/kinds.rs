@@ -282,7 +282,7 @@ pub fn write_data(dir: &Path) -> std::io::Result<()> {
     );
     let mut hosts = String::from("10.9.9.9 *.wild.lan\n");
     let mut cluster = String::from(
-        "nameplate kubernetes snapshot 1\nnamespaces\t{\"metadata\":{\"name\":\"ns\"}}\n\
+        "nameplate kubernetes snapshot 2\nnamespaces\t{\"metadata\":{\"name\":\"ns\"}}\n\
          services\t{\"metadata\":{\"name\":\"heads\",\"namespace\":\"ns\"},\"spec\":{\"clusterIP\":\"None\"}}\n",
     );
     let endpoints: Vec<String> = (0..10)
@@ -322,7 +322,14 @@ pub fn write_data(dir: &Path) -> std::io::Result<()> {
     names.push_str("]}");
     std::fs::create_dir_all(dir.join("labs/lab"))?;
     std::fs::write(dir.join("labs/lab/names.json"), names)?;
-    let _ = writeln!(cluster, "end\t{}", NAMES + 4);
+    let sum = cluster
+        .split_once('\n')
+        .map_or("", |(_, lines)| lines)
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |sum, octet| {
+            (sum ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01B3)
+        });
+    let _ = writeln!(cluster, "end\t{}\t{sum:016x}", NAMES + 4);
     std::fs::write(dir.join("cluster"), cluster)?;
     std::fs::write(dir.join("zone"), zone)?;
     std::fs::write(dir.join("hosts"), hosts)?;

@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
-/// The classes that shapes may have: `ours` stands out, `floor` is what nobody gets under, `c0`… tell series apart.
+/// The classes that shapes may have: `ours` stands out, `floor` is what a call for each datagram costs, `c0`… tell series apart.
 const STYLE: &str = "
 text { font: 12px system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; fill: #1f2328; }
 .title { font-weight: 600; font-size: 14px; }

@@ -1,16 +1,17 @@
 //! A Corefile tried without a server: read, checked and built as at start, and its chains walked.
 
 use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use chain::admin::Process;
-use chain::setup::{self, BuiltBlock, PlannedBlock};
+use chain::setup::{self, BuiltBlock, Parse, PlannedBlock};
 use chain::{Block, BlockInfo, Chain, Exchange, Failure, Flow, Plugin, Query, Step};
 use corefile::{Memory, Report};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span, subscriber};
-use wire::{Header, NameBuf, Response, Type};
+use wire::{Flags, Header, NameBuf, Response, Section, Type};
 
 /// What became of a Corefile.
 pub(crate) struct Trial {
@@ -57,6 +58,24 @@ pub(crate) fn build(text: &str) -> Trial {
 /// The same for the lines of one server block, `.`.
 pub(crate) fn block(lines: &str) -> Trial {
     build(&format!(".:53 {{\n{lines}\n}}\n"))
+}
+
+/// What `read` makes of the directives of a block, and its report.
+pub(crate) fn directive<T>(
+    name: &'static str,
+    lines: &str,
+    read: impl FnOnce(&mut Parse<'_>) -> T,
+) -> (T, Report) {
+    let text = format!(". {{\n{lines}\n}}\n");
+    let (corefile, mut report) = corefile::parse("Corefile", text.into(), &Memory::new());
+    let directives: Vec<_> = corefile.blocks[0].directives.iter().collect();
+    let value = read(&mut Parse {
+        name,
+        directives: &directives,
+        zones: &[".".to_owned()],
+        report: &mut report,
+    });
+    (value, report)
 }
 
 /// A table of lines and what their refusal says; nothing when they are accepted.
@@ -150,20 +169,73 @@ pub(crate) fn serve(trial: &Trial, zone: &str, last: Arc<dyn Plugin>) -> Arc<Blo
         .map(|step| Step::new(step.plugin.clone()))
         .collect();
     steps.push(Step::new(last));
+    block_of(zone, built.config.debug, steps)
+}
+
+/// A chain of these, for the root zone.
+pub(crate) fn chain(plugins: impl IntoIterator<Item = Arc<dyn Plugin>>) -> Arc<Block> {
+    block_of(".", false, plugins.into_iter().map(Step::new).collect())
+}
+
+fn block_of(zone: &str, debug: bool, steps: Vec<Step>) -> Arc<Block> {
     let info = BlockInfo {
-        index: 0,
-        server: "dns://:53".into(),
-        zone: zone.into(),
-        origin: zone.parse().unwrap_or(NameBuf::root()),
-        view: "".into(),
+        debug,
         plugins: steps.iter().map(|step| step.plugin.name()).collect(),
-        debug: built.config.debug,
+        ..info(zone)
     };
     for step in &steps {
         step.plugin.attach(&info);
     }
     let chain = Chain::new(steps).unwrap_or_else(|count| panic!("{count} steps"));
     Arc::new(Block::new(info, Arc::new(chain)))
+}
+
+/// The first block of a Corefile, for `zone`; its plugins are not named.
+pub(crate) fn info(zone: &str) -> BlockInfo {
+    BlockInfo {
+        index: 0,
+        server: "dns://:53".into(),
+        zone: zone.into(),
+        origin: zone.parse().unwrap_or(NameBuf::root()),
+        view: "".into(),
+        plugins: Arc::new([]),
+        debug: false,
+    }
+}
+
+/// A response in a few words: RCODE, AA, then owner, TTL, type and RDATA of each answer, then the types in the authority section.
+pub(crate) fn told(response: &Response<'_>) -> String {
+    let mut out = response.rcode().to_string();
+    if response.flags().has(Flags::AA) {
+        out.push_str(" aa");
+    }
+    for record in response.records() {
+        let record = record.expect("a record");
+        if record.section == Section::Authority {
+            let _ = write!(out, " + {}", record.rtype);
+        }
+        if record.section != Section::Answer {
+            continue;
+        }
+        let owner = record.owner().expect("an owner");
+        let _ = write!(out, " | {owner} {} {}", record.ttl, record.rtype);
+        let rdata = record.rdata();
+        let name = |at| record.rdata_name(at).expect("a name");
+        let _ = match record.rtype {
+            Type::A => {
+                let octets = <[u8; 4]>::try_from(rdata).expect("4 octets");
+                write!(out, " {}", Ipv4Addr::from(octets))
+            }
+            Type::AAAA => {
+                let octets = <[u8; 16]>::try_from(rdata).expect("16 octets");
+                write!(out, " {}", Ipv6Addr::from(octets))
+            }
+            Type::MX => write!(out, " {}", name(2)),
+            Type::CNAME | Type::PTR | Type::NS => write!(out, " {}", name(0)),
+            _ => Ok(()),
+        };
+    }
+    out
 }
 
 /// A query over UDP from 192.0.2.1:4711, RD set, with OPT when a size is given; DO when that size is odd.

@@ -1,4 +1,4 @@
-//! The floor of any socket server, and the upstream of the forwarding workloads: one thread, one `recv` and one `send` a query.
+//! The floor of a server that calls the kernel for each datagram, and the upstream of the forwarding workloads: one thread, one `recv` and one `send` a query.
 
 use std::net::UdpSocket;
 

@@ -82,6 +82,11 @@ impl Outcome {
         self.received as f64 / self.seconds
     }
 
+    /// Responses that tell what was asked for: NOERROR and NXDOMAIN.
+    pub fn good(&self) -> u64 {
+        self.rcodes[0] + self.rcodes[3]
+    }
+
     /// The server's CPU microseconds for one response.
     pub fn cost(&self) -> f64 {
         self.server * 1e6 / self.received.max(1) as f64

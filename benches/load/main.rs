@@ -34,7 +34,10 @@ const MODERATE: f64 = 20_000.0;
 /// Processes that share the server's core under overload: the server gets a tenth of it, and one core can offer ten times as much.
 const BALLAST: usize = 9;
 /// Those that are put under overload.
-const OVERLOADED: [&str; 3] = [NAMEPLATE, "knot", "nsd"];
+const OVERLOADED: [(Workload, &[&str]); 2] = [
+    (Workload::Zone, &[NAMEPLATE, "knot", "nsd"]),
+    (Workload::Distinct, &[NAMEPLATE, "dnsdist"]),
+];
 
 /// What a server serves and is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -263,13 +266,15 @@ impl Bench {
                 self.note(cell, done);
             }
             if self.options.wants("overload") {
-                for (peer, program) in found
-                    .iter()
-                    .filter(|(peer, _)| OVERLOADED.contains(&peer.name))
-                {
-                    let cell = (Workload::Zone, Some((*peer, program.as_str())));
-                    let done = self.overload(cell, repetition);
-                    self.note(cell, done);
+                for (workload, servers) in OVERLOADED {
+                    for (peer, program) in found
+                        .iter()
+                        .filter(|(peer, _)| servers.contains(&peer.name))
+                    {
+                        let cell = (workload, Some((*peer, program.as_str())));
+                        let done = self.overload(cell, repetition);
+                        self.note(cell, done);
+                    }
                 }
             }
             if self.options.wants("workers") {
@@ -353,6 +358,7 @@ impl Bench {
             line["pace"] = name.into();
             line["repetition"] = repetition.into();
             line["offered"] = round(outcome.sent as f64 / outcome.seconds);
+            line["goodput"] = round(outcome.good() as f64 / outcome.seconds);
             line["mib"] = round(server.resident());
             bench.record.add(line);
         };
@@ -379,7 +385,7 @@ impl Bench {
         }
         for (peer, program) in found
             .iter()
-            .filter(|(peer, _)| OVERLOADED.contains(&peer.name))
+            .filter(|(peer, _)| OVERLOADED[0].1.contains(&peer.name))
         {
             for workers in [1, 2] {
                 let cell = (Workload::Zone, Some((*peer, program.as_str())));

@@ -1,8 +1,9 @@
 //! Queries that are on their way, so that 500 askers of one cold name make one query upstream (RFC 5452, section 5).
 //!
 //! 4,096 places, each a hash and the time of its taking: the first asker takes the place, and gives it back when its response comes up;
-//! who finds the place taken waits for that. A place is never locked, and one that was not given back within [`DEADLINE`] is free. When
-//! all four places of a hash are taken by others, the query just goes down.
+//! who finds the place taken waits for that. When nothing came of it but a failure, that is said at the place too, so that those who
+//! waited fail with it, and do not ask all at once what nobody answers. A place is never locked, and one that was not given back within
+//! [`DEADLINE`] is free. When all four places of a hash are taken by others, the query just goes down.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +16,15 @@ use tokio::sync::Notify;
 const PLACES: usize = 4_096;
 /// How many places one hash may take.
 const CHOICES: usize = 4;
-/// The longest that a query may be on its way and others wait for it.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// The longest that a query may be on its way and others wait for it: somewhat more than plugins take to give up.
+pub(super) const DEADLINE: Duration = Duration::from_secs(6);
 
 #[derive(Default)]
 struct Place {
     hash: AtomicU64,
     since: AtomicU64,
+    /// The hash of the last query that failed here.
+    failed: AtomicU64,
     landed: Notify,
 }
 
@@ -93,14 +96,22 @@ impl Flights {
     }
 
     /// Gives back the place that [`Flights::take`] gave for `hash`, and wakes who waits there.
-    pub(super) fn land(&self, at: usize, hash: u64) {
+    pub(super) fn land(&self, at: usize, hash: u64, failed: bool) {
         if let Some(place) = self.place(at) {
+            let failure = if failed { hash.max(1) } else { 0 };
+            place.failed.store(failure, Ordering::Release);
             let _ =
                 place
                     .hash
                     .compare_exchange(hash.max(1), 0, Ordering::AcqRel, Ordering::Acquire);
             place.landed.notify_waiters();
         }
+    }
+
+    /// Whether the last query that landed at this place was the one for `hash`, and failed.
+    pub(super) fn failed(&self, at: usize, hash: u64) -> bool {
+        self.place(at)
+            .is_some_and(|place| place.failed.load(Ordering::Acquire) == hash.max(1))
     }
 
     /// Waits until the query for `hash` at this place has landed; `false` when that took longer than `patience`.

@@ -28,7 +28,7 @@ use chain::clock;
 use chain::{
     BlockInfo, Exchange, ExtendedError, Failure, Flow, Hooks, Plugin, Query, Resolving, Turn,
 };
-use wire::{NameBuf, Opcode, Response, Type};
+use wire::{NameBuf, Opcode, Rcode, Response, Type};
 
 use self::classify::{Asked, Kind, Verdict};
 use self::entry::{Entry, Facts, Key};
@@ -192,7 +192,10 @@ impl Plugin for Cache {
             }
         }
         if let Memo::First(place) = memo {
-            core.flights.land(place, Key::of(query).hash);
+            let failed = query
+                .failure()
+                .is_some_and(|failure| failure.rcode == Rcode::SERVFAIL);
+            core.flights.land(place, Key::of(query).hash, failed);
         }
         Turn::Up
     }

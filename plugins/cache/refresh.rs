@@ -137,7 +137,11 @@ pub(super) async fn resolve(
     };
     let flow = match memo {
         Memo::Behind(place) => {
-            core.flights.landed(place, hash, DEADLINE).await;
+            let landed = core.flights.landed(place, hash, DEADLINE).await;
+            if landed && core.flights.failed(place, hash) && !has(&core, &mut exchange) {
+                let failure = Failure::servfail("the query that went ahead of this one failed");
+                return (exchange, Err(failure));
+            }
             settle(&core, &mut exchange, None)
         }
         Memo::Verify => {
@@ -207,9 +211,19 @@ struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         if let Turn::First(place) = self.turn {
-            self.core.flights.land(place, self.hash);
+            self.core.flights.land(place, self.hash, false);
         }
     }
+}
+
+/// Whether there is anything to answer with.
+fn has(core: &Arc<Core>, exchange: &mut Exchange) -> bool {
+    exchange.suspended_views().is_some_and(|(query, _)| {
+        !matches!(
+            core.find(&Key::of(&query), query.received()),
+            Found::Nothing
+        )
+    })
 }
 
 /// Answers with what there is now: the successor, a fresh entry, an expired one; without any, the query goes its own way down.

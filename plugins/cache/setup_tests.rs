@@ -2,23 +2,14 @@
 
 use std::time::Duration;
 
-use chain::setup::Parse;
-use corefile::{Memory, Report};
+use corefile::Report;
 
 use super::{Options, read};
+use crate::trial;
 
 /// Reads the first directive of a block.
 pub(in crate::cache) fn options(directive: &str) -> (Option<Options>, Report) {
-    let text = format!(". {{\n{directive}\n}}\n");
-    let (corefile, mut report) = corefile::parse("Corefile", text.into_bytes(), &Memory::default());
-    let directives: Vec<_> = corefile.blocks[0].directives.iter().collect();
-    let options = read(&mut Parse {
-        name: "cache",
-        directives: &directives,
-        zones: &[".".to_owned()],
-        report: &mut report,
-    });
-    (options, report)
+    trial::directive("cache", directive, read)
 }
 
 #[test]

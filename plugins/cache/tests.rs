@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use chain::clock::{self, SECOND};
 use chain::{
-    Block, BlockInfo, Chain, Exchange, ExtendedError, Failure, Flow, Outcome, Plugin, Query,
-    Resolving, Step, resume,
+    Block, Exchange, ExtendedError, Failure, Flow, Outcome, Plugin, Query, Resolving, resume,
 };
-use corefile::Memory;
 use wire::{Class, Flags, Header, Message, NameBuf, Rcode, Response, Section, Type};
 
 use super::entry::{Entry, Facts, Key};
 use super::setup::tests::options;
 use super::table::{OCTETS_PER_ENTRY, Table};
 use super::{Cache, classify::Kind};
+use crate::trial;
 
 /// What the upstream says.
 type Script = dyn Fn(&Query<'_>, &mut Response<'_>) -> Result<Flow, Failure> + Send + Sync;
@@ -86,20 +85,8 @@ impl Lab {
             pause,
             asked: AtomicUsize::new(0),
         });
-        let info = BlockInfo {
-            index: 0,
-            server: "dns://:53".into(),
-            zone: ".".into(),
-            origin: NameBuf::root(),
-            view: "".into(),
-            plugins: Arc::new([]),
-            debug: false,
-        };
-        cache.attach(&info);
-        let steps = vec![Step::new(cache), Step::new(upstream.clone())];
-        let chain = Arc::new(Chain::new(steps).unwrap());
         Self {
-            block: Arc::new(Block::new(info, chain)),
+            block: trial::chain([cache as Arc<dyn Plugin>, upstream.clone()]),
             upstream,
             passed: std::cell::Cell::new(0),
         }
@@ -594,7 +581,7 @@ fn one_asker_goes_for_all() {
             assert_eq!(ttls(&asker.await.unwrap()), [60]);
         }
         assert_eq!(lab.asked(), 1);
-        // When nothing comes of it, everybody has his own way down.
+        // When nothing comes of it, that is said to all.
         let (lab, mode) = switched("cache", Some(Duration::from_millis(20)));
         mode.store(3, Ordering::Relaxed);
         let lab = Rc::new(lab);
@@ -607,7 +594,9 @@ fn one_asker_goes_for_all() {
         for asker in askers {
             assert_eq!(rcode(&asker.await.unwrap()), Rcode::SERVFAIL);
         }
-        assert_eq!(lab.asked(), 5);
+        assert_eq!(lab.asked(), 1);
+        assert_eq!(rcode(&*lab.ask("example.org.").await), Rcode::SERVFAIL);
+        assert_eq!(lab.asked(), 2, "who comes later asks anew");
         // A look-up of the server to itself waits for nobody: its asker may be the one it would wait for.
         let (lab, _) = switched("cache", Some(Duration::from_millis(20)));
         let first = lab.ask("example.org.");
@@ -615,6 +604,54 @@ fn one_asker_goes_for_all() {
         inner.context.depth = 1;
         tokio::join!(first, lab.run(inner));
         assert_eq!(lab.asked(), 2);
+    });
+}
+
+#[test]
+fn whatever_becomes_of_the_first_asker_the_others_are_let_go() {
+    // What the upstream says after a while; how often it is asked by ten, and what they hear.
+    let cases = [
+        ("an answer", 0, Rcode::NOERROR),
+        ("SERVFAIL", 1, Rcode::SERVFAIL),
+        ("NXDOMAIN", 2, Rcode::NXDOMAIN),
+        ("a failure", 3, Rcode::SERVFAIL),
+    ];
+    for (what, says, expected) in cases {
+        local(async {
+            let (lab, mode) = switched("cache", Some(Duration::from_millis(20)));
+            mode.store(says, Ordering::Relaxed);
+            let lab = Rc::new(lab);
+            let began = std::time::Instant::now();
+            let askers: Vec<_> = (0..10)
+                .map(|_| {
+                    let lab = lab.clone();
+                    tokio::task::spawn_local(async move { lab.ask("example.org.").await })
+                })
+                .collect();
+            for asker in askers {
+                assert_eq!(rcode(&asker.await.unwrap()), expected, "{what}");
+            }
+            assert_eq!(lab.asked(), 1, "{what}");
+            assert!(began.elapsed() < Duration::from_secs(1), "{what}");
+        });
+    }
+    // A panic takes the first asker's exchange with it; the server tells those above the plugin.
+    local(async {
+        let (lab, _) = switched("cache", Some(Duration::from_millis(20)));
+        let lab = Rc::new(lab);
+        let mut first = lab.exchange("example.org.", Type::A, Flags::RD, false);
+        let Outcome::Suspended(step) = first.walk(&lab.block) else {
+            panic!("the upstream waits");
+        };
+        let behind = {
+            let lab = lab.clone();
+            tokio::task::spawn_local(async move { lab.ask("example.org.").await })
+        };
+        settle().await;
+        assert!(!behind.is_finished());
+        first.abandon(&lab.block, step, || Failure::servfail("a plugin panicked"));
+        assert_eq!(rcode(&behind.await.unwrap()), Rcode::SERVFAIL);
+        assert_eq!(lab.asked(), 1);
     });
 }
 
@@ -734,16 +771,6 @@ fn a_response_that_does_not_fit_is_truncated() {
 }
 
 #[test]
-fn the_readme_loads() {
-    let text = include_str!("README.md");
-    let mut blocks = 0;
-    for block in text.split("~~~ corefile\n").skip(1) {
-        let block = block.split("~~~").next().unwrap();
-        let (corefile, mut report) =
-            corefile::parse("README.md", block.as_bytes().to_vec(), &Memory::default());
-        chain::setup::plan(&corefile, crate::ORDER, &mut report);
-        assert!(!report.has_errors(), "{block}: {report:?}");
-        blocks += 1;
-    }
-    assert!(blocks > 0);
+fn readme() {
+    trial::readme(include_str!("README.md"));
 }

@@ -1,11 +1,10 @@
-use std::fmt::Write as _;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use chain::{Block, BlockInfo, Exchange, Failure, Outcome, Router, resume};
-use wire::{Flags, NameBuf, Qname, Rcode, Section, Type};
+use wire::{NameBuf, Qname, Rcode, Type};
 
 use crate::trial::{self, Folder};
 
@@ -60,12 +59,7 @@ impl Listener {
                 key.zones.iter().map(move |zone| {
                     let info = BlockInfo {
                         index,
-                        server: "dns://:53".into(),
-                        zone: zone.as_str().into(),
-                        origin: zone.parse().expect("a zone"),
-                        view: "".into(),
-                        plugins: Vec::new().into(),
-                        debug: false,
+                        ..trial::info(zone)
                     };
                     Arc::new(Block::new(info, built.chain.clone()))
                 })
@@ -90,35 +84,14 @@ impl Listener {
         }
     }
 
-    /// RCODE and AA, then the records of the answer section, then the types in the authority section.
+    /// The answer in a few words.
     async fn ask(&self, name: &str, qtype: Type) -> String {
         show(self.exchange(trial::exchange(name, qtype, None)).await)
     }
 }
 
 fn show(mut exchange: Box<Exchange>) -> String {
-    let response = exchange.response();
-    let mut out = response.rcode().to_string();
-    if response.flags().has(Flags::AA) {
-        out.push_str(" aa");
-    }
-    for record in response.records() {
-        let record = record.expect("a record");
-        if record.section == Section::Answer {
-            let owner = record.owner().expect("an owner");
-            let _ = write!(out, " | {owner} {} {}", record.ttl, record.rtype);
-            let rdata = record.rdata();
-            let _ = match record.rtype {
-                Type::A => write!(out, " {}.{}.{}.{}", rdata[0], rdata[1], rdata[2], rdata[3]),
-                Type::MX => write!(out, " {}", record.rdata_name(2).expect("a name")),
-                Type::CNAME => write!(out, " {}", record.rdata_name(0).expect("a name")),
-                _ => Ok(()),
-            };
-        } else if record.section == Section::Authority {
-            let _ = write!(out, " + {}", record.rtype);
-        }
-    }
-    out
+    trial::told(&exchange.response())
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -316,7 +289,10 @@ fn a_reverse_zone_by_prefix() {
     let corefile = format!("192.0.2.0/24 {{\n file {}/db\n}}", folder.0.display());
     let listener = Listener::new(&trial::build(&corefile));
     let answer = runtime().block_on(listener.ask("1.2.0.192.in-addr.arpa", Type::PTR));
-    assert_eq!(answer, "NOERROR aa | 1.2.0.192.in-addr.arpa. 60 PTR + NS");
+    assert_eq!(
+        answer,
+        "NOERROR aa | 1.2.0.192.in-addr.arpa. 60 PTR www.example.org. + NS"
+    );
 }
 
 /// Waits until the answer is as expected; gives how long that took.

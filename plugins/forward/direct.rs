@@ -13,9 +13,11 @@ use wire::Flags;
 
 use super::Forward;
 use super::local::{Arrived, Lane, Local, Ticket};
+use super::pulse::{Again, Pulse};
 use super::run::{HEDGE, Run, Second, Settled, Stage, Standing};
 use super::trouble::{Trouble, What};
 use super::udp::UdpLane;
+use super::wheel::TICK;
 
 /// What is left to do for a query that sits without a task.
 pub(super) struct Direct {
@@ -25,6 +27,9 @@ pub(super) struct Direct {
     upstream: usize,
     began: u64,
     second: Option<Second>,
+    /// When the wait for this datagram's reply is over, and whether a second one may be sent before.
+    until: u64,
+    again: bool,
 }
 
 /// Sends the query in `place` off, unless it wants a stream or a refusal.
@@ -87,7 +92,11 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
         Some(Ok((upstream, ticket, waits))) => {
             let patience = run.patience(began);
             let second = run.second(upstream, patience);
-            let wait = if second.is_some() { HEDGE } else { patience };
+            let whole = if second.is_some() { HEDGE } else { patience };
+            let pool = &local.pools[upstream];
+            let lost = pool.beat(Pulse::sent);
+            let again = lost < whole && !pool.upstream.is_failing();
+            let wait = if again { lost } else { whole };
             let seat = ticket.seat();
             let order = run.seating(wait);
             let direct = Direct {
@@ -97,6 +106,8 @@ pub(super) fn launch(forward: &Arc<Forward>, place: &mut Option<Box<Exchange>>, 
                 upstream,
                 began,
                 second,
+                until: began + whole,
+                again,
             };
             local.sit(seat, exchange, order, began, Some(direct));
             if waits {
@@ -117,8 +128,32 @@ impl Direct {
         }
     }
 
+    /// Sends the datagram once more, and waits on.
+    #[cold]
+    fn repeat(mut self, mut exchange: Box<Exchange>, now: u64) {
+        let local = self.ticket.local().clone();
+        let again = local.pools[self.upstream].beat(|pulse| pulse.again(now));
+        let mut wait = self.until.saturating_sub(now);
+        self.again = again == Again::Later && wait > TICK;
+        if self.again {
+            // The wheel rounds up.
+            wait = 0;
+        }
+        if again == Again::Now
+            && let Some((lane, id)) = self.aim()
+        {
+            // A failure to send shows as silence.
+            let _ = self.run.try_send(lane, id, &mut exchange);
+        }
+        let order = self.run.seating(wait);
+        local.sit(self.ticket.seat(), exchange, order, now, Some(self));
+    }
+
     /// Goes on with what came.
     pub(super) fn heard(self, mut exchange: Box<Exchange>, arrived: Arrived, now: u64) {
+        if self.again && is_silence(&arrived) {
+            return self.repeat(exchange, now);
+        }
         let Self {
             mut run,
             berth,
@@ -126,6 +161,8 @@ impl Direct {
             upstream,
             began,
             second,
+            until: _,
+            again: _,
         } = self;
         let stage = match (arrived, second) {
             (
@@ -145,8 +182,9 @@ impl Direct {
                 Stage::Heard(arrived)
             }
             (arrived, _) => {
-                drop(ticket);
                 let took = now.saturating_sub(began);
+                ticket.local().pools[upstream].beat(|pulse| pulse.replied(took));
+                drop(ticket);
                 match run.settle(&mut exchange, upstream, took, arrived) {
                     Settled::Done(flow) => {
                         drop(run);
@@ -168,6 +206,17 @@ impl Direct {
         };
         go_on(run, berth, exchange, Some(Box::new(standing)));
     }
+}
+
+/// Whether the time was up before a reply came that could be read.
+fn is_silence(arrived: &Arrived) -> bool {
+    matches!(
+        arrived,
+        Arrived::Trouble(Trouble {
+            what: What::Timeout | What::Malformed,
+            ..
+        })
+    )
 }
 
 /// Goes on in a task.

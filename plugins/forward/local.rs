@@ -30,6 +30,7 @@ use wire::Flags;
 use super::Forward;
 use super::direct::Direct;
 use super::ids::Ids;
+use super::pulse::Pulse;
 use super::reply;
 use super::run::{set_authenticated, set_flags, set_id};
 use super::stream::StreamLane;
@@ -75,8 +76,21 @@ pub(super) struct Pool {
     pub(super) lanes: RefCell<Vec<Option<Rc<UdpLane>>>>,
     /// Which of them serves now.
     pub(super) draw: Cell<Draw>,
+    /// How long replies take.
+    pulse: Cell<Pulse>,
     /// Stream connections.
     pub(super) streams: RefCell<Vec<Rc<StreamLane>>>,
+}
+
+impl Pool {
+    /// Changes what is known of how long replies take.
+    #[inline]
+    pub(super) fn beat<T>(&self, change: impl FnOnce(&mut Pulse) -> T) -> T {
+        let mut pulse = self.pulse.get();
+        let out = change(&mut pulse);
+        self.pulse.set(pulse);
+        out
+    }
 }
 
 impl Local {
@@ -105,6 +119,7 @@ impl Local {
                     upstream: upstream.clone(),
                     lanes: RefCell::default(),
                     draw: Cell::default(),
+                    pulse: Cell::default(),
                     streams: RefCell::default(),
                 })
                 .collect(),
@@ -202,7 +217,6 @@ impl Local {
             place.composed = order.composed;
             place.exact = order.exact;
             place.rewritten = order.rewritten;
-            place.malformed = false;
             place.limit = order.limit;
             place.direct = direct;
             let mut wheel = self.wheel.borrow_mut();
@@ -241,6 +255,7 @@ impl Local {
 
     /// Wakes the seats whose time is up.
     fn expire(&self, now: u64) {
+        self.look_once_more(now);
         let mut late = Vec::new();
         let mut seats = self.seats.borrow_mut();
         self.wheel.borrow_mut().advance(now, |number, generation| {
@@ -258,6 +273,26 @@ impl Local {
         drop(seats);
         for (direct, exchange, arrived) in late {
             direct.heard(exchange, arrived, now);
+        }
+    }
+
+    /// Takes in what has come for seats whose time is up: a worker that was off its core has not seen it yet.
+    fn look_once_more(&self, now: u64) {
+        let mut lanes: Vec<Rc<UdpLane>> = Vec::new();
+        {
+            let seats = self.seats.borrow();
+            self.wheel.borrow().due(now, |number, generation| {
+                if let Some(seat) = seats.all.get(number as usize)
+                    && seat.generation == generation
+                    && let Some((lane, _)) = seat.direct.as_ref().and_then(Direct::aim)
+                    && !lanes.iter().any(|other| Rc::ptr_eq(other, lane))
+                {
+                    lanes.push(lane.clone());
+                }
+            });
+        }
+        for lane in lanes {
+            lane.take_in(self);
         }
     }
 
@@ -540,6 +575,7 @@ impl Seats {
             seat.generation = seat.generation.wrapping_add(1);
             seat.exchange = None;
             seat.composed = None;
+            seat.malformed = false;
             seat.waker = None;
             seat.arrived = Arrived::Nothing;
             seat.next_free = self.free;
@@ -616,6 +652,11 @@ impl Ticket {
         let id = lane.ids().take(self.seat)?;
         self.second = Some((lane, id));
         Some(id)
+    }
+
+    /// Whose seat and ID these are.
+    pub(super) fn local(&self) -> &Rc<Local> {
+        &self.local
     }
 
     /// The seat.

@@ -18,6 +18,7 @@ mod health;
 mod ids;
 mod local;
 mod metrics;
+mod pulse;
 mod reply;
 mod run;
 mod setup;

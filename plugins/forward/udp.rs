@@ -6,13 +6,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
+use std::net::UdpSocket;
 use std::rc::Rc;
 
-use chain::clock;
+use chain::{clock, segments};
 use rand::RngExt;
 use socket2::{MsgHdr, SockRef};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
 use tokio::task::AbortHandle;
 
 use super::Forward;
@@ -20,7 +21,6 @@ use super::ids::Ids;
 use super::local::{Local, Pool};
 use super::metrics::Proto;
 use super::trouble::Trouble;
-use super::volley;
 
 /// Sockets of one worker to one upstream.
 const LANES: usize = 16;
@@ -29,10 +29,18 @@ const USES: u32 = 256;
 /// Queries that one draw of a socket serves, when they come within [`TOGETHER`]: their replies come together too, and one wake-up
 /// reads them all.
 const SHARING: u32 = 16;
+/// Queries outstanding on a socket at which the next takes another: their replies have room in its receive buffer, should they come
+/// while the worker is off its core.
+const CROWD: usize = 192;
+/// The receive buffer that is asked for; the kernel doubles it, within its own bound.
+const RECEIVE_BUFFER: usize = 1 << 18;
 /// How long a draw holds, in nanoseconds.
 const TOGETHER: u64 = 100_000;
 /// The age at which a socket is replaced, at least; at most twice as much.
 const AGE: u64 = 15 * clock::SECOND;
+
+/// What a socket is watched for: an ICMP error alone makes it neither readable nor writable.
+const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// The socket that was drawn last.
 #[derive(Clone, Copy, Default)]
@@ -44,7 +52,8 @@ pub(super) struct Draw {
 
 /// A connected datagram socket and the IDs that are outstanding on it.
 pub(super) struct UdpLane {
-    socket: UdpSocket,
+    /// Only watched for what comes: a socket that is watched for room too wakes the worker whenever a datagram has been taken.
+    socket: AsyncFd<UdpSocket>,
     /// Outstanding IDs.
     pub(super) ids: Ids,
     uses_left: Cell<u32>,
@@ -60,8 +69,13 @@ pub(super) struct UdpLane {
 impl UdpLane {
     fn open(local: &Rc<Local>, pool: &Pool) -> io::Result<Rc<Self>> {
         let socket = pool.upstream.socket(false)?;
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         socket.connect(&pool.upstream.address.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        #[expect(
+            deprecated,
+            reason = "the successor is unsafe for descriptors that others may close; this socket is its own"
+        )]
+        let socket = AsyncFd::with_interest(UdpSocket::from(socket), INTEREST)?;
         let mut random = rand::rng();
         let now = clock::now();
         let lane = Rc::new(Self {
@@ -84,6 +98,7 @@ impl UdpLane {
     pub(super) fn is_stale(&self, forward: &Forward, now: u64) -> bool {
         let max_age = forward.max_age;
         self.uses_left.get() == 0
+            || self.ids.len() >= CROWD
             || now >= self.old_at
             || now - self.used.get() > forward.expire
             || (max_age > 0 && now - self.created > max_age)
@@ -110,21 +125,37 @@ impl UdpLane {
         }
     }
 
+    /// Takes in the replies that have come.
+    pub(super) fn take_in(&self, local: &Local) {
+        let socket = self.socket.get_ref();
+        let now = clock::now();
+        // Where nothing is expected, the system call that would only say so is spared. What comes later is a new event.
+        while self.ids.len() > 0 {
+            let mut scratch = local.scratch.borrow_mut();
+            match socket.recv(&mut scratch) {
+                Ok(len) => local.deliver(&self.ids, &scratch[..len], true, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // ICMP says that nobody listens there: that holds for every query on this socket.
+                Err(error) => local.fail(&self.ids, &Trouble::io("read", &error)),
+            }
+        }
+    }
+
     /// Sends one datagram.
     #[inline]
     pub(super) fn send(&self, octets: &[u8]) -> io::Result<()> {
         // Not through the runtime's readiness: a socket that was opened just now is writable before the runtime knows.
-        SockRef::from(&self.socket).send(octets).map(drop)
+        self.socket.get_ref().send(octets).map(drop)
     }
 
     /// Sends several datagrams by one call, and one walk through the kernel: each has `len` octets, the last may have fewer. A path
     /// that does not take them so gets them one by one, then and later.
     pub(super) fn send_all(&self, datagrams: &[IoSlice<'_>], len: u16) -> io::Result<()> {
-        if self.segments.get() && volley::works() {
-            let control = volley::control(len);
+        if self.segments.get() && segments::works() {
+            let control = segments::control(len);
             let message = MsgHdr::new().with_buffers(datagrams).with_control(&control);
-            match SockRef::from(&self.socket).sendmsg(&message, 0) {
-                Err(error) if volley::is_refused(&error) => self.segments.set(false),
+            match SockRef::from(self.socket.get_ref()).sendmsg(&message, 0) {
+                Err(error) if segments::is_refused(&error) => self.segments.set(false),
                 sent => return sent.map(drop),
             }
         }
@@ -183,38 +214,16 @@ impl Pool {
 
 /// Reads a lane until it is retired and nothing is outstanding.
 async fn read(local: Rc<Local>, lane: Rc<UdpLane>) {
-    // An ICMP error alone makes a socket neither readable nor writable.
-    let interest = Interest::READABLE.add(Interest::ERROR);
-    while let Ok(ready) = lane.socket.ready(interest).await {
-        if ready.is_error() {
-            let taken = || match SockRef::from(&lane.socket).take_error() {
-                Ok(Some(error)) => {
-                    local.fail(&lane.ids, &Trouble::io("read", &error));
-                    Err::<(), _>(io::ErrorKind::WouldBlock.into())
-                }
-                _ => Err(io::ErrorKind::WouldBlock.into()),
-            };
-            // That it would block says to the runtime that the error is taken.
-            let _ = lane.socket.try_io(Interest::ERROR, taken);
-        }
-        let now = clock::now();
-        loop {
-            let mut scratch = local.scratch.borrow_mut();
-            match lane.socket.try_recv(&mut scratch) {
-                Ok(len) => {
-                    local.deliver(&lane.ids, &scratch[..len], true, now);
-                    if lane.ids.len() == 0 {
-                        // Nothing is expected: spares the system call that would only say so. What comes later is a new event.
-                        let spared = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-                        let _ = lane.socket.try_io(Interest::READABLE, spared);
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // ICMP says that nobody listens there: that holds for every query on this socket.
-                Err(error) => local.fail(&lane.ids, &Trouble::io("read", &error)),
+    let socket = lane.socket.get_ref();
+    while let Ok(mut ready) = lane.socket.ready(INTEREST).await {
+        if ready.ready().is_error() {
+            if let Ok(Some(error)) = SockRef::from(socket).take_error() {
+                local.fail(&lane.ids, &Trouble::io("read", &error));
             }
+            ready.clear_ready_matching(Ready::ERROR);
         }
+        lane.take_in(&local);
+        ready.clear_ready_matching(Ready::READABLE);
         if lane.retired.get() && lane.ids.len() == 0 {
             break;
         }

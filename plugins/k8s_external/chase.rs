@@ -100,7 +100,11 @@ async fn addresses(
                         .response()
                         .push_named(Section::Answer, qname.name(), fixed, target);
                 if let Ok(mut found) = look_up(exchange, way.target.as_name(), qtype).await {
+                    let truncated = found.response().flags().has(Flags::TC);
                     splice::answer(&mut found.response(), &mut exchange.response());
+                    if truncated {
+                        exchange.response().set_flag(Flags::TC, true);
+                    }
                 }
             }
             None => {}

@@ -44,6 +44,21 @@ pub(super) fn zone_pointer(qname: &Qname, left: usize) -> [u8; 2] {
     (0xC000 | (QNAME + qname.suffix_start(left)) as u16).to_be_bytes()
 }
 
+/// Answers with ready records of one type, whose owner is the question; whether there was room for all of them.
+#[inline]
+pub(super) fn push_ready(response: &mut Response<'_>, records: &[u8], rtype: Type) -> bool {
+    let len = if rtype == Type::A { A_LEN } else { AAAA_LEN };
+    let whole = u16::try_from(records.len() / len).is_ok_and(|count| {
+        response
+            .push_octets(Section::Answer, records, count)
+            .is_ok()
+    });
+    if whole {
+        response.set_flag(Flags::AA, true);
+    }
+    whole
+}
+
 impl<'a, 'r> Writer<'a, 'r> {
     /// A writer of an authoritative answer.
     pub(super) fn new(response: &'a mut Response<'r>, names: &Names<'a>, ttl: u32) -> Self {
@@ -123,17 +138,10 @@ impl<'a, 'r> Writer<'a, 'r> {
     /// Appends the ready records of a group: A or AAAA.
     #[inline]
     pub(super) fn ready(&mut self, octets: &[u8], rtype: Type) {
-        let len = if rtype == Type::A { A_LEN } else { AAAA_LEN };
-        let count = octets.len() / len;
-        let whole = self.points
-            && u16::try_from(count).is_ok_and(|count| {
-                self.response
-                    .push_octets(Section::Answer, octets, count)
-                    .is_ok()
-            });
-        if whole {
+        if self.points && push_ready(self.response, octets, rtype) {
             return;
         }
+        let len = if rtype == Type::A { A_LEN } else { AAAA_LEN };
         for record in octets.chunks_exact(len) {
             let rdata = record.get(12..).unwrap_or_default();
             if self
@@ -346,20 +354,12 @@ impl<'a, 'r> Writer<'a, 'r> {
         let first = self.response.len();
         for (slice, endpoint) in endpoints.clone() {
             let mut room = [0; 64];
-            run.enter(
-                slice.label(endpoint, &mut room),
-                slice.cluster(),
-                self.response.len(),
-            );
+            let prefix = [slice.label(endpoint, &mut room), slice.cluster()];
+            run.enter(prefix, self.response.len());
             for port in asked(slice) {
                 let Some(number) = port.number else { continue };
                 if !self.has_port(run.start, number) {
-                    self.srv(
-                        weight,
-                        number,
-                        [slice.label(endpoint, &mut room), slice.cluster()],
-                        labels,
-                    )?;
+                    self.srv(weight, number, prefix, labels)?;
                 }
             }
         }
@@ -369,11 +369,11 @@ impl<'a, 'r> Writer<'a, 'r> {
         let mut end = first;
         for (slice, endpoint) in endpoints.clone() {
             let mut room = [0; 64];
-            let label = slice.label(endpoint, &mut room);
-            if run.enter(label, slice.cluster(), 0) {
+            let prefix = [slice.label(endpoint, &mut room), slice.cluster()];
+            if run.enter(prefix, 0) {
                 // The records of the run before end where these begin.
                 at = end;
-                end = self.run_end(at, answers_end, (label, slice.cluster()), labels.len());
+                end = self.run_end(at, answers_end, prefix, labels.len());
                 run.address = None;
             }
             let has_port = asked(slice).any(|port| port.number.is_some());
@@ -382,7 +382,6 @@ impl<'a, 'r> Writer<'a, 'r> {
             }
             run.address = Some(endpoint.address);
             let target = at + self.owner.len() + 16;
-            let prefix = [label, slice.cluster()];
             if self
                 .additional(target, &endpoint.address, prefix, labels)
                 .is_err()
@@ -400,14 +399,17 @@ impl<'a, 'r> Writer<'a, 'r> {
     }
 
     /// Where the run of SRV records to one target ends that begins at `start`.
-    fn run_end(&self, start: usize, end: usize, prefix: (&[u8], &[u8]), labels: usize) -> usize {
-        let len = 6 + prefix.0.len() + prefix.1.len() + labels + 4 + self.spelled.len();
+    fn run_end(&self, start: usize, end: usize, prefix: [&[u8]; 2], labels: usize) -> usize {
+        let [label, cluster] = prefix;
+        let len = 6 + label.len() + cluster.len() + labels + 4 + self.spelled.len();
         let octets = self.response.octets();
         let mut last = start;
         for (at, _, target) in self.srv_records(start, end) {
-            let same = octets.get(target..target + prefix.0.len()) == Some(prefix.0)
-                && octets.get(target + prefix.0.len()..target + prefix.0.len() + prefix.1.len())
-                    == Some(prefix.1);
+            let same = octets.get(target..).is_some_and(|target| {
+                target
+                    .strip_prefix(label)
+                    .is_some_and(|rest| rest.starts_with(cluster))
+            });
             if !same {
                 break;
             }
@@ -436,8 +438,9 @@ impl<'a, 'r> Writer<'a, 'r> {
 
 /// Endpoints of one name.
 struct Run {
-    label: [u8; 64],
-    cluster: [u8; 64],
+    /// The endpoint's label and the cluster's, behind each other.
+    name: [u8; 128],
+    len: usize,
     start: usize,
     address: Option<Address>,
 }
@@ -445,26 +448,27 @@ struct Run {
 impl Run {
     /// No endpoint yet.
     const NONE: Self = Self {
-        label: [0; 64],
-        cluster: [0; 64],
+        name: [0; 128],
+        len: 0,
         start: 0,
         address: None,
     };
 
-    /// Takes the next endpoint in; says whether a new run begins with it.
-    fn enter(&mut self, label: &[u8], cluster: &[u8], start: usize) -> bool {
-        let copy = |octets: &[u8]| {
-            let mut copy = [0; 64];
-            if let Some(room) = copy.get_mut(..octets.len()) {
-                room.copy_from_slice(octets);
-            }
-            copy
-        };
-        let (label, cluster) = (copy(label), copy(cluster));
-        if (label, cluster) == (self.label, self.cluster) {
+    /// Takes the next endpoint in; says whether a new run begins with it. Labels say themselves where they end.
+    fn enter(&mut self, [label, cluster]: [&[u8]; 2], start: usize) -> bool {
+        let known = self.name.get(..self.len).unwrap_or_default();
+        if known.strip_prefix(label) == Some(cluster) {
             return false;
         }
-        (self.label, self.cluster, self.start) = (label, cluster, start);
+        let (head, tail) = self.name.split_at_mut(label.len().min(64));
+        if let Some(place) = tail.get_mut(..cluster.len())
+            && head.len() == label.len()
+        {
+            head.copy_from_slice(label);
+            place.copy_from_slice(cluster);
+            self.len = label.len() + cluster.len();
+        }
+        self.start = start;
         true
     }
 }

@@ -25,6 +25,8 @@ use tokio::time::{Instant, sleep_until};
 use tower::BoxError;
 use tower::util::MapErrLayer;
 
+use super::metrics::Requests;
+
 /// Where the kubelet puts the credentials of a pod's service account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The longest wait for a TCP connection.
@@ -95,6 +97,7 @@ struct Inner {
     bucket: Mutex<Bucket>,
     in_flight: Semaphore,
     current: Mutex<Current>,
+    requests: Requests,
 }
 
 /// The client at work; how many there were before it.
@@ -145,6 +148,7 @@ impl Connection {
                 most => most as usize,
             }),
             current: Mutex::default(),
+            requests: Requests::new(),
         })))
     }
 
@@ -158,7 +162,9 @@ impl Connection {
     /// # Errors
     /// The cause, in words. The client is not used again.
     pub(super) async fn get(&self, path: &str) -> Result<Answered, String> {
+        let begun = Instant::now();
         self.throttle().await;
+        let waited = begun.elapsed();
         // It is closed never.
         let _permit = self.0.in_flight.acquire().await;
         let (client, generation) = self.client().await?;
@@ -171,7 +177,15 @@ impl Connection {
             )
             .body(Body::empty())
             .map_err(|error| words(&error))?;
-        match client.send(request).await {
+        let begun = Instant::now();
+        let sent = client.send(request).await;
+        let code = sent
+            .as_ref()
+            .ok()
+            .map(|response| response.status().as_u16());
+        let requests = &self.0.requests;
+        requests.count(&self.0.host, waited, begun.elapsed(), code);
+        match sent {
             Ok(response) => Ok(Answered {
                 response,
                 generation,

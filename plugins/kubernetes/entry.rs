@@ -263,33 +263,43 @@ fn dashed<'a>(address: &Address, room: &'a mut LabelRoom) -> &'a [u8] {
     &room[..=len]
 }
 
-/// Writes an address with dashes; gives its length.
+/// The numbers of an octet, each with a dash behind it.
+const DASHED: [[u8; 4]; 256] = {
+    let mut all = [[b'-'; 4]; 256];
+    let mut number = 0;
+    while number < 256 {
+        let digits = [
+            b'0' + (number / 100) as u8,
+            b'0' + (number / 10 % 10) as u8,
+            b'0' + (number % 10) as u8,
+        ];
+        let skip = 2 - (number >= 10) as usize - (number >= 100) as usize;
+        let mut at = skip;
+        while at < 3 {
+            all[number][at - skip] = digits[at];
+            at += 1;
+        }
+        number += 1;
+    }
+    all
+};
+
+/// Writes an address with dashes into sixteen octets at least, forty for IPv6; gives its length. What stands behind it is of no use.
 pub(super) fn write_dashed(address: &Address, room: &mut [u8]) -> usize {
     use std::io::Write;
-    let mut rest: &mut [u8] = room;
-    let whole = rest.len();
     if let Some(v4) = address.v4() {
         let mut at = 0;
-        for (i, &octet) in v4.iter().enumerate() {
-            if i > 0 {
-                room[at] = b'-';
-                at += 1;
+        for &octet in v4 {
+            // Four octets are written whatever the number has; the next one begins where its dash ends.
+            if let Some(place) = room.get_mut(at..at + 4) {
+                place.copy_from_slice(&DASHED[octet as usize]);
             }
-            let digits = [octet / 100, octet / 10 % 10, octet % 10];
-            let skip = if octet >= 100 {
-                0
-            } else if octet >= 10 {
-                1
-            } else {
-                2
-            };
-            for digit in &digits[skip..] {
-                room[at] = b'0' + digit;
-                at += 1;
-            }
+            at += 2 + usize::from(octet >= 10) + usize::from(octet >= 100);
         }
-        return at;
+        return at - 1;
     }
+    let mut rest: &mut [u8] = room;
+    let whole = rest.len();
     // An address has 39 characters at most: there is always room.
     let _ = write!(rest, "{}", Ipv6Addr::from(address.0));
     let len = whole - rest.len();
@@ -424,13 +434,32 @@ pub(super) struct Reference {
     endpoint: u16,
 }
 
+/// Whether a query for the addresses of a service is answered by records that are ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direct {
+    /// Yes: they are its endpoints', or it has addresses and endpoints.
+    Yes,
+    /// Yes, unless services without endpoints are to be ignored.
+    Empty,
+    /// No: it is not that simple.
+    No,
+}
+
 /// The length of an A record whose owner is a pointer.
 pub(super) const A_LEN: usize = 16;
 /// The length of an AAAA record whose owner is a pointer.
 pub(super) const AAAA_LEN: usize = 28;
 
 /// A service and the slices of its endpoints; either may be missing.
+///
+/// Its name and its records stand behind each other: what a query for its addresses reads is here and there, and nowhere else.
 pub(super) struct Group {
+    /// Its name in wire form, then the A records of that name, then the AAAA records, ready to send.
+    text: Box<[u8]>,
+    /// Where the A records begin, and where they end.
+    records: (u32, u32),
+    /// Whether those records are the whole answer, see [`Direct`].
+    direct: Direct,
     /// Its name.
     pub(super) labels: Arc<Labels>,
     /// The service.
@@ -439,10 +468,6 @@ pub(super) struct Group {
     pub(super) slices: Box<[Arc<Slice>]>,
     /// All endpoints, by hash, label, cluster and address: those of one name stand together.
     order: Box<[Reference]>,
-    /// The A records of the service's name, ready to send.
-    pub(super) a: Box<[u8]>,
-    /// The AAAA records.
-    pub(super) aaaa: Box<[u8]>,
     /// Whether an address stands under two names, so that a filtered answer has to look for repetitions.
     twins: bool,
 }
@@ -456,12 +481,13 @@ impl Group {
         ttl: u32,
     ) -> Self {
         let mut group = Self {
+            text: labels.octets().into(),
+            records: (labels.octets().len() as u32, labels.octets().len() as u32),
+            direct: Direct::No,
             labels,
             service,
             slices,
             order: Box::default(),
-            a: Box::default(),
-            aaaa: Box::default(),
             twins: false,
         };
         group.arrange();
@@ -509,10 +535,12 @@ impl Group {
         addresses.sort_unstable();
         addresses.dedup();
         self.twins = addresses.len() < all;
-        let (mut a, mut aaaa) = (Vec::new(), Vec::new());
+        let mut text = Vec::from(self.labels.octets());
+        let begin = text.len();
+        let mut aaaa = Vec::new();
         for address in &addresses {
             let (out, rtype) = if address.v4().is_some() {
-                (&mut a, 1)
+                (&mut text, 1)
             } else {
                 (&mut aaaa, 28)
             };
@@ -522,7 +550,49 @@ impl Group {
             out.extend_from_slice(&[0, rdata.len() as u8]);
             out.extend_from_slice(rdata);
         }
-        (self.a, self.aaaa) = (a.into(), aaaa.into());
+        self.records = (begin as u32, text.len() as u32);
+        text.extend_from_slice(&aaaa);
+        self.text = text.into();
+        let declared = self
+            .service
+            .as_ref()
+            .map(|service| !service.ports.is_empty());
+        self.direct = match (
+            &self.service.as_ref().map(|service| &service.form),
+            declared,
+        ) {
+            (Some(Form::Headless), _) => Direct::Yes,
+            (Some(Form::Addresses(_)), Some(true)) if self.has_endpoints() => Direct::Yes,
+            (Some(Form::Addresses(_)), Some(true)) => Direct::Empty,
+            _ => Direct::No,
+        };
+    }
+
+    /// Its name in wire form.
+    #[inline]
+    pub(super) fn name(&self) -> &[u8] {
+        self.text.get(..self.records.0 as usize).unwrap_or_default()
+    }
+
+    /// The A records of its name, ready to send.
+    #[inline]
+    pub(super) fn a(&self) -> &[u8] {
+        let (begin, end) = self.records;
+        self.text
+            .get(begin as usize..end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The AAAA records.
+    #[inline]
+    pub(super) fn aaaa(&self) -> &[u8] {
+        self.text.get(self.records.1 as usize..).unwrap_or_default()
+    }
+
+    /// Whether those are the answer to a query for its addresses.
+    #[inline]
+    pub(super) fn direct(&self) -> Direct {
+        self.direct
     }
 
     #[inline]

@@ -6,9 +6,9 @@
 //!  Sink::complete ────────────────────┴─ apply all ┘        a list of any size is one step for a reader
 //! ```
 //!
-//! Containers: by identity, a keyed 128-bit hash of namespace and name, what each slice and pod contributed, so that it can be taken
-//! back; services and namespaces are found in the world itself. A list is gathered beside that as differences: what is as before
-//! costs a mark. A change copies the way to its group (see [`super::table`]) and makes that group's answers anew.
+//! What each slice and pod contributed is noted by its identity, so that it can be taken back ([`super::noted`]); services and namespaces
+//! are found in the world itself. A list is gathered beside that as differences: what is as before costs a mark. A change copies the
+//! way to its group (see [`super::table`]) and makes that group's answers anew.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -21,8 +21,9 @@ use super::change::{self, Kind, Object, Sink};
 use super::entry::{Address, Form, Group, Labels, Port, Service, Slice, SliceBuilder, key};
 use super::field::{addresses, form_of, outside, owned, port_of};
 use super::metrics::Programmed;
+use super::noted::{Id, Noted, id};
 use super::table::Table;
-use super::world::{NameServer, Owner, PodsAt, Role, Shared, World};
+use super::world::{Known, NameServer, Owner, PodsAt, Role, Shared, World};
 
 /// What of a cluster is kept, and how.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -39,19 +40,6 @@ pub(super) struct Rules {
     pub(super) kinds: Vec<Kind>,
     /// This server's addresses.
     pub(super) local: Vec<IpAddr>,
-}
-
-/// An object's namespace and name, hashed.
-type Id = u128;
-
-fn id(namespace: &str, name: &str) -> Id {
-    let mut octets = Vec::with_capacity(namespace.len() + name.len() + 1);
-    octets.extend_from_slice(namespace.as_bytes());
-    octets.push(0);
-    octets.extend_from_slice(name.as_bytes());
-    let high = key(&octets);
-    octets.push(1);
-    u128::from(high) << 64 | u128::from(key(&octets))
 }
 
 /// What one slice contributed.
@@ -75,6 +63,15 @@ impl PartialEq for Kept {
 struct KeptPod {
     address: Address,
     namespace: Arc<Labels>,
+}
+
+/// A list that is being read.
+#[derive(Default)]
+struct Gathered {
+    /// What is new in it, in order: of an object that comes twice the last one counts.
+    fresh: Vec<(Id, Fresh)>,
+    /// The objects in it that are not marked where they are noted: namespaces, services and imports.
+    listed: HashSet<Id>,
 }
 
 /// What an object says, read.
@@ -117,14 +114,16 @@ pub(super) struct Ledger {
     world: World,
     /// Whether that waits until it is whole.
     holds: bool,
-    slices: HashMap<Id, Kept>,
-    pods: HashMap<Id, KeptPod>,
-    /// A list that is being read, by kind: what is new of it; `None` marks what is as before.
-    gathered: [Option<HashMap<Id, Option<Fresh>>>; Kind::ALL.len()],
+    slices: Noted<Kept>,
+    pods: Noted<KeptPod>,
+    /// A list that is being read, by kind.
+    gathered: [Option<Gathered>; Kind::ALL.len()],
     /// Which kinds have been listed.
     complete: [bool; Kind::ALL.len()],
     /// Lists of ports, of which there are few.
     ports: HashSet<Arc<[Port]>>,
+    /// Namespaces of pods that were listed before the namespaces were.
+    spaces: HashSet<Arc<Labels>>,
     /// Groups whose answers are to be made anew.
     edits: HashMap<(Side, Arc<Labels>), Parts>,
     changed: Changed,
@@ -139,11 +138,12 @@ impl Ledger {
             world: World::default(),
             holds: shared.world.load().synced,
             shared,
-            slices: HashMap::new(),
-            pods: HashMap::new(),
+            slices: Noted::new(),
+            pods: Noted::new(),
             gathered: Default::default(),
             complete: Default::default(),
             ports: HashSet::new(),
+            spaces: HashSet::new(),
             edits: HashMap::new(),
             changed: Changed::default(),
             programmed: Programmed::new(),
@@ -192,7 +192,7 @@ impl Ledger {
                 let id = id(&pod.namespace, &pod.name);
                 if pod.terminating {
                     // What is known of it stays until it is gone.
-                    return Some((id, Fresh::Pod(self.pods.get(&id).cloned())));
+                    return Some((id, Fresh::Pod(self.pods.get(id).cloned())));
                 }
                 let kept = match Address::parse(&pod.ip) {
                     Some(address) => Some(KeptPod {
@@ -226,12 +226,17 @@ impl Ledger {
         Some(known.map_or_else(|| Arc::new(labels), |group| group.labels.clone()))
     }
 
-    /// A namespace, shared with the world's.
-    fn namespace(&self, name: &str) -> Option<Arc<Labels>> {
+    /// A namespace, shared with the world's, or by those that stand in it.
+    fn namespace(&mut self, name: &str) -> Option<Arc<Labels>> {
         let labels = Labels::new(&[name])?;
         let leaf = self.world.namespaces.leaf(labels.hash());
         let known = leaf.iter().find(|known| ***known == labels);
-        Some(known.cloned().unwrap_or_else(|| Arc::new(labels)))
+        if let Some(known) = known.or_else(|| self.spaces.get(&labels)) {
+            return Some(known.clone());
+        }
+        let labels = Arc::new(labels);
+        self.spaces.insert(labels.clone());
+        Some(labels)
     }
 
     /// Ports, shared by all that have the same. Where `declared`, none is one without a number.
@@ -277,13 +282,16 @@ impl Ledger {
             Fresh::Namespace(labels) => self.world.exposes(labels.octets()),
             Fresh::Service(labels, new) => service(Side::Services, labels).as_ref() == Some(new),
             Fresh::Import(labels, new) => service(Side::Imports, labels).as_ref() == Some(new),
-            Fresh::Slice(kept) => self.slices.get(&id) == Some(kept),
-            Fresh::Pod(kept) => self.pods.get(&id) == kept.as_ref(),
+            Fresh::Slice(kept) => self.slices.get(id) == Some(kept),
+            Fresh::Pod(kept) => self.pods.get(id) == kept.as_ref(),
         }
     }
 
     /// Takes in what an object says.
     fn apply(&mut self, id: Id, fresh: Fresh) {
+        if matches!(fresh, Fresh::Pod(None)) && self.pods.get(id).is_none() {
+            return;
+        }
         self.changed.anything = true;
         match fresh {
             Fresh::Namespace(labels) => {
@@ -339,10 +347,7 @@ impl Ledger {
     }
 
     fn set_slice(&mut self, id: Id, kept: Option<Kept>) {
-        let old = match kept.clone() {
-            Some(kept) => self.slices.insert(id, kept),
-            None => self.slices.remove(&id),
-        };
+        let old = self.slices.set(id, kept.clone());
         for side in [Side::Services, Side::Imports] {
             for (kept, gone) in [(&old, true), (&kept, false)] {
                 let Some((kept, labels)) = kept
@@ -418,10 +423,7 @@ impl Ledger {
     }
 
     fn set_pod(&mut self, id: Id, kept: Option<KeptPod>) {
-        let old = match kept.clone() {
-            Some(kept) => self.pods.insert(id, kept),
-            None => self.pods.remove(&id),
-        };
+        let old = self.pods.set(id, kept.clone());
         self.changed.inside = true;
         for (kept, added) in [(kept, true), (old, false)] {
             let Some(kept) = kept else { continue };
@@ -470,55 +472,48 @@ impl Ledger {
         }
     }
 
-    /// What is known of a kind and is not in `listed`.
-    fn vanished(
-        &self,
-        kind: Kind,
-        listed: &HashMap<Id, Option<Fresh>>,
-    ) -> Vec<(Id, Option<Arc<Labels>>)> {
+    /// What is known of a kind and was not listed.
+    fn vanished(&self, kind: Kind, listed: &HashSet<Id>) -> Vec<(Id, Option<Arc<Labels>>)> {
         let gone = |labels: &Arc<Labels>| {
             let id = label_id(labels);
-            (!listed.contains_key(&id)).then(|| (id, Some(labels.clone())))
+            (!listed.contains(&id)).then(|| (id, Some(labels.clone())))
         };
-        let services = |table: &Table<Arc<Group>>| -> Vec<_> {
-            let groups = table.iter().filter(|group| group.service.is_some());
+        let services = |table: &Table<Known>| -> Vec<_> {
+            let groups = table.iter().map(|known| &known.group);
+            let groups = groups.filter(|group| group.service.is_some());
             groups.filter_map(|group| gone(&group.labels)).collect()
         };
-        let absent = |id: &&Id| !listed.contains_key(*id);
+        let unmarked = |ids: Vec<Id>| ids.into_iter().map(|id| (id, None)).collect();
         match kind {
             Kind::Namespace => self.world.namespaces.iter().filter_map(gone).collect(),
             Kind::Service => services(&self.world.services),
             Kind::ServiceImport => services(&self.world.imports),
-            Kind::EndpointSlice => self
-                .slices
-                .keys()
-                .filter(absent)
-                .map(|id| (*id, None))
-                .collect(),
-            Kind::Pod => self
-                .pods
-                .keys()
-                .filter(absent)
-                .map(|id| (*id, None))
-                .collect(),
+            Kind::EndpointSlice => unmarked(self.slices.unmarked()),
+            Kind::Pod => unmarked(self.pods.unmarked()),
         }
     }
 
     /// Makes the answers of changed groups.
     fn settle(&mut self) {
-        for ((side, labels), parts) in self.edits.drain() {
+        for ((side, labels), parts) in std::mem::take(&mut self.edits) {
             let hash = labels.hash();
             let table = side.of_mut(&mut self.world);
             let group = Group::new(labels, parts.service, parts.slices.into(), self.rules.ttl);
             let leaf = table.leaf(hash);
-            let at = leaf.iter().position(|known| known.labels == group.labels);
+            let at = leaf
+                .iter()
+                .position(|known| known.group.labels == group.labels);
+            let known = Known {
+                hash,
+                group: Arc::new(group),
+            };
             match at {
-                Some(at) if group.is_empty() => {
+                Some(at) if known.group.is_empty() => {
                     table.leaf_mut(hash).swap_remove(at);
                 }
-                Some(at) => table.leaf_mut(hash)[at] = Arc::new(group),
-                None if group.is_empty() => {}
-                None => table.push(hash, Arc::new(group)),
+                Some(at) => table.leaf_mut(hash)[at] = known,
+                None if known.group.is_empty() => {}
+                None => table.push(hash, known),
             }
         }
     }
@@ -599,7 +594,12 @@ impl Ledger {
 
 impl Sink for Ledger {
     fn begin(&mut self, kind: Kind) {
-        self.gathered[kind as usize] = Some(HashMap::new());
+        self.gathered[kind as usize] = Some(Gathered::default());
+        match kind {
+            Kind::EndpointSlice => self.slices.begin(),
+            Kind::Pod => self.pods.begin(),
+            Kind::Namespace | Kind::Service | Kind::ServiceImport => {}
+        }
     }
 
     fn listed(&mut self, object: Object) {
@@ -608,24 +608,32 @@ impl Sink for Ledger {
             return;
         };
         let known = self.is_known(id, &fresh);
-        if let Some(gathered) = &mut self.gathered[kind as usize] {
-            gathered.insert(id, (!known).then_some(fresh));
+        let Some(gathered) = &mut self.gathered[kind as usize] else {
+            return;
+        };
+        let again = match kind {
+            Kind::EndpointSlice => self.slices.mark(id),
+            Kind::Pod => self.pods.mark(id),
+            Kind::Namespace | Kind::Service | Kind::ServiceImport => !gathered.listed.insert(id),
+        };
+        // A pod without an address may have been listed with one, and be noted nowhere yet.
+        if !known || again || matches!(fresh, Fresh::Pod(None)) {
+            gathered.fresh.push((id, fresh));
         }
     }
 
     fn complete(&mut self, kind: Kind) {
-        let Some(listed) = self.gathered[kind as usize].take() else {
+        let Some(gathered) = self.gathered[kind as usize].take() else {
             return;
         };
-        for (id, labels) in self.vanished(kind, &listed) {
+        for (id, labels) in self.vanished(kind, &gathered.listed) {
             self.forget(kind, id, labels.as_ref());
         }
-        for (id, fresh) in listed {
-            if let Some(fresh) = fresh {
-                self.apply(id, fresh);
-            }
+        for (id, fresh) in gathered.fresh {
+            self.apply(id, fresh);
         }
         self.ports.retain(|ports| Arc::strong_count(ports) > 1);
+        self.spaces.retain(|space| Arc::strong_count(space) > 1);
         self.complete[kind as usize] = true;
         let synced = self
             .rules
@@ -664,9 +672,11 @@ impl Sink for Ledger {
     fn remove(&mut self, object: Object) {
         let kind = object.kind();
         let (id, labels) = match &object {
-            Object::Namespace(namespace) => (0, Labels::new(&[&namespace.name])),
-            Object::Service(service) => (0, Labels::new(&[&service.name, &service.namespace])),
-            Object::ServiceImport(import) => (0, Labels::new(&[&import.name, &import.namespace])),
+            Object::Namespace(namespace) => ([0; 2], Labels::new(&[&namespace.name])),
+            Object::Service(service) => ([0; 2], Labels::new(&[&service.name, &service.namespace])),
+            Object::ServiceImport(import) => {
+                ([0; 2], Labels::new(&[&import.name, &import.namespace]))
+            }
             Object::EndpointSlice(slice) => (id(&slice.namespace, &slice.name), None),
             Object::Pod(pod) => (id(&pod.namespace, &pod.name), None),
         };
@@ -674,8 +684,8 @@ impl Sink for Ledger {
             (Kind::Namespace, Some(labels)) => self.world.exposes(labels.octets()),
             (Kind::Service, Some(labels)) => has_service(&self.world.services, labels),
             (Kind::ServiceImport, Some(labels)) => has_service(&self.world.imports, labels),
-            (Kind::EndpointSlice, _) => self.slices.contains_key(&id),
-            (Kind::Pod, _) => self.pods.contains_key(&id),
+            (Kind::EndpointSlice, _) => self.slices.get(id).is_some(),
+            (Kind::Pod, _) => self.pods.get(id).is_some(),
             _ => false,
         };
         if known {
@@ -699,7 +709,7 @@ impl Sink for Ledger {
 
 impl Side {
     /// Its groups.
-    fn of(self, world: &World) -> &Table<Arc<Group>> {
+    fn of(self, world: &World) -> &Table<Known> {
         match self {
             Self::Services => &world.services,
             Self::Imports => &world.imports,
@@ -707,7 +717,7 @@ impl Side {
     }
 
     /// The same, for change.
-    fn of_mut(self, world: &mut World) -> &mut Table<Arc<Group>> {
+    fn of_mut(self, world: &mut World) -> &mut Table<Known> {
         match self {
             Self::Services => &mut world.services,
             Self::Imports => &mut world.imports,
@@ -723,11 +733,11 @@ impl Side {
     }
 }
 
-fn has_service(table: &Table<Arc<Group>>, labels: &Labels) -> bool {
+fn has_service(table: &Table<Known>, labels: &Labels) -> bool {
     World::group(table, labels.octets()).is_some_and(|group| group.service.is_some())
 }
 
 /// The identity of what is found by its labels.
 fn label_id(labels: &Labels) -> Id {
-    u128::from(labels.hash()) << 64 | u128::from(key(&[labels.octets(), &[1]].concat()))
+    [labels.hash(), key(&[labels.octets(), &[1]].concat())]
 }

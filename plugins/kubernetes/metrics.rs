@@ -1,11 +1,12 @@
-//! Metrics: how long a change took to be served, by CoreDNS's names, and how old the state is.
+//! Metrics: how long a change took to be served and what was asked of the API, by CoreDNS's names, and how old the state is.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::metrics;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
@@ -53,6 +54,61 @@ impl Programmed {
         let took = now.as_secs_f64() - triggered;
         let labels = vec![("service_kind", kind.to_owned())];
         self.0.get_or_create(&labels).observe(took);
+    }
+}
+
+/// client-go's bounds of the times that requests take.
+#[derive(Clone, Copy, Debug)]
+struct Latencies;
+
+impl MetricConstructor<Histogram> for Latencies {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new([
+            0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        ])
+    }
+}
+
+/// Requests to the API, as CoreDNS counts those of client-go.
+pub(super) struct Requests {
+    waited: Family<Labels, Histogram, Latencies>,
+    took: Family<Labels, Histogram, Latencies>,
+    results: Family<Labels, Counter>,
+}
+
+impl Requests {
+    /// The process's.
+    pub(super) fn new() -> Self {
+        Self {
+            waited: metrics::family_with(
+                "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
+                "Client side rate limiter latency in seconds. Broken down by verb and host.",
+                Latencies,
+            ),
+            took: metrics::family_with(
+                "coredns_kubernetes_rest_client_request_duration_seconds",
+                "Request latency in seconds. Broken down by verb and host.",
+                Latencies,
+            ),
+            results: metrics::family(
+                "coredns_kubernetes_rest_client_requests",
+                "Number of HTTP requests, partitioned by status code, method, and host.",
+            ),
+        }
+    }
+
+    /// Counts a request to `host`: how long it waited for its turn and then for the response to begin, and the response's status.
+    pub(super) fn count(&self, host: &str, waited: Duration, took: Duration, code: Option<u16>) {
+        let get = |name| vec![(name, "GET".to_owned()), ("host", host.to_owned())];
+        let labels = get("verb");
+        self.waited
+            .get_or_create(&labels)
+            .observe(waited.as_secs_f64());
+        self.took.get_or_create(&labels).observe(took.as_secs_f64());
+        let code = code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
+        let mut labels = get("method");
+        labels.push(("code", code));
+        self.results.get_or_create(&labels).inc();
     }
 }
 

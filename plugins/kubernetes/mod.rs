@@ -21,6 +21,7 @@ mod field;
 mod form;
 mod ledger;
 mod metrics;
+mod noted;
 mod offer;
 mod selector;
 mod setup;
@@ -43,7 +44,7 @@ use chain::{
 use wire::{Class, Flags, Full, Name, NameBuf, Opcode, Qname, Rcode, Response, Section, Type};
 
 use answer::{Names, Writer};
-use entry::{Address, Endpoint, Group, PortFilter, Service, Slice};
+use entry::{Address, Direct, Endpoint, Group, PortFilter, Service, Slice};
 use form::{Form, Part, ServiceName, Shape};
 use world::{Role, Shared, World};
 
@@ -132,7 +133,9 @@ impl Kubernetes {
     fn zone(&self, qname: &Qname) -> Option<(&Zone, usize)> {
         self.zones.iter().find_map(|zone| {
             let left = qname.label_count().checked_sub(zone.labels)?;
-            let same = qname.hash(left) == zone.hash && qname.suffix(left) == zone.origin.as_name();
+            // Both are in lower case: octets are compared, not letters.
+            let same = qname.hash(left) == zone.hash
+                && qname.suffix(left).octets() == zone.origin.as_name().octets();
             same.then_some((zone, left))
         })
     }
@@ -155,6 +158,12 @@ impl Kubernetes {
             return Err(Failure::policy(Rcode::REFUSED));
         }
         let world = self.shared.world.load();
+        if let Some(records) = self.ready_records(&world, zone, (query.qname(), left), qtype)
+            && !query.is_rewritten()
+            && answer::push_ready(response, records, qtype)
+        {
+            return Ok(Flow::Answered);
+        }
         let pointer = answer::zone_pointer(query.qname(), left);
         let names = Names {
             qname: query.qname(),
@@ -212,6 +221,39 @@ impl Kubernetes {
         writer.soa(Section::Authority, serial);
         response.set_rcode(rcode);
         Ok(Flow::Answered)
+    }
+
+    /// The records of a service's own name, ready to send: what nearly every query is for. Whatever is not as simple as that is left
+    /// to [`Self::look_up`], which would answer the same.
+    #[inline]
+    fn ready_records<'w>(
+        &self,
+        world: &'w World,
+        zone: &Zone,
+        (qname, left): (&Qname, usize),
+        qtype: Type,
+    ) -> Option<&'w [u8]> {
+        if left != 3 {
+            return None;
+        }
+        let octets = qname.name().octets();
+        let (labels, below) = octets.split_at_checked(qname.suffix_start(2))?;
+        if !below.starts_with(b"\x03svc") {
+            return None;
+        }
+        let group = World::group(world.groups(zone.multicluster), labels)?;
+        let records = match qtype {
+            Type::A => group.a(),
+            Type::AAAA => group.aaaa(),
+            _ => return None,
+        };
+        let has = match group.direct() {
+            Direct::Yes => true,
+            Direct::Empty => !self.ignore_empty,
+            Direct::No => false,
+        };
+        let namespace = labels.get(qname.suffix_start(1)..)?;
+        (has && !records.is_empty() && world.exposes(namespace)).then_some(records)
     }
 
     /// Finds the name, and writes what it has.
@@ -273,12 +315,7 @@ impl Kubernetes {
             Form::ServiceNamespace(_) | Form::PodNamespace(_) => Found::NoName,
             Form::Pod(pod, namespace) => self.look_up_pod(world, pod, namespace, qtype, writer),
             Form::Service(service) => {
-                let table = if zone.multicluster {
-                    &world.imports
-                } else {
-                    &world.services
-                };
-                match World::group(table, service.labels)
+                match World::group(world.groups(zone.multicluster), service.labels)
                     .filter(|_| world.exposes(service.namespace))
                 {
                     Some(group) => self.look_up_service(group, service, qtype, writer),
@@ -381,8 +418,8 @@ impl Kubernetes {
             }
             (entry::Form::Headless, Part::Whole) => {
                 let ready = match qtype {
-                    Type::A => &group.a,
-                    Type::AAAA => &group.aaaa,
+                    Type::A => group.a(),
+                    Type::AAAA => group.aaaa(),
                     _ => {
                         return some(write_endpoints(
                             group,
@@ -512,12 +549,8 @@ impl Kubernetes {
             return None;
         };
         let world = self.shared.world.load();
-        let table = if zone.multicluster {
-            &world.imports
-        } else {
-            &world.services
-        };
-        let service = World::group(table, asked.labels)?.service.clone()?;
+        let group = World::group(world.groups(zone.multicluster), asked.labels)?;
+        let service = group.service.clone()?;
         match &service.form {
             entry::Form::Alias(Some(target)) => Some(NameBuf::from_name(Name::new(target).ok()?)),
             _ => None,
@@ -552,8 +585,8 @@ fn write_service(
         return Ok(false);
     }
     match qtype {
-        Type::A => writer.ready(&group.a, qtype),
-        Type::AAAA => writer.ready(&group.aaaa, qtype),
+        Type::A => writer.ready(group.a(), qtype),
+        Type::AAAA => writer.ready(group.aaaa(), qtype),
         Type::SRV => writer.service_ports(group.labels.octets(), service, addresses, filter)?,
         _ => {}
     }

@@ -1,9 +1,11 @@
 //! `snapshot PATH`: the cluster as it was last, on disk, so that a server that starts while the API is away has answers.
 //!
-//! A line of text each: a heading, objects as the API would write them (kind, tabulator, JSON), and a last line with their count, without
-//! which the file is not whole. It is written beside the old one and renamed, at most every ten seconds, and only after a change.
+//! A line of text each: a heading, objects as the API would write them (kind, tabulator, JSON), and a last line with their count and a
+//! sum (FNV-1a of the lines between), without which the file is not whole. It is written beside the old one and renamed, at most every
+//! ten seconds, and only after a change.
 //! Names of slices and pods are not kept, and made up: the first lists from the API replace everything in one step.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -20,24 +22,35 @@ use super::ledger::{Ledger, Rules};
 use super::world::{Shared, World};
 
 /// The first line, and what it promises.
-const HEADING: &str = "nameplate kubernetes snapshot 1";
+const HEADING: &str = "nameplate kubernetes snapshot 2";
 /// How often changes are written.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Writes the cluster to `path` whenever it has changed; does not end.
+/// Writes the cluster to `path` whenever it has changed; does not end. What cannot be written is tried again, and told once.
 pub(super) async fn keep(path: PathBuf, shared: Arc<Shared>) {
     let mut kept = shared.world.load_full();
+    let mut said = String::new();
     loop {
         tokio::time::sleep(EVERY).await;
         let world = shared.world.load_full();
         if !world.synced || Arc::ptr_eq(&world, &kept) {
             continue;
         }
-        kept = world.clone();
-        let to = path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&world, &to)).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!(target: "plugin/kubernetes", "The snapshot {} was not written: {error}", path.display());
+        let (to, what) = (path.clone(), world.clone());
+        match tokio::task::spawn_blocking(move || write(&what, &to)).await {
+            Ok(Ok(())) => {
+                kept = world;
+                said.clear();
+            }
+            Ok(Err(error)) => {
+                let why = error.to_string();
+                if why != said {
+                    tracing::warn!(target: "plugin/kubernetes", "The snapshot {} was not written: {why}", path.display());
+                    said = why;
+                }
+            }
+            // It has panicked, which is told already.
+            Err(_) => kept = world,
         }
     }
 }
@@ -90,22 +103,24 @@ fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
         return Err(bad("it is none, or one of another version"));
     }
     let mut whole = false;
+    let mut sum = Sum::default();
     for (count, line) in lines.enumerate() {
         let line = line?;
         let (word, rest) = line
             .split_once('\t')
             .ok_or_else(|| bad("a line has no kind"))?;
         if word == "end" {
-            whole = rest.parse() == Ok(count);
+            whole = rest == format!("{count}\t{sum}");
             break;
         }
+        sum.add(&line);
         let kind = Kind::ALL.into_iter().find(|kind| kind.resource() == word);
         let kind = kind.ok_or_else(|| bad("a line has a kind that is not known"))?;
         let object = decode::item(kind, rest.as_bytes()).map_err(io::Error::other)?;
         ledger.listed(object);
     }
     if !whole {
-        return Err(bad("its end is missing"));
+        return Err(bad("its end is missing, or it was changed"));
     }
     for kind in Kind::ALL {
         ledger.complete(kind);
@@ -114,13 +129,23 @@ fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
     Arc::into_inner(shared).ok_or_else(|| bad("it is still being read"))
 }
 
-/// Writes a whole file.
+/// Writes a whole file, or none.
 pub(super) fn write(world: &World, path: &Path) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
+    let written = write_to(world, Path::new(&beside)).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // A disk that is full has no room for a part of a file, either.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+fn write_to(world: &World, path: &Path) -> io::Result<()> {
     let mut out = Lines {
-        out: BufWriter::new(File::create(&beside)?),
+        out: BufWriter::new(File::create(path)?),
         count: 0,
+        sum: Sum::default(),
     };
     writeln!(out.out, "{HEADING}")?;
     for namespace in world.namespaces.iter() {
@@ -129,11 +154,11 @@ pub(super) fn write(world: &World, path: &Path) -> io::Result<()> {
             json!({"metadata": {"name": texts(namespace.octets()).concat()}}),
         )?;
     }
-    for group in world.services.iter() {
-        out.group(group, Kind::Service)?;
+    for known in world.services.iter() {
+        out.group(&known.group, Kind::Service)?;
     }
-    for group in world.imports.iter() {
-        out.group(group, Kind::ServiceImport)?;
+    for known in world.imports.iter() {
+        out.group(&known.group, Kind::ServiceImport)?;
     }
     for (number, pods) in world.pods.iter().enumerate() {
         let namespace = texts(pods.namespace.octets()).concat();
@@ -142,21 +167,46 @@ pub(super) fn write(world: &World, path: &Path) -> io::Result<()> {
             json!({"metadata": {"name": number.to_string(), "namespace": namespace}, "status": {"podIP": pods.address.ip().to_string()}}),
         )?;
     }
-    writeln!(out.out, "end\t{}", out.count)?;
+    writeln!(out.out, "end\t{}\t{}", out.count, out.sum)?;
     out.out.flush()?;
-    out.out.get_ref().sync_data()?;
-    std::fs::rename(&beside, path)
+    out.out.get_ref().sync_data()
 }
 
 struct Lines {
     out: BufWriter<File>,
     count: u64,
+    sum: Sum,
+}
+
+/// FNV-1a, 64 bits, of lines with their ends: what no disk changes unnoticed.
+struct Sum(u64);
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Sum {
+    fn add(&mut self, line: &str) {
+        for octet in line.bytes().chain([b'\n']) {
+            self.0 = (self.0 ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01B3);
+        }
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 impl Lines {
     fn push(&mut self, kind: Kind, object: Value) -> io::Result<()> {
         self.count += 1;
-        writeln!(self.out, "{}\t{object}", kind.resource())
+        let line = format!("{}\t{object}", kind.resource());
+        self.sum.add(&line);
+        writeln!(self.out, "{line}")
     }
 
     /// A service or an import, and its slices.

@@ -14,11 +14,11 @@ use std::sync::Arc;
 const FAN: usize = 64;
 
 /// Some leaves.
-type Branch<T> = Box<[Arc<Vec<T>>]>;
+type Branch<T> = [Arc<Vec<T>>; FAN];
 
 /// A persistent hash table.
 pub(super) struct Table<T> {
-    branches: Box<[Arc<Branch<T>>]>,
+    branches: Box<[Arc<Branch<T>>; FAN]>,
 }
 
 impl<T> Clone for Table<T> {
@@ -32,9 +32,9 @@ impl<T> Clone for Table<T> {
 impl<T: Clone> Default for Table<T> {
     fn default() -> Self {
         let leaf = Arc::new(Vec::new());
-        let branch: Arc<Branch<T>> = Arc::new((0..FAN).map(|_| leaf.clone()).collect());
+        let branch: Arc<Branch<T>> = Arc::new(std::array::from_fn(|_| leaf.clone()));
         Self {
-            branches: (0..FAN).map(|_| branch.clone()).collect(),
+            branches: Box::new(std::array::from_fn(|_| branch.clone())),
         }
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         let shared = before
             .branches
             .iter()
-            .zip(&table.branches)
+            .zip(table.branches.iter())
             .filter(|(a, b)| Arc::ptr_eq(a, b))
             .count();
         assert!(shared >= FAN - 2, "{shared}");

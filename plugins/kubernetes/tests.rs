@@ -166,7 +166,11 @@ fn told(exchange: &Exchange) -> String {
         .filter(|mark| mark.0)
         .map(|mark| mark.1)
         .collect();
-    let mut out = format!("{rcode}{marks} {}", list(Section::Answer));
+    let mut out = format!("{rcode}{marks}");
+    let answers = list(Section::Answer);
+    if !answers.is_empty() {
+        out += &format!(" {answers}");
+    }
     let additional = list(Section::Additional);
     if !additional.is_empty() {
         out += &format!(" | {additional}");
@@ -189,7 +193,7 @@ fn told(exchange: &Exchange) -> String {
         );
         out += " SOA";
     }
-    out.trim_end().to_owned()
+    out
 }
 
 /// The records of a section as text, without TTLs.

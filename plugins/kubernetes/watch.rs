@@ -77,8 +77,8 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             back_off: (Duration::from_millis(100), Duration::from_secs(5)),
-            watch: Duration::from_secs(30),
-            grace: Duration::from_secs(5),
+            watch: Duration::from_secs(10),
+            grace: Duration::from_secs(3),
             answer: Duration::from_secs(30),
             stream: Duration::from_secs(10),
             relist: Duration::from_secs(3600),

@@ -29,6 +29,15 @@ pub(super) enum Role {
     Outside,
 }
 
+/// A group among those of its leaf; the hash beside it, so that the others are not looked at.
+#[derive(Clone)]
+pub(super) struct Known {
+    /// That of its name.
+    pub(super) hash: u64,
+    /// The group.
+    pub(super) group: Arc<Group>,
+}
+
 /// A service that an address belongs to.
 #[derive(Clone)]
 pub(super) struct Owner {
@@ -84,9 +93,9 @@ pub(super) struct World {
     /// The namespaces that are exposed.
     pub(super) namespaces: Table<Arc<Labels>>,
     /// The services.
-    pub(super) services: Table<Arc<Group>>,
+    pub(super) services: Table<Known>,
     /// The services of the cluster set.
-    pub(super) imports: Table<Arc<Group>>,
+    pub(super) imports: Table<Known>,
     /// Whose an address is.
     pub(super) owners: Table<Owner>,
     /// Where pods are.
@@ -107,11 +116,23 @@ impl World {
         found.any(|labels| labels.octets() == namespace)
     }
 
+    /// The services of the cluster, or of the cluster set.
+    #[inline]
+    pub(super) fn groups(&self, of_the_set: bool) -> &Table<Known> {
+        if of_the_set {
+            &self.imports
+        } else {
+            &self.services
+        }
+    }
+
     /// The group of `SVC.NS` in wire form.
     #[inline]
-    pub(super) fn group<'a>(table: &'a Table<Arc<Group>>, labels: &[u8]) -> Option<&'a Arc<Group>> {
-        let mut found = table.leaf(key(labels)).iter();
-        found.find(|group| group.labels.octets() == labels)
+    pub(super) fn group<'a>(table: &'a Table<Known>, labels: &[u8]) -> Option<&'a Arc<Group>> {
+        let hash = key(labels);
+        let mut found = table.leaf(hash).iter();
+        let found = found.find(|known| known.hash == hash && known.group.name() == labels);
+        found.map(|known| &known.group)
     }
 
     /// Whose `address` is, as `role`.

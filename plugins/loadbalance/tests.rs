@@ -5,26 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chain::setup::Parse;
-use chain::{Block, BlockInfo, Chain, Exchange, Plugin};
-use corefile::{Memory, Report};
+use chain::{Exchange, Plugin};
+use corefile::Report;
 use wire::{Class, Message, NameBuf, Rcode, Response, Section, Type};
 
 use super::setup::{Options, prefix, read};
 use super::weights::Weights;
 use super::{LoadBalance, Policy};
+use crate::trial;
 
 fn options(directives: &str) -> (Options, Report) {
-    let text = format!(". {{\n{directives}\n}}\n");
-    let (corefile, mut report) = corefile::parse("Corefile", text.into_bytes(), &Memory::default());
-    let directives: Vec<_> = corefile.blocks[0].directives.iter().collect();
-    let options = read(&mut Parse {
-        name: "loadbalance",
-        directives: &directives,
-        zones: &[".".to_owned()],
-        report: &mut report,
-    });
-    (options, report)
+    trial::directive("loadbalance", directives, read)
 }
 
 #[test]
@@ -116,16 +107,7 @@ fn arrange(plugin: &LoadBalance, write: impl Fn(&mut Response<'_>)) -> (Vec<Stri
     write(&mut exchange.response());
     exchange.response().seal();
     let before = shown(exchange.reply());
-    let info = BlockInfo {
-        index: 0,
-        server: "dns://:53".into(),
-        zone: ".".into(),
-        origin: NameBuf::root(),
-        view: "".into(),
-        plugins: Arc::new([]),
-        debug: false,
-    };
-    let block = Arc::new(Block::new(info, Arc::new(Chain::new(Vec::new()).unwrap())));
+    let block = trial::chain([]);
     let (mut query, mut response) = exchange.views(&block);
     plugin.response(&mut query, &mut response);
     exchange.response().seal();
@@ -299,16 +281,6 @@ fn weights_decide_who_is_first() {
 }
 
 #[test]
-fn the_readme_loads() {
-    let text = include_str!("README.md");
-    let mut blocks = 0;
-    for block in text.split("~~~ corefile\n").skip(1) {
-        let block = block.split("~~~").next().unwrap();
-        let (corefile, mut report) =
-            corefile::parse("README.md", block.as_bytes().to_vec(), &Memory::default());
-        chain::setup::plan(&corefile, crate::ORDER, &mut report);
-        assert!(!report.has_errors(), "{block}: {report:?}");
-        blocks += 1;
-    }
-    assert_eq!(blocks, 2);
+fn readme() {
+    trial::readme(include_str!("README.md"));
 }

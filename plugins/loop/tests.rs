@@ -10,6 +10,8 @@ use chain::{Block, BlockInfo, Chain, Exchange, Plugin, Step};
 use corefile::{Memory, Report};
 use wire::{NameBuf, Type};
 
+use crate::trial;
+
 use super::{Loop, targets};
 
 const CATALOGUE: Catalogue = &[Entry::Here(super::REGISTRATION)];
@@ -46,13 +48,9 @@ fn setups() {
 
 fn info(server: &str) -> BlockInfo {
     BlockInfo {
-        index: 0,
         server: server.into(),
-        zone: "example.org.".into(),
-        origin: "example.org.".parse().expect("a name"),
-        view: "".into(),
         plugins: Arc::from(["loop"]),
-        debug: false,
+        ..trial::info("example.org.")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The machine's interfaces and their addresses, by one netlink request (rtnetlink(7), RTM_GETADDR).
+//! The machine's interfaces and their addresses, by two netlink requests (rtnetlink(7), RTM_GETLINK and RTM_GETADDR).
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,31 +17,51 @@ pub struct Interface {
 }
 
 const DONE: u16 = 3;
+const NEW_LINK: u16 = 16;
+const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 /// NLM_F_REQUEST and NLM_F_DUMP.
 const DUMP: u16 = 0x301;
 const HEADER: usize = 16;
+/// The length of `struct ifinfomsg`, and of `struct ifaddrmsg`.
+const LINK: usize = 16;
+const ADDRESS: usize = 8;
 
 /// All addresses of all interfaces; none where the kernel does not tell.
 pub fn list() -> Vec<Interface> {
-    dump().unwrap_or_default()
+    all().unwrap_or_default()
 }
 
-fn dump() -> std::io::Result<Vec<Interface>> {
+fn all() -> std::io::Result<Vec<Interface>> {
+    // Not from /sys, which a container may be without.
+    let names = dump((GET_LINK, LINK), |kind, body| {
+        (kind == NEW_LINK).then(|| link(body)).flatten()
+    })?;
+    dump((GET_ADDRESS, ADDRESS), |kind, body| {
+        (kind == NEW_ADDRESS)
+            .then(|| address(body, &names))
+            .flatten()
+    })
+}
+
+/// What is read of each message that answers a request with so long a body.
+fn dump<T>(
+    (get, len): (u16, usize),
+    read: impl Fn(u16, &[u8]) -> Option<T>,
+) -> std::io::Result<Vec<T>> {
     let mut socket = Socket::new(
         Domain::from(libc::AF_NETLINK),
         Type::RAW,
         Some(Protocol::from(0)),
     )?;
     socket.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
-    let mut request = [0u8; HEADER + 8];
+    let mut request = vec![0u8; HEADER + len];
     let len = request.len() as u32;
     request[..4].copy_from_slice(&len.to_ne_bytes());
-    request[4..6].copy_from_slice(&GET_ADDRESS.to_ne_bytes());
+    request[4..6].copy_from_slice(&get.to_ne_bytes());
     request[6..8].copy_from_slice(&DUMP.to_ne_bytes());
     socket.write_all(&request)?;
-    let names = names();
     let mut out = Vec::new();
     let mut buffer = vec![0u8; 64 * 1024];
     loop {
@@ -53,8 +73,7 @@ fn dump() -> std::io::Result<Vec<Interface>> {
         while let Some((kind, body, next)) = message(rest) {
             match kind {
                 DONE | 2 => return Ok(out),
-                NEW_ADDRESS => out.extend(address(body, &names)),
-                _ => {}
+                _ => out.extend(read(kind, body)),
             }
             rest = next;
         }
@@ -73,15 +92,34 @@ fn message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     ))
 }
 
-/// One address: `struct ifaddrmsg`, then attributes, of which IFA_LOCAL (2) names our end better than IFA_ADDRESS (1).
-fn address(body: &[u8], names: &[(u32, String)]) -> Option<Interface> {
-    let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
-    let mut found = None;
-    let mut rest = body.get(8..)?;
-    while rest.len() >= 4 {
-        let len = u16::from_ne_bytes([rest[0], rest[1]]) as usize;
-        let kind = u16::from_ne_bytes([rest[2], rest[3]]);
+/// The attributes behind a fixed part: type and value.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?) as usize;
+        let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
         let value = rest.get(4..len)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// The index that both kinds of messages have at one place.
+fn index(body: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?))
+}
+
+/// The index and the name of an interface: IFLA_IFNAME (3).
+fn link(body: &[u8]) -> Option<(u32, String)> {
+    let (_, name) = attributes(body.get(LINK..)?).find(|(kind, _)| *kind == 3)?;
+    let name = name.split(|&octet| octet == 0).next()?;
+    Some((index(body)?, std::str::from_utf8(name).ok()?.to_owned()))
+}
+
+/// One address: of its attributes, IFA_LOCAL (2) names our end better than IFA_ADDRESS (1).
+fn address(body: &[u8], names: &[(u32, String)]) -> Option<Interface> {
+    let index = index(body)?;
+    let mut found = None;
+    for (kind, value) in attributes(body.get(ADDRESS..)?) {
         let ip = match value.len() {
             4 => <[u8; 4]>::try_from(value)
                 .ok()
@@ -94,7 +132,6 @@ fn address(body: &[u8], names: &[(u32, String)]) -> Option<Interface> {
         if ip.is_some() && (kind == 2 || (kind == 1 && found.is_none())) {
             found = ip;
         }
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     let name = names.iter().find(|(number, _)| *number == index)?.1.clone();
     Some(Interface {
@@ -102,23 +139,6 @@ fn address(body: &[u8], names: &[(u32, String)]) -> Option<Interface> {
         index,
         address: found?,
     })
-}
-
-/// The interfaces' names by index.
-fn names() -> Vec<(u32, String)> {
-    let entries = std::fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten();
-    entries
-        .filter_map(|entry| {
-            let index = std::fs::read_to_string(entry.path().join("ifindex")).ok()?;
-            Some((
-                index.trim().parse().ok()?,
-                entry.file_name().into_string().ok()?,
-            ))
-        })
-        .collect()
 }
 
 #[cfg(test)]

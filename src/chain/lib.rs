@@ -29,6 +29,7 @@ mod plugin;
 mod processors;
 mod query;
 pub mod reverse;
+pub mod segments;
 pub mod setup;
 pub mod splice;
 pub mod traffic;

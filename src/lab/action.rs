@@ -428,9 +428,12 @@ impl fmt::Display for Action {
                     ends[0], spaces[0], ends[1], spaces[1]
                 )
             }
-            Self::ChangeLink { space, link, .. } | Self::DeleteLink { space, link } => {
-                write!(f, "link {link}{}", at(space))
-            }
+            Self::ChangeLink {
+                space,
+                link,
+                change,
+            } => write!(f, "link {link}{}: {}", at(space), changes(change)),
+            Self::DeleteLink { space, link } => write!(f, "link {link}{}", at(space)),
             Self::DeleteGroup { links, .. } => write!(f, "{} links", links.len()),
             Self::AddAddress { space, link, net } | Self::DeleteAddress { space, link, net } => {
                 write!(f, "address {net} of {link}{}", at(space))
@@ -445,10 +448,44 @@ impl fmt::Display for Action {
             }
             Self::RemoveDirectory { path } => write!(f, "directory {}", path.display()),
             Self::ReplaceTable { table, .. } => {
-                write!(f, "table inet {}, {} rules", table.name, table.rules())
+                let rules = match table.rules() {
+                    1 => "1 rule".to_owned(),
+                    rules => format!("{rules} rules"),
+                };
+                write!(f, "table inet {}, {rules}", table.name)
             }
             Self::RemoveTable { name } => write!(f, "table inet {name}"),
             Self::Unprepare => f.write_str("mount /run/netns"),
         }
     }
+}
+
+/// What of a link changes, in words.
+fn changes(change: &LinkChange) -> String {
+    let switch = |on| if on { "on" } else { "off" };
+    let words = [
+        change
+            .master
+            .as_ref()
+            .map(|bridge| format!("port of {bridge}")),
+        change
+            .mac
+            .as_ref()
+            .map(|mac| format!("address {}", octets(mac))),
+        change.mtu.map(|mtu| format!("mtu {mtu}")),
+        change.alias.as_ref().map(|_| "alias".to_owned()),
+        change.group.map(|group| format!("group {group}")),
+        change.hairpin.map(|on| format!("hairpin {}", switch(on))),
+        change.isolated.map(|on| format!("isolated {}", switch(on))),
+        change
+            .up
+            .map(|up| if up { "up" } else { "down" }.to_owned()),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Octets as a MAC address.
+fn octets(mac: &[u8]) -> String {
+    let words: Vec<String> = mac.iter().map(|octet| format!("{octet:02x}")).collect();
+    words.join(":")
 }

@@ -146,3 +146,14 @@ pub(crate) fn restore(lab: &str, key: &str, before: &str) -> Option<Action> {
         before: None,
     })
 }
+
+/// Whose a foreign object is, if it says so.
+pub(crate) fn owner(alias: &str) -> String {
+    match alias
+        .strip_prefix("lab:")
+        .and_then(|rest| rest.split(':').next())
+    {
+        Some(lab) => format!(" (it belongs to lab {lab})"),
+        None => String::new(),
+    }
+}

@@ -25,6 +25,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -33,6 +34,11 @@ use failure::{Code, Failure, Result};
 use ipam::Store;
 use outcome::{Dns, Outcome, Route};
 use records::{Record, Records};
+
+use crate::{privileges, server};
+
+/// How long ADD waits for the server to answer with the new name.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the runtime asks for.
 struct Call {
@@ -57,6 +63,7 @@ pub fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     };
+    privileges::keep(privileges::Need::Container);
     let mut input = Vec::new();
     let read = std::io::stdin().read_to_end(&mut input);
     // An error is told in the version that was asked for.
@@ -147,6 +154,10 @@ impl Call {
             return Ok(json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS}));
         }
         let config = Config::read(&self.input)?;
+        // What is attached can be detached, whatever the configuration says by now.
+        if !["DEL", "GC"].contains(&self.command.as_str()) {
+            config.supported()?;
+        }
         if ["STATUS", "GC"].contains(&self.command.as_str()) && version != "1.1.0" {
             let message = format!(
                 "{} is of version 1.1.0, the configuration of {version}",
@@ -185,12 +196,17 @@ impl Call {
             addresses: Vec::new(),
             gateways: Vec::new(),
             masquerade: config.ip_masq,
+            sender: match config.macspoofchk {
+                true => Some(plumbing::mac(config, self)?),
+                false => None,
+            },
             forwards: config.runtime_config.port_mappings.clone(),
             names: self.names(config, &records),
             domain: config.domain(),
             ttl: config.lab.as_ref().map_or(5, |lab| lab.ttl),
         };
         records.put(record.clone())?;
+        let mut version = None;
         let mut attach = || -> Result<Outcome> {
             let mut outcome = self.addresses(config)?;
             record.addresses = outcome.ips.iter().map(|ip| ip.address).collect();
@@ -205,7 +221,7 @@ impl Call {
             // The bridge, its port, the container's.
             outcome.ips.iter_mut().for_each(|ip| ip.interface = Some(2));
             plumbing::rules(config, &records)?;
-            published::publish(&config.name, &records)?;
+            version = published::publish(&config.name, &records)?;
             Ok(outcome)
         };
         let done = attach();
@@ -216,6 +232,10 @@ impl Call {
         records.close();
         let mut outcome = done?;
         outcome.dns = dns(config, outcome.dns, &record);
+        if let Some(version) = version.filter(|_| config.is_gateway) {
+            // A server that does not serve these names is no reason to fail, nor to wait for long.
+            server::answered(&record.gateways, &record.domain, &version, PATIENCE);
+        }
         Ok(outcome)
     }
 

@@ -3,12 +3,13 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use corefile::Sources;
+use corefile::{Severity, Sources};
 use lab::action::Action;
 use lab::converge::{self, Look, Outcome};
 use lab::journal::Journal;
 use lab::layout::Layout;
 use lab::plan::Plan;
+use lab::privileges::{self, Need};
 use lab::server::{self, Heard};
 use lab::spec::Spec;
 use lab::{Error, Result};
@@ -18,6 +19,9 @@ use crate::{Command, Format, Which};
 
 /// Runs a verb; the exit code.
 pub(crate) fn run(command: Command) -> Result<u8> {
+    if let Some(need) = need(&command) {
+        privileges::keep(need);
+    }
     match command {
         Command::Plan { which, json } => plan(&which, json),
         Command::Apply {
@@ -56,13 +60,31 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         } => {
             let spec = load(&which)?;
             if rootless {
+                // There one is root again.
                 lab::rootless::enter()?;
+                privileges::keep(Need::Programs);
             }
             lab::exec::run(&spec, &command, !rootless)
         }
         Command::Adopt { pid, name } => converge::adopt(pid, &name).map(|()| 0),
         Command::Gc => gc(),
     }
+}
+
+/// What a verb needs of its caller's privileges; none if it changes namespaces first.
+fn need(command: &Command) -> Option<Need> {
+    Some(match command {
+        Command::Graph { .. } | Command::Show { .. } | Command::Check { probe: false, .. } => {
+            Need::Files
+        }
+        Command::Plan { .. } | Command::Apply { .. } | Command::Check { .. } => Need::Spaces,
+        Command::Down { .. } | Command::Status { .. } | Command::Adopt { .. } | Command::Gc => {
+            Need::Processes
+        }
+        Command::Exec { .. } => Need::Programs,
+        Command::Run { rootless, .. } if *rootless => return None,
+        Command::Run { .. } => Need::Programs,
+    })
 }
 
 /// The file that is meant.
@@ -82,6 +104,10 @@ fn file(which: &Which) -> Result<PathBuf> {
             path.display()
         )));
     }
+    let applied = match Journal::labs() {
+        labs if labs.is_empty() => String::new(),
+        labs => format!(", or a lab that is applied: {}", labs.join(", ")),
+    };
     let default = PathBuf::from("lab.toml");
     if default.exists() {
         return Ok(default);
@@ -99,10 +125,12 @@ fn file(which: &Which) -> Result<PathBuf> {
         .collect();
     match (found.pop(), found.len()) {
         (Some(only), 0) => Ok(only.strip_prefix("./").map(Path::to_owned).unwrap_or(only)),
-        (None, _) => Err(Error::new("there is no lab.toml here; name the lab's file")),
-        _ => Err(Error::new(
-            "there are several .toml files here; name the lab's",
-        )),
+        (None, _) => Err(Error::new(format!(
+            "there is no lab.toml here; name the lab's file{applied}"
+        ))),
+        _ => Err(Error::new(format!(
+            "there are several .toml files here; name the lab's{applied}"
+        ))),
     }
 }
 
@@ -110,8 +138,8 @@ fn file(which: &Which) -> Result<PathBuf> {
 fn load(which: &Which) -> Result<Spec> {
     let path = file(which)?;
     let mut sources = Sources::default();
-    let (spec, report) = Spec::load(&path, &mut sources)
-        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+    let (spec, report) =
+        Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
     // What is survived is said by `check`.
     if report.has_errors() {
         eprint!(
@@ -120,6 +148,13 @@ fn load(which: &Which) -> Result<Spec> {
         );
     }
     spec.ok_or_else(|| Error::new(format!("{} has mistakes; nothing was done", path.display())))
+}
+
+/// A file that cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let words = error.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    Error::new(format!("cannot read {}: {words}", path.display()))
 }
 
 /// Steps with their commands.
@@ -143,8 +178,14 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
     let Plan {
         steps,
         conflicts,
-        warnings,
+        mut warnings,
     } = converge::plan(&spec)?;
+    let around = lab::surroundings::look(&spec)?;
+    // What is an error there is a conflict here.
+    let routes = around
+        .iter()
+        .filter(|found| found.severity == Severity::Warning);
+    warnings.extend(routes.map(|found| found.message.clone()));
     if json {
         let steps: Vec<_> = steps
             .iter()
@@ -157,8 +198,12 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
     } else {
         print_steps(&steps, true);
         told(&conflicts, &warnings);
-        if steps.is_empty() && conflicts.is_empty() {
-            println!("lab {} is as declared", spec.name);
+        if conflicts.is_empty() {
+            println!("{}", summary(&spec.name, &steps));
+        } else {
+            eprintln!(
+                "`apply` does nothing while what is not the lab's is in its way: remove that, or choose other names and subnets"
+            );
         }
     }
     Ok(match (conflicts.is_empty(), steps.is_empty()) {
@@ -166,6 +211,20 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
         (true, true) => 0,
         (true, false) => 2,
     })
+}
+
+/// How many steps of each kind there are.
+fn summary(lab: &str, steps: &[Action]) -> String {
+    if steps.is_empty() {
+        return format!("lab {lab} is as declared");
+    }
+    let of = |sign| steps.iter().filter(|step| step.sign() == sign).count();
+    format!(
+        "lab {lab}: {} to make, {} to change, {} to remove",
+        of('+'),
+        of('~'),
+        of('-')
+    )
 }
 
 /// Conflicts and warnings.
@@ -296,8 +355,11 @@ fn graph(which: &Which, format: Format) -> Result<u8> {
 fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
     let path = file(which)?;
     let mut sources = Sources::default();
-    let (spec, report) = Spec::load(&path, &mut sources)
-        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+    let (spec, mut report) =
+        Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
+    if let Some(spec) = &spec {
+        report.extend(lab::surroundings::look(spec)?);
+    }
     if json {
         println!("{}", report.to_json(&sources));
     } else if !report.is_empty() {
@@ -306,13 +368,34 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
             report.render(&sources, std::io::stderr().is_terminal())
         );
     }
-    let Some(spec) = spec else { return Ok(1) };
-    if !probe {
-        return Ok(0);
-    }
-    let failures = lab::probe::probe(&spec)?;
+    let Some(spec) = spec.filter(|_| !report.has_errors()) else {
+        return Ok(1);
+    };
+    let failures = if probe {
+        lab::probe::probe(&spec)?
+    } else {
+        Vec::new()
+    };
     for failure in &failures {
         eprintln!("error: {failure}");
+    }
+    if !json && failures.is_empty() {
+        let count = |number: usize, what: &str| match number {
+            1 => format!("1 {what}"),
+            _ => format!("{number} {what}s"),
+        };
+        let spaces = spec.spaces.iter().filter(|space| !space.is_host).count();
+        println!(
+            "lab {}: {}, {}, {}",
+            spec.name,
+            count(spec.nets.len(), "network"),
+            count(spaces, "namespace"),
+            match (probe, report.is_empty()) {
+                (true, _) => "everything that should be reached is",
+                (false, true) => "no mistakes",
+                (false, false) => "no errors",
+            }
+        );
     }
     Ok(u8::from(!failures.is_empty()))
 }
@@ -344,6 +427,18 @@ fn gc() -> Result<u8> {
     let labs = converge::orphans()?;
     if labs.is_empty() {
         println!("nothing is left of any lab");
+    }
+    // It may be wanted all the same.
+    for lab in Journal::labs() {
+        if let Some(file) = Journal::load(&lab)?.and_then(|journal| journal.file)
+            && !file.exists()
+            && !labs.contains(&lab)
+        {
+            println!(
+                "lab {lab} stays: its file {} is gone, `down {lab}` removes it",
+                file.display()
+            );
+        }
     }
     for lab in labs {
         let outcome = converge::down(&lab)?;

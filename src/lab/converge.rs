@@ -8,7 +8,9 @@ use crate::error::{During, Error, Result};
 use crate::execute::Executor;
 use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, files_of, remove_file};
 use crate::layout::{ETC, Layout, Mark, Other};
+use crate::link::{self, Link};
 use crate::names;
+use crate::netlink::Socket;
 use crate::observe::{Inside, Kernel};
 use crate::plan::Plan;
 use crate::recognise::Prints;
@@ -70,11 +72,24 @@ pub fn plan(spec: &Spec) -> Result<Plan> {
     Ok(Plan::make(&layout, journal.as_ref(), &kernel))
 }
 
-/// The kernel as far as `apply` has to see it; `changed` are the prints of a file that changed.
+/// All ports of the host.
+type Ports = std::io::Result<Vec<Link>>;
+
+/// What was written of a lab, and where it may have something the ports of the host.
+fn read_ahead(lab: &str) -> Result<(Option<Journal>, Ports)> {
+    let journal = Journal::load(lab)?;
+    let ports = match &journal {
+        Some(_) => Socket::reader().and_then(|mut socket| link::ports(&mut socket)),
+        None => Ok(Vec::new()),
+    };
+    Ok((journal, ports))
+}
+
+/// The kernel as far as `apply` has to see it; `changed` are the prints of a file that changed, and the ports.
 fn observe(
     layout: &Layout,
     journal: Option<&Journal>,
-    changed: Option<&Prints>,
+    changed: Option<(&Prints, Ports)>,
     look: Look<'_>,
 ) -> Result<Kernel> {
     // What was never finished has to be looked at as a whole.
@@ -87,7 +102,7 @@ fn observe(
             kernel.visit(layout, journal, Some(&selection(layout, names)?))?;
             Ok(kernel)
         }
-        (Look::Changes, Some(prints)) => prints.observe(layout, before),
+        (Look::Changes, Some((prints, ports))) => prints.observe(layout, before, ports),
         _ => Kernel::observe(layout, journal),
     }
 }
@@ -99,14 +114,21 @@ fn observe(
 pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
     crate::sys::raise_descriptor_limit();
     let _lock = Lock::take()?;
-    let layout = Layout::of(spec);
-    let journal = Journal::load(&spec.name)?;
-    let names = names::names(spec, &layout).text();
-    let prints = Prints::of(&layout, &names);
+    // What was declared is laid out while another thread reads what is there.
+    let (layout, names, prints, ahead) = std::thread::scope(|scope| {
+        let ahead = scope.spawn(|| read_ahead(&spec.name));
+        let layout = Layout::of(spec);
+        let names = names::names(spec, &layout).text();
+        let prints = Prints::of(&layout, &names);
+        (layout, names, prints, ahead.join())
+    });
+    let (journal, ports) =
+        ahead.unwrap_or_else(|_| Err(Error::new("cannot read what is there")))?;
     let changed = journal
         .as_ref()
         .is_some_and(|journal| journal.print != prints.whole);
-    let kernel = observe(&layout, journal.as_ref(), changed.then_some(&prints), look)?;
+    let changed_ports = changed.then_some((&prints, ports));
+    let kernel = observe(&layout, journal.as_ref(), changed_ports, look)?;
     let plan = Plan::make(&layout, journal.as_ref(), &kernel);
     let mut outcome = Outcome {
         conflicts: plan.conflicts,
@@ -166,7 +188,11 @@ pub fn down(lab: &str) -> Result<Outcome> {
     let steps = removal(&mark, &journal, &kernel, &mut outcome)?;
     if known {
         journal.phase = Phase::Removing;
-        journal.save()?;
+        match journal.save() {
+            // What is there names everything as well.
+            Err(error) if is_full(&error) => {}
+            other => other?,
+        }
         // The server must stop answering for what is about to go.
         let names = directory(lab).join("names.json");
         absent_is_fine(remove_file(&names))
@@ -184,6 +210,17 @@ pub fn down(lab: &str) -> Result<Outcome> {
         Journal::remove(lab)?;
     }
     Ok(outcome)
+}
+
+/// Whether there was no room.
+fn is_full(error: &Error) -> bool {
+    let full = [
+        std::io::ErrorKind::StorageFull,
+        std::io::ErrorKind::QuotaExceeded,
+    ];
+    error
+        .cause()
+        .is_some_and(|cause| full.contains(&cause.kind()))
 }
 
 /// What carries a lab's mark when its journal is lost.

@@ -10,6 +10,10 @@ use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::converge;
 use crate::error::{During, Error, Result};
@@ -47,7 +51,13 @@ fn enter(name: &str, no_dns: bool) -> Result<()> {
     }
     let kind = space::kind(name).during(|| format!("cannot look at namespace {name}"))?;
     if kind != Kind::Namespace {
-        return Err(Error::new(format!("there is no namespace {name}")));
+        let known = space::names();
+        let meant = corefile::nearest(name, known.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!("; is {meant} meant?"));
+        return Err(Error::new(format!(
+            "there is no namespace {name}{}",
+            meant.unwrap_or_default()
+        )));
     }
     space::enter_for_good(name).during(|| format!("cannot enter namespace {name}"))?;
     private_mounts().during(|| "cannot make a mount namespace".to_owned())?;
@@ -149,6 +159,12 @@ pub(crate) fn rebuild_etc(names: &[PathBuf]) -> io::Result<()> {
 /// # Errors
 /// The lab cannot be applied or removed, or a command not be started.
 pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
+    let reaches_out = |net: &crate::spec::Net| net.nat4 || net.nat6 || !net.forwards.is_empty();
+    if !outside && spec.nets.iter().any(reaches_out) {
+        eprintln!(
+            "note: without root nothing outside is in reach; `nat` and `forward` work between the lab's own networks"
+        );
+    }
     let mut interrupts = sys::interrupts().during(|| "cannot wait for signals".to_owned())?;
     // A lab without names is a lab; one that cannot be had is said, and no more.
     let server = Own::start(spec, outside).unwrap_or_else(|error| {
@@ -161,12 +177,13 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
     }
     let mut wrong: Vec<String> = outcome.conflicts.clone();
     wrong.extend(outcome.failures);
-    if let Some(first) = wrong.first() {
+    if !wrong.is_empty() {
         // What is not ours was not touched; what is ours and half made goes.
         if outcome.conflicts.is_empty() {
             converge::down(&spec.name)?;
         }
-        return Err(Error::new(format!("lab {}: {first}", spec.name)));
+        let wrong = wrong.join("; ");
+        return Err(Error::new(format!("lab {}: {wrong}", spec.name)));
     }
     if let Some(version) = &outcome.version
         && let Heard::Silent(address) = server::wait(spec, version)
@@ -177,11 +194,23 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
     let mut code = 0;
     let started = start_all(spec, &mut children);
     if started.is_ok() {
-        eprintln!(
-            "lab {} is up; {} commands run inside",
-            spec.name,
-            children.len()
-        );
+        let inside = match children.len() {
+            0 => String::new(),
+            1 => "; 1 command runs inside".to_owned(),
+            many => format!("; {many} commands run inside"),
+        };
+        let end = if command.is_empty() {
+            "; Ctrl-C removes it"
+        } else {
+            ""
+        };
+        eprintln!("lab {} is up{inside}{end}", spec.name);
+        if command.is_empty() && !outside {
+            let own = std::process::id();
+            eprintln!(
+                "in another terminal: nsenter --preserve-credentials -U -n -m -t {own} -- sh"
+            );
+        }
         code = match command.split_first() {
             None => {
                 // One signal is as good as the other.
@@ -201,18 +230,7 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
             }
         };
     }
-    for child in children.values_mut() {
-        let _ = sys::kill(child.id() as i32, libc::SIGTERM);
-    }
-    for child in children.values_mut() {
-        let patience = std::time::Instant::now() + std::time::Duration::from_secs(2);
-        while matches!(child.try_wait(), Ok(None)) {
-            if std::time::Instant::now() > patience {
-                let _ = child.kill();
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
+    stop(children);
     drop(server);
     let removed = converge::down(&spec.name)?;
     for failure in removed.failures.iter().chain(&removed.warnings) {
@@ -221,8 +239,59 @@ pub fn run(spec: &Spec, command: &[String], outside: bool) -> Result<u8> {
     started.map(|()| code)
 }
 
+/// A command that runs in a namespace, and the thread that waits for its end.
+struct Running {
+    pid: i32,
+    /// Whether its end is wanted.
+    stopping: Arc<AtomicBool>,
+    waiting: JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits for the end of a namespace's command, and says so when it comes by itself.
+    fn wait_for(space: &str, program: &str, mut child: Child) -> Self {
+        let pid = child.id() as i32;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&stopping);
+        let what = format!("{program} in {space}");
+        let waiting = std::thread::spawn(move || {
+            if let Ok(status) = child.wait()
+                && !wanted.load(Ordering::Acquire)
+            {
+                eprintln!("{what} ended: {status}");
+            }
+        });
+        Self {
+            pid,
+            stopping,
+            waiting,
+        }
+    }
+}
+
+/// Ends all commands: by SIGTERM, and by SIGKILL what is there two seconds later.
+fn stop(children: BTreeMap<String, Running>) {
+    for child in children.values() {
+        child.stopping.store(true, Ordering::Release);
+        // What has ended has no number any more.
+        if !child.waiting.is_finished() {
+            let _ = sys::kill(child.pid, libc::SIGTERM);
+        }
+    }
+    let patience = Instant::now() + Duration::from_secs(2);
+    for child in children.into_values() {
+        while !child.waiting.is_finished() {
+            if Instant::now() > patience {
+                let _ = sys::kill(child.pid, libc::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.waiting.join();
+    }
+}
+
 /// Starts the command of every namespace that has one.
-fn start_all(spec: &Spec, children: &mut BTreeMap<String, Child>) -> Result<()> {
+fn start_all(spec: &Spec, children: &mut BTreeMap<String, Running>) -> Result<()> {
     for space in &spec.spaces {
         let Some((program, arguments)) = space.run.split_first() else {
             continue;
@@ -230,6 +299,7 @@ fn start_all(spec: &Spec, children: &mut BTreeMap<String, Child>) -> Result<()> 
         let name = space.name.value.clone();
         let (program, arguments) = (program.clone(), arguments.to_vec());
         let inside = (!space.is_host).then(|| name.clone());
+        let what = program.clone();
         // A thread of its own carries the child into its namespaces and ends.
         let child = std::thread::spawn(move || -> Result<Child> {
             if let Some(inside) = &inside {
@@ -241,7 +311,8 @@ fn start_all(spec: &Spec, children: &mut BTreeMap<String, Child>) -> Result<()> 
         })
         .join()
         .map_err(|_| Error::new(format!("cannot start the command of {name}")))??;
-        children.insert(name, child);
+        let running = Running::wait_for(&name, &what, child);
+        children.insert(name, running);
     }
     Ok(())
 }

@@ -592,6 +592,9 @@ fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<Table> {
                         .ok()
                         .map(|net| Expression::Destination(net, false)),
                 );
+                // With bridge-nf-call-iptables on, what two namespaces say to each other comes by here as well: a packet to a
+                // router beside its sender must keep its source.
+                rule.push(Expression::Out(net.name.value.clone(), false));
                 rule.extend([Expression::Counter, Expression::Masquerade]);
                 leave.push(rule);
             }
@@ -642,9 +645,10 @@ fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<Table> {
             through.push(rule);
         }
     }
-    let chain = |name, kind, hook, priority, rules: &Vec<Rule>| {
+    let chain = |name: &str, kind, hook, priority, rules: &Vec<Rule>| {
         (!rules.is_empty()).then(|| Chain {
-            name,
+            name: name.to_owned(),
+            device: None,
             kind,
             hook,
             priority,

@@ -34,6 +34,7 @@ mod netlink;
 pub mod nft;
 pub mod observe;
 pub mod plan;
+pub mod privileges;
 pub mod probe;
 pub mod reach;
 mod recognise;
@@ -43,6 +44,7 @@ pub mod shell;
 pub mod space;
 pub mod spec;
 pub mod status;
+pub mod surroundings;
 pub mod sys;
 
 pub use error::{Error, Result};

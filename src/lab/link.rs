@@ -55,6 +55,8 @@ const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
 const IFA_F_NODAD: u32 = 2;
+const IFA_F_DADFAILED: u32 = 8;
+const IFA_F_TENTATIVE: u32 = 0x40;
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -68,6 +70,7 @@ const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_LINK: u8 = 253;
 
 const IFF_UP: u32 = 1;
+const IFF_PROMISC: u32 = 1 << 8;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
 /// The protocol number of our routes and addresses: unassigned, so whatever carries it is ours.
@@ -113,6 +116,8 @@ pub struct Address {
     pub net: IpNet,
     /// Who set it.
     pub protocol: u8,
+    /// Whether somebody else has it; none while the kernel looks.
+    pub duplicate: Option<bool>,
 }
 
 /// A route of the main table as the kernel has it.
@@ -270,6 +275,8 @@ pub struct LinkChange {
     pub hairpin: Option<bool>,
     /// Whether its port reaches other such ports.
     pub isolated: Option<bool>,
+    /// Whether it takes packets for everybody.
+    pub promiscuous: Option<bool>,
 }
 
 /// Changes a link by name.
@@ -284,8 +291,13 @@ pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, ma
         change_link(batch, name, &port, master);
         return change_link(batch, name, change, None);
     }
-    let flags = if change.up == Some(true) { IFF_UP } else { 0 };
-    let mask = if change.up.is_some() { IFF_UP } else { 0 };
+    let (mut flags, mut mask) = (0, 0);
+    for (flag, value) in [(IFF_UP, change.up), (IFF_PROMISC, change.promiscuous)] {
+        if let Some(value) = value {
+            mask |= flag;
+            flags |= if value { flag } else { 0 };
+        }
+    }
     batch
         .message(RTM_NEWLINK, 0, &link_header(0, 0, flags, mask))
         .text(IFLA_IFNAME, name);
@@ -338,17 +350,22 @@ pub(crate) fn delete_group(batch: &mut Batch, group: u32) {
 
 /// Adds an address, usable at once.
 pub(crate) fn add_address(batch: &mut Batch, index: u32, net: IpNet) {
+    new_address(batch, index, net, false);
+}
+
+/// Adds an address; where the kernel looks for duplicates, it is usable once it found none.
+pub(crate) fn new_address(batch: &mut Batch, index: u32, net: IpNet, looks: bool) {
     let address = octets(net.addr());
+    let mut header = address_header(net, index);
+    if looks {
+        header[2] = 0;
+    }
     batch
-        .message(
-            RTM_NEWADDR,
-            NLM_F_CREATE | NLM_F_REPLACE,
-            &address_header(net, index),
-        )
+        .message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header)
         .attribute(IFA_LOCAL, &address)
         .attribute(IFA_ADDRESS, &address)
         .attribute(IFA_PROTO, &[PROTOCOL]);
-    if net.addr().is_ipv6() {
+    if net.addr().is_ipv6() && !looks {
         batch.number(IFA_FLAGS, IFA_F_NODAD);
     }
 }
@@ -565,16 +582,23 @@ fn read_address(body: &[u8]) -> Option<Address> {
     let prefix = *body.get(1)?;
     let link = natural(body.get(4..8)?);
     let (mut local, mut address, mut protocol) = (None, None, 0);
+    let mut flags = u32::from(*body.get(2)?);
     for (kind, value) in Attributes(body.get(8..)?) {
         match kind {
             IFA_LOCAL => local = read_ip(value),
             IFA_ADDRESS => address = read_ip(value),
             IFA_PROTO => protocol = value.first().copied().unwrap_or(0),
+            IFA_FLAGS if value.len() >= 4 => flags = natural(value),
             _ => {}
         }
     }
     Some(Address {
         link,
+        duplicate: match flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) {
+            0 => Some(false),
+            IFA_F_TENTATIVE => None,
+            _ => Some(true),
+        },
         net: IpNet::new(local.or(address)?, prefix).ok()?,
         protocol,
     })

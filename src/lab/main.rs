@@ -159,6 +159,12 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("nameplate-lab: {error}");
+            let refused = error
+                .cause()
+                .is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied);
+            if refused && lab::sys::effective_user() != 0 {
+                eprintln!("this needs root; without it there is `nameplate-lab run --rootless`");
+            }
             1
         }
     };

@@ -1,7 +1,7 @@
 //! What the server is told: `/run/nameplate/lab/LAB/names.json`, replaced whole by a rename.
 //!
-//! Version 1 holds the lab's domain and TTL; networks with their subnets, the addresses that the server listens on and
-//! the upstreams; hosts with their names, aliases and addresses by network; further records; services. Names are relative
+//! Version 1 holds the lab's domain and TTL; networks with their subnets, and the addresses that the server listens
+//! on; hosts with their names, aliases and addresses by network; further records; services. Names are relative
 //! to the domain. The server's `lab` plugin watches the directory above.
 
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub struct Names<'a> {
     domain: &'a str,
     ttl: u32,
     reverse: Vec<IpNet>,
-    nets: Vec<NetNames<'a>>,
+    nets: Vec<NetNames>,
     links: Vec<LinkNames>,
     hosts: Vec<HostNames>,
     records: Vec<RecordNames<'a>>,
@@ -37,13 +37,12 @@ pub struct Names<'a> {
 
 /// A network.
 #[derive(Debug, Serialize)]
-struct NetNames<'a> {
+struct NetNames {
     name: String,
     subnets: Vec<IpNet>,
     host: Vec<IpAddr>,
     listen: Vec<IpAddr>,
     internal: bool,
-    upstream: &'a [IpAddr],
 }
 
 /// A pair.
@@ -144,7 +143,6 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
                 },
                 host,
                 internal: net.internal,
-                upstream: &net.upstream,
             }
         })
         .collect();

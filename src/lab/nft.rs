@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::hash::hash;
+use crate::hash::{hash, mac_text};
 use crate::link::octets;
 use crate::netlink::{
     Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, Refusal, Socket, string,
@@ -54,7 +54,9 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
+    /// The only interface that it is for; those of [`Hook::Ingress`] have one.
+    pub device: Option<String>,
     /// `nat` or `filter`.
     pub kind: &'static str,
     /// Where packets enter it.
@@ -76,6 +78,8 @@ pub enum Hook {
     Output = 3,
     /// After routing.
     Postrouting = 4,
+    /// As they come in by one interface, before a bridge sees them.
+    Ingress = 5,
 }
 
 impl Hook {
@@ -86,6 +90,7 @@ impl Hook {
             Self::Forward => "forward",
             Self::Output => "output",
             Self::Postrouting => "postrouting",
+            Self::Ingress => "ingress",
         }
     }
 }
@@ -100,6 +105,8 @@ pub enum Expression {
     Source(IpNet, bool),
     /// The destination lies in the subnet, or does not.
     Destination(IpNet, bool),
+    /// The frame is from this MAC address, or is not.
+    Sender([u8; 6], bool),
     /// The destination is an address of this machine.
     ToThisMachine(Family),
     /// The protocol and the port that it goes to.
@@ -182,6 +189,9 @@ impl Expression {
                     plain(*net)
                 )
             }
+            Self::Sender(mac, equal) => {
+                format!("ether saddr {}{}", not(equal), mac_text(mac))
+            }
             Self::ToThisMachine(Family::V4) => "meta nfproto ipv4 fib daddr type local".to_owned(),
             Self::ToThisMachine(Family::V6) => "meta nfproto ipv6 fib daddr type local".to_owned(),
             Self::Port(protocol, port) => format!("{} dport {port}", protocol.name()),
@@ -204,6 +214,10 @@ impl Expression {
         match self {
             Self::Source(net, equal) => address(batch, *net, *equal, [12, 8]),
             Self::Destination(net, equal) => address(batch, *net, *equal, [16, 24]),
+            Self::Sender(mac, equal) => {
+                payload(batch, 0, 6, 6);
+                compare(batch, *equal, mac);
+            }
             Self::ToThisMachine(family) => {
                 protocol_is(batch, *family);
                 // fib: result 3 is the address's type, flag 2 looks at the destination; type 2 is local.
@@ -306,7 +320,7 @@ fn compare(batch: &mut Batch, equal: bool, value: &[u8]) {
     });
 }
 
-/// Loads octets of the network header (1) or of the transport header (2).
+/// Loads octets of the link's header (0), of the network header (1) or of the transport header (2).
 fn payload(batch: &mut Batch, base: u32, offset: u32, length: u32) {
     expression(batch, "payload", |batch| {
         batch
@@ -383,9 +397,13 @@ impl Table {
         let _ = writeln!(out, "\tcomment \"{}\"", self.comment());
         for chain in &self.chains {
             let _ = writeln!(out, "\tchain {} {{", chain.name);
+            let device = chain
+                .device
+                .as_ref()
+                .map_or(String::new(), |device| format!(" device \"{device}\""));
             let _ = writeln!(
                 out,
-                "\t\ttype {} hook {} priority {}; policy accept;",
+                "\t\ttype {} hook {}{device} priority {}; policy accept;",
                 chain.kind,
                 chain.hook.name(),
                 chain.priority
@@ -441,13 +459,16 @@ impl Table {
             batch
                 .message(kind(NEWCHAIN), NLM_F_CREATE, &header(INET, 0))
                 .text(1, &self.name)
-                .text(3, chain.name)
+                .text(3, &chain.name)
                 .text(7, chain.kind)
                 .big(5, 1);
             let hook = batch.open(4);
             batch
                 .big(1, chain.hook as u32)
                 .big(2, chain.priority as u32);
+            if let Some(device) = &chain.device {
+                batch.text(3, device);
+            }
             batch.close(hook);
         }
         for chain in &self.chains {
@@ -455,7 +476,7 @@ impl Table {
                 batch
                     .message(kind(NEWRULE), NLM_F_CREATE | NLM_F_APPEND, &header(INET, 0))
                     .text(1, &self.name)
-                    .text(2, chain.name);
+                    .text(2, &chain.name);
                 let list = batch.open(4);
                 for part in rule {
                     part.write(&mut batch);

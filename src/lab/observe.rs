@@ -95,6 +95,8 @@ pub struct Kernel {
     pub tables: Option<BTreeMap<String, nft::Seen>>,
     /// Forward chains of others that drop by policy.
     pub dropping: Vec<String>,
+    /// Whether there is no `/etc/resolv.conf` that another could lie over.
+    pub no_resolver: bool,
 }
 
 impl Kernel {
@@ -128,7 +130,7 @@ impl Kernel {
             .flat_map(|journal| journal.spaces.keys())
             .filter(|name| !known.contains(name))
             .map(|name| (name, &nothing));
-        let away = Away::here().during(|| "cannot remember this network namespace".to_owned())?;
+        let away = Away::home().during(|| "cannot remember this network namespace".to_owned())?;
         for (name, keys) in declared.chain(made) {
             if !self.spaces.contains_key(name) {
                 self.spaces.insert(name.clone(), look(&away, name, keys)?);
@@ -148,6 +150,7 @@ impl Kernel {
     fn with_host(host: Inside) -> Result<Self> {
         let mut kernel = Self {
             host,
+            no_resolver: !std::path::Path::new("/etc/resolv.conf").exists(),
             ..Self::default()
         };
         kernel.index();
@@ -167,12 +170,16 @@ impl Kernel {
     }
 
     /// The host as far as it concerns a lab whose bridges are declared as they were: these and all ports, without marks.
-    pub(crate) fn brief(layout: &Layout, journal: &Journal) -> Result<Self> {
+    pub(crate) fn brief(
+        layout: &Layout,
+        journal: &Journal,
+        ports: io::Result<Vec<Link>>,
+    ) -> Result<Self> {
         let look = || -> io::Result<Inside> {
             let mut socket = Socket::reader()?;
             let mut host = Inside {
                 cookie: socket.cookie(),
-                links: link::ports(&mut socket)?,
+                links: ports?,
                 ..Inside::default()
             };
             for bridge in &layout.bridges {

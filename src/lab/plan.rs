@@ -14,7 +14,7 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use crate::action::Action;
-use crate::claim::{is_marked, owned, restore};
+use crate::claim::{is_marked, owned, owner, restore};
 use crate::journal::{Journal, files_of};
 use crate::layout::{Bridge, End, Layout, Other, Port, SpaceLayout};
 use crate::link::{Link, LinkChange, PROTOCOL};
@@ -66,6 +66,10 @@ impl Plan {
             }
         }
         planner.warnings();
+        if !planner.plan.conflicts.is_empty() {
+            // Nothing will be done, and nobody should type what would harm others.
+            planner.plan.steps.clear();
+        }
         planner.plan
     }
 
@@ -759,6 +763,17 @@ impl<'a> Planner<'a> {
                 ));
             }
         }
+        let files = self
+            .layout
+            .spaces
+            .iter()
+            .any(|space| !space.files.is_empty());
+        if files && self.kernel.no_resolver {
+            self.plan.warnings.push(
+                "/etc/resolv.conf is missing or leads nowhere, so `ip netns exec` runs commands without a resolver; `nameplate-lab exec` gives them the lab's"
+                    .to_owned(),
+            );
+        }
         let v6 = "net/ipv6/conf/all/forwarding";
         let turned_on = self
             .plan
@@ -770,16 +785,5 @@ impl<'a> Planner<'a> {
                 "{v6} makes this host ignore router advertisements, unless an interface has accept_ra = 2"
             ));
         }
-    }
-}
-
-/// Whose a foreign object is, if it says so.
-fn owner(alias: &str) -> String {
-    match alias
-        .strip_prefix("lab:")
-        .and_then(|rest| rest.split(':').next())
-    {
-        Some(lab) => format!(" (it belongs to lab {lab})"),
-        None => String::new(),
     }
 }

@@ -34,12 +34,11 @@ pub fn probe(spec: &Spec) -> Result<Vec<String>> {
         let name = &space.name.value;
         let _away = space::enter(name).during(|| format!("cannot enter namespace {name}"))?;
         for (to, other) in spec.spaces.iter().enumerate() {
-            if from == to || picture.path(from, to).is_err() {
+            if from == to {
                 continue;
             }
             for target in picture.addresses(to) {
-                let mine = picture.addresses(from);
-                if mine.iter().any(|own| own.is_ipv4() == target.is_ipv4()) && !reaches(target) {
+                if picture.path_to(from, to, target).is_ok() && !reaches(target) {
                     failures.push(format!(
                         "{name} does not reach {} at {target}",
                         other.name.value
@@ -50,7 +49,9 @@ pub fn probe(spec: &Spec) -> Result<Vec<String>> {
         if let Some(server) = picture.resolver(from)
             && let Err(error) = answers(server, &format!("{}.{}", label(name), spec.domain))
         {
-            failures.push(format!("no DNS for {name} at {server}: {error}"));
+            let words = error.to_string();
+            let words = words.split(" (os error").next().unwrap_or_default();
+            failures.push(format!("no DNS for {name} at {server}: {words}"));
         }
     }
     Ok(failures)

@@ -176,85 +176,126 @@ impl<'a> Picture<'a> {
                 .find(|(_, other)| other == segment)
                 .map(|(address, _)| address.addr())
         });
+        // Behind a router there is a server only where the host has a way back.
         direct.or_else(|| {
-            host.iter()
-                .map(|(address, _)| address.addr())
-                .find(|address| self.walk(at + 1, *address).is_ok())
+            let mut host = host.iter().map(|(address, _)| address.addr());
+            host.find(|address| match self.walk(at + 1, *address, true) {
+                Ok(Some(source)) => self.walk(0, source, false).is_ok(),
+                Ok(None) => true,
+                Err(_) => false,
+            })
         })
     }
 
-    /// Whether a packet gets there and its answer back.
+    /// Whether a packet gets there and its answer back, by any address.
     ///
     /// # Errors
-    /// Where it is lost, in words.
-    pub fn path(&self, from: usize, to: usize) -> Result<(), String> {
-        let (one, other) = (&self.nodes[from + 1], &self.nodes[to + 1]);
-        let mut last = "no address family in common".to_owned();
-        for (target, _) in &other.addresses {
-            let same =
-                |address: &&(IpNet, usize)| address.0.addr().is_ipv6() == target.addr().is_ipv6();
-            let Some((source, _)) = one.addresses.iter().find(same) else {
+    /// Where it is lost.
+    pub fn path(&self, from: usize, to: usize) -> Result<(), Lost> {
+        let mut last = Lost::by_mistake("no address family in common".to_owned());
+        for target in self.addresses(to) {
+            let same = |own: &IpAddr| own.is_ipv6() == target.is_ipv6();
+            if !self.addresses(from).iter().any(same) {
                 continue;
-            };
-            match self.walk(from + 1, target.addr()).and_then(|()| {
-                self.walk(to + 1, source.addr())
-                    .map_err(|why| format!("the answer is lost: {why}"))
-            }) {
+            }
+            match self.path_to(from, to, target) {
                 Ok(()) => return Ok(()),
-                Err(why) => last = why,
+                Err(lost) => last = lost,
             }
         }
         Err(last)
     }
 
-    /// Follows a packet.
-    fn walk(&self, from: usize, to: IpAddr) -> Result<(), String> {
-        let mut at = from;
+    /// Whether a packet gets to one address of a namespace and its answer back.
+    ///
+    /// # Errors
+    /// Where it is lost.
+    pub fn path_to(&self, from: usize, to: usize, target: IpAddr) -> Result<(), Lost> {
+        let Some(source) = self.walk(from + 1, target, true)? else {
+            return Ok(());
+        };
+        let back = self.walk(to + 1, source, false);
+        back.map(drop).map_err(|lost| Lost {
+            why: format!("the answer is lost: {}", lost.why),
+            ..lost
+        })
+    }
+
+    /// Follows a packet; the address that it leaves with, unless it stays. `first` is whether it begins a connection.
+    fn walk(&self, from: usize, to: IpAddr, first: bool) -> Result<Option<IpAddr>, Lost> {
+        let (mut at, mut source, mut came) = (from, None, None);
         for hop in 0..16 {
             let node = &self.nodes[at];
             if node.addresses.iter().any(|(own, _)| own.addr() == to) {
-                return Ok(());
+                return Ok(source);
             }
             if hop > 0 && !node.forwards {
-                return Err(format!("{} does not route", node.name));
+                return Err(Lost::by_mistake(format!("{} does not route", node.name)));
             }
-            let direct = node
-                .addresses
-                .iter()
-                .filter(|(own, _)| own.contains(&to))
-                .max_by_key(|(own, _)| own.prefix_len());
-            let via = match direct {
-                Some(_) => to,
-                None => {
-                    let route = node
-                        .routes
-                        .iter()
-                        .filter(|(net, _)| net.contains(&to))
-                        .max_by_key(|(net, _)| net.prefix_len());
-                    match route {
-                        Some((_, via)) => *via,
-                        None => return Err(format!("{} has no route to {to}", node.name)),
-                    }
-                }
+            let is_direct = node.addresses.iter().any(|(own, _)| own.contains(&to));
+            let mut via = to;
+            if !is_direct {
+                let routes = node.routes.iter().filter(|(net, _)| net.contains(&to));
+                let route = routes.max_by_key(|(net, _)| net.prefix_len());
+                let lost = || Lost::by_mistake(format!("{} has no route to {to}", node.name));
+                via = route.ok_or_else(lost)?.1;
+            }
+            let has = |other: &Node, segment: usize| {
+                let mut theirs = other.addresses.iter();
+                theirs.any(|(address, on)| address.addr() == via && *on == segment)
             };
-            let segments: Vec<usize> = node
+            let mut own: Vec<_> = node
                 .addresses
                 .iter()
                 .filter(|(own, _)| own.contains(&via))
-                .map(|(_, segment)| *segment)
                 .collect();
-            let next = self.nodes.iter().position(|other| {
-                other
-                    .addresses
-                    .iter()
-                    .any(|(own, segment)| own.addr() == via && segments.contains(segment))
+            own.sort_by_key(|(own, _)| std::cmp::Reverse(own.prefix_len()));
+            let next = own.into_iter().find_map(|(address, segment)| {
+                let next = self.nodes.iter().position(|other| has(other, *segment))?;
+                Some((next, *segment, address.addr()))
             });
-            match next {
-                Some(next) => at = next,
-                None => return Err(format!("nobody has {via}")),
+            let lost = || Lost::by_mistake(format!("nobody has {via}"));
+            let (next, segment, address) = next.ok_or_else(lost)?;
+            if let (0, Some(came)) = (at, came) {
+                self.passes(came, segment, first)?;
             }
+            source.get_or_insert(address);
+            (at, came) = (next, Some(segment));
         }
-        Err("the routes go in a circle".to_owned())
+        Err(Lost::by_mistake("the routes go in a circle".to_owned()))
+    }
+
+    /// Whether the host lets a packet through from one network to another.
+    fn passes(&self, from: usize, to: usize, first: bool) -> Result<(), Lost> {
+        let net = |segment: usize| self.spec.nets.get(segment).filter(|_| from != to);
+        let closed = [net(from), net(to)]
+            .into_iter()
+            .flatten()
+            .find(|net| net.internal)
+            .map(|net| format!("{} is internal", net.name.value));
+        let isolated = net(to)
+            .filter(|net| net.isolate && first)
+            .map(|net| format!("{} is isolated", net.name.value));
+        match closed.or(isolated) {
+            Some(why) => Err(Lost { why, meant: true }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where a packet is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// In words.
+    pub why: String,
+    /// Whether the file says so.
+    pub meant: bool,
+}
+
+impl Lost {
+    /// A route, a router or a neighbour is missing.
+    fn by_mistake(why: String) -> Self {
+        Self { why, meant: false }
     }
 }
 

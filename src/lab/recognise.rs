@@ -1,19 +1,20 @@
 //! What a changed file leaves as it is, recognised without a visit.
 //!
 //! A visit of a namespace costs some 0.2 ms, so a change of one host in a thousand must not visit them all. For each
-//! namespace the journal holds a print: a hash of what was declared, of the inode of the namespace's name, and of the
-//! indices of both ends of its ports. The kernel does not give an index of a namespace again, so a port with the same
+//! namespace the journal holds a print: a hash of what was declared, of the inode of the file that is its name, and of
+//! the indices of both ends of its ports. The kernel does not give an index of a namespace again, so a port with the same
 //! index and peer on the same bridge, with a carrier, has the lab's own interface at the other end, up.
 //!
 //! What this does not see is what somebody changed inside of such a namespace without touching its links (addresses,
-//! routes, settings), pairs between two namespaces, and files. A visit of all sees it: `plan`, `status`, `apply` of a
+//! routes, settings), pairs between two namespaces, files, and a name that was unmounted while a process inside keeps the
+//! namespace. A visit of all sees it: `plan`, `status`, `apply` of a
 //! file that did not change, and `apply --deep`.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 
 use crate::error::{During, Result};
 use crate::journal::Journal;
@@ -110,11 +111,11 @@ impl Prints {
         &self,
         at: usize,
         space: &SpaceLayout,
+        names: &HashMap<OsString, u64>,
         link: impl Fn(&str) -> Option<&'a Link>,
     ) -> Option<u64> {
         let mut print = Print(self.spaces[at]);
-        let inode = std::fs::metadata(space::path(&space.name)).ok()?.ino();
-        print.write_u64(inode);
+        print.write_u64(*names.get(OsStr::new(&space.name))?);
         for port in ports(space) {
             let link = link(&port.name).filter(|link| link.carrier)?;
             let numbers = [link.index, link.peer, link.master, u32::from(link.hairpin)];
@@ -124,18 +125,25 @@ impl Prints {
     }
 
     /// Looks at the host, and into the namespaces that the file changed or that are not recognised.
-    pub(crate) fn observe(&self, layout: &Layout, journal: &Journal) -> Result<Kernel> {
+    /// `ports_seen` are all ports of the host.
+    pub(crate) fn observe(
+        &self,
+        layout: &Layout,
+        journal: &Journal,
+        ports_seen: io::Result<Vec<Link>>,
+    ) -> Result<Kernel> {
         let brief = journal.bridges == self.bridges;
         let mut kernel = if brief {
-            Kernel::brief(layout, journal)?
+            Kernel::brief(layout, journal, ports_seen)?
         } else {
             Kernel::host(&keys(layout, Some(journal)))?
         };
+        let names = space::inodes();
         let mut strangers = HashSet::new();
         let mut known = HashSet::new();
         for (at, space) in layout.spaces.iter().enumerate() {
             let before = journal.spaces.get(&space.name).map(|made| made.print);
-            let now = self.actual(at, space, |name| kernel.host_link(name));
+            let now = self.actual(at, space, &names, |name| kernel.host_link(name));
             if now.is_some() && now == before {
                 known.extend(ports(space).map(|port| port.name.as_str()));
                 continue;
@@ -188,9 +196,11 @@ impl Prints {
         let links = Socket::reader()
             .and_then(|mut socket| look(&mut socket))
             .during(|| "cannot read the links of this host".to_owned())?;
+        let names = space::inodes();
         for (at, space) in visited() {
             if let Some(made) = journal.spaces.get_mut(&space.name) {
-                made.print = self.actual(at, space, |name| links.get(name)).unwrap_or(0);
+                let now = self.actual(at, space, &names, |name| links.get(name));
+                made.print = now.unwrap_or(0);
             }
         }
         Ok(())

@@ -51,19 +51,29 @@ pub fn wait(spec: &Spec, version: &str) -> Heard {
             .flatten()
             .collect(),
     };
+    answered(&addresses, &spec.domain, version, PATIENCE)
+}
+
+/// Waits until the server answers at these addresses with the names of this version, where one runs.
+pub(crate) fn answered(
+    addresses: &[IpAddr],
+    domain: &str,
+    version: &str,
+    patience: Duration,
+) -> Heard {
     if addresses.is_empty() {
         return Heard::Nowhere;
     }
     if !runs() {
         return Heard::Nobody;
     }
-    let owner = format!("{MARKER}.{}", spec.domain);
+    let owner = format!("{MARKER}.{domain}");
     let begun = Instant::now();
-    for address in addresses {
+    for &address in addresses {
         loop {
             match probe::text(address, &owner, ANSWER) {
                 Ok(text) if text.starts_with(version) => break,
-                _ if begun.elapsed() > PATIENCE => return Heard::Silent(address),
+                _ if begun.elapsed() > patience => return Heard::Silent(address),
                 _ => std::thread::sleep(AGAIN),
             }
         }
@@ -147,7 +157,8 @@ fn corefile(spec: &Spec, outside: bool) -> String {
     let forward = if outside && known {
         "    forward . /etc/resolv.conf\n    cache 30\n"
     } else {
-        ""
+        // There is nobody to ask, and a closed port says so at once.
+        "    forward . 127.0.0.1:9 {\n        max_fails 0\n    }\n"
     };
     format!(
         ".:53 {{\n    lab {} {{\n        listen\n    }}\n{forward}    errors\n}}\n",

@@ -4,11 +4,14 @@
 //! by a guard. The thread is the unit, so the guard cannot be sent to another one; a thread that cannot come home ends
 //! the process, because everything it did afterwards would happen in the wrong place.
 
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::fault::point;
@@ -47,19 +50,38 @@ pub fn kind(name: &str) -> io::Result<Kind> {
     }
 }
 
+/// The names that there are.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(RUN).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
 /// Where the thread came from; dropping it goes back.
 #[derive(Debug)]
 pub struct Away {
     home: File,
+    /// Whether it left: who may not enter any namespace may not enter its own either.
+    left: Cell<bool>,
     /// The way back is this thread's.
     thread: PhantomData<*const ()>,
 }
 
 impl Away {
-    /// Remembers where the thread is.
+    /// Remembers where the thread is, which is about to leave.
     pub(crate) fn here() -> io::Result<Self> {
+        let away = Self::home()?;
+        away.left.set(true);
+        Ok(away)
+    }
+
+    /// Remembers where the thread is, which may stay there.
+    pub(crate) fn home() -> io::Result<Self> {
         Ok(Self {
             home: File::open("/proc/thread-self/ns/net")?,
+            left: Cell::new(false),
             thread: PhantomData,
         })
     }
@@ -67,7 +89,9 @@ impl Away {
 
 impl Drop for Away {
     fn drop(&mut self) {
-        if let Err(error) = sys::setns(self.home.as_fd(), libc::CLONE_NEWNET) {
+        if self.left.get()
+            && let Err(error) = sys::setns(self.home.as_fd(), libc::CLONE_NEWNET)
+        {
             eprintln!("nameplate-lab: cannot return to the first network namespace: {error}");
             std::process::abort();
         }
@@ -84,8 +108,9 @@ pub fn enter(name: &str) -> io::Result<Away> {
 
 /// The same of an open file.
 pub(crate) fn enter_file(target: &File) -> io::Result<Away> {
-    let away = Away::here()?;
+    let away = Away::home()?;
     sys::setns(target.as_fd(), libc::CLONE_NEWNET)?;
+    away.left.set(true);
     Ok(away)
 }
 
@@ -93,13 +118,23 @@ impl Away {
     /// Goes on to another namespace, without going home in between.
     pub(crate) fn go_on(&self, name: &str) -> io::Result<()> {
         let target = File::open(path(name))?;
-        sys::setns(target.as_fd(), libc::CLONE_NEWNET)
+        sys::setns(target.as_fd(), libc::CLONE_NEWNET)?;
+        self.left.set(true);
+        Ok(())
     }
 }
 
 /// Moves the thread into a namespace for good.
 pub(crate) fn enter_for_good(name: &str) -> io::Result<()> {
     sys::setns(File::open(path(name))?.as_fd(), libc::CLONE_NEWNET)
+}
+
+/// All names with the inodes of their files: one that is made again has another. What is mounted on them is not looked at.
+pub(crate) fn inodes() -> HashMap<OsString, u64> {
+    let entries = std::fs::read_dir(RUN).into_iter().flatten().flatten();
+    entries
+        .map(|entry| (entry.file_name(), entry.ino()))
+        .collect()
 }
 
 /// Whether `/run/netns` is a mount of its own.

@@ -111,8 +111,6 @@ pub struct Net {
     pub nat6: bool,
     /// Port forwards, one port each.
     pub forwards: Vec<Forward>,
-    /// Where the server forwards what this network asks.
-    pub upstream: Vec<IpAddr>,
 }
 
 /// The host on a bridge.
@@ -269,6 +267,8 @@ impl Spec {
             && !report.has_errors()
         {
             spec.addresses = check::check(spec, &mut report);
+        } else if let Some(spec) = &spec {
+            check::declared(spec, &mut report);
         }
         (spec.filter(|_| !report.has_errors()), report)
     }
@@ -350,12 +350,16 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     ("LAB0003", "The value has another type than the key takes."),
     (
+        "LAB0004",
+        "The key or the value is known from elsewhere, and nameplate-lab does not have it: it would do nothing, so it is refused.",
+    ),
+    (
         "LAB0101",
         "Names of labs, networks and namespaces become file names, interface names and DNS labels; they are letters, digits, `-`, `_` and `.`, and start with a letter or a digit. A network is a bridge, so its name has at most 15 octets.",
     ),
     (
         "LAB0102",
-        "An address, a subnet, a MAC address or a port cannot be read.",
+        "An address, a subnet, a MAC address or a port cannot be read, or is none that a host can have.",
     ),
     (
         "LAB0103",
@@ -390,11 +394,23 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "An included file cannot be read, or includes itself.",
     ),
     (
+        "LAB0111",
+        "The machine already has an address in this subnet, on a link that is not the lab's: `apply` would refuse. Docker's networks are such links; choose another subnet.",
+    ),
+    (
         "LAB0201",
         "Two namespaces of the lab cannot reach each other: a route or a router is missing on the way there or back.",
     ),
     (
         "LAB0202",
         "No resolver can be reached from the namespace; its hosts file gets every name of the lab instead.",
+    ),
+    (
+        "LAB0203",
+        "The key does nothing here: an `internal` network has no way out, and rules of the host see only packets of networks that the host is on.",
+    ),
+    (
+        "LAB0204",
+        "A route of this machine, to somewhere else, covers a part of the subnet, or is covered by it: packets go the way of the longer prefix.",
     ),
 ];

@@ -1,11 +1,14 @@
 //! Declared against actual, what runs inside, and whether DNS answers there.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use crate::converge;
 use crate::error::Result;
+use crate::graph;
 use crate::journal::Journal;
 use crate::layout::{Layout, Other};
 use crate::plan::Plan;
@@ -21,6 +24,8 @@ pub struct Status {
     /// Whether there is a journal at all.
     applied: bool,
     plan: Plan,
+    /// Networks: name, the host's addresses, what leads out.
+    nets: Vec<String>,
     spaces: Vec<SpaceStatus>,
     services: Vec<String>,
 }
@@ -46,8 +51,8 @@ impl Status {
         let layout = Layout::of(spec);
         let picture = Picture::of(spec, &spec.addresses);
         let mut spaces = Vec::new();
-        // Asking a server that does not answer takes a while; one silence is enough.
-        let mut silent = false;
+        // Asking a server that does not answer takes a while; two silences are enough.
+        let mut silences: HashMap<IpAddr, usize> = HashMap::new();
         for (at, declared) in spec
             .spaces
             .iter()
@@ -73,12 +78,12 @@ impl Status {
                 })
                 .collect();
             let dns = picture.resolver(at).filter(|_| there).map(|server| {
-                let answer = if silent {
-                    Err("no answer".to_owned())
-                } else {
-                    ask(name, server, &spec.domain)
+                let silent = silences.entry(server).or_default();
+                let answer = match *silent {
+                    0 | 1 => ask(name, server, &spec.domain),
+                    _ => Err("not asked: it was silent twice".to_owned()),
                 };
-                silent |= answer.is_err();
+                *silent += usize::from(answer.is_err());
                 (server.to_string(), answer)
             });
             spaces.push(SpaceStatus {
@@ -109,6 +114,7 @@ impl Status {
             domain: spec.domain.clone(),
             applied: Journal::load(&spec.name)?.is_some(),
             plan,
+            nets: spec.nets.iter().map(graph::line).collect(),
             spaces,
             services,
         })
@@ -161,6 +167,17 @@ impl fmt::Display for Status {
             (true, false) => "differs from its file",
         };
         writeln!(f, "lab {} ({}): {state}", self.lab, self.domain)?;
+        for net in &self.nets {
+            writeln!(f, "  {net}")?;
+        }
+        // What was never applied differs in everything.
+        let drift = |space: Option<&str>| {
+            let steps = self.plan.steps.iter().filter(|_| self.applied);
+            let steps = steps.filter(|step| step.space() == space);
+            steps
+                .map(|step| format!("      {} {step}\n", step.sign()))
+                .collect::<String>()
+        };
         for space in &self.spaces {
             let there = if space.there { "" } else { ", not there" };
             writeln!(f, "  {}{there}", space.name)?;
@@ -171,18 +188,32 @@ impl fmt::Display for Status {
                 writeln!(f, "      runs {command} ({pid})")?;
             }
             match &space.dns {
-                Some((server, Ok(_))) => writeln!(f, "      DNS {server} answers")?,
+                Some((server, Ok(0))) => writeln!(f, "      DNS {server} answers")?,
+                Some((server, Ok(rcode))) => writeln!(
+                    f,
+                    "      DNS {server} answers with RCODE {rcode}: it does not serve this lab"
+                )?,
                 Some((server, Err(why))) => writeln!(f, "      DNS {server}: {why}")?,
                 None => {}
             }
+            f.write_str(&drift(Some(&space.name)))?;
         }
         for service in &self.services {
             writeln!(f, "  service {service}")?;
         }
-        if self.applied {
-            for step in &self.plan.steps {
-                writeln!(f, "  {} {step}", step.sign())?;
-            }
+        let known: Vec<&str> = self
+            .spaces
+            .iter()
+            .map(|space| space.name.as_str())
+            .collect();
+        let steps = self.plan.steps.iter().filter(|_| self.applied);
+        let gone = steps.filter(|step| step.space().is_some_and(|space| !known.contains(&space)));
+        let gone: String = gone
+            .map(|step| format!("      {} {step}\n", step.sign()))
+            .collect();
+        let host = drift(None) + &gone;
+        if !host.is_empty() {
+            write!(f, "  the host\n{host}")?;
         }
         for conflict in &self.plan.conflicts {
             writeln!(f, "  conflict: {conflict}")?;

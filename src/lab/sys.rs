@@ -212,6 +212,51 @@ pub(crate) fn effective_group() -> u32 {
     unsafe { libc::getegid() }
 }
 
+/// Takes everything but `kept` from the effective set of the calling thread, and if `permitted` from the permitted set
+/// too. The inheritable set stays: it gives nothing by itself.
+pub(crate) fn limit_capabilities(kept: u64, permitted: bool) -> io::Result<()> {
+    // `linux/capability.h`: version 3 takes two records of 32 bits each.
+    const VERSION: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let mut header = Header {
+        version: VERSION,
+        pid: 0,
+    };
+    let mut data = [Data::default(); 2];
+    // SAFETY: the kernel reads the header and writes two records, which are ours alone.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) }
+        as libc::c_int;
+    checked(got)?;
+    for (half, data) in data.iter_mut().enumerate() {
+        let kept = (kept >> (32 * half)) as u32;
+        data.effective &= kept;
+        if permitted {
+            data.permitted &= kept;
+        }
+    }
+    // SAFETY: the kernel reads the header and two records.
+    let set =
+        unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) } as libc::c_int;
+    checked(set).map(drop)
+}
+
+/// No program that this process starts gets more than it has.
+pub(crate) fn no_new_privileges() -> io::Result<()> {
+    // SAFETY: no pointer is passed.
+    checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
+}
+
 /// Sends a signal to a process.
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointer is passed.

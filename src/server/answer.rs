@@ -118,7 +118,7 @@ pub(crate) fn shed_queries() -> &'static Counter {
     SHED.get_or_init(|| {
         metrics::metric(
             "nameplate_queries_shed",
-            "Queries that were refused because too many waited.",
+            "Queries that were refused or dropped because too many waited.",
             Counter::default,
         )
     })

@@ -11,6 +11,7 @@
 
 mod admin;
 mod answer;
+mod backlog;
 mod bind;
 mod check;
 mod control;

@@ -379,7 +379,9 @@ fn a_client_cannot_fill_all_waiting_places_by_tcp() {
             refused += 1;
         }
     }
-    assert_eq!(refused, IN_FLIGHT - IN_FLIGHT / 4);
+    // The kernel may have given each worker one connection; then each of the two has its quarter.
+    let quarters = (IN_FLIGHT - refused) / (IN_FLIGHT / 4);
+    assert!(quarters == 1 || quarters == 2, "{refused}");
     assert_eq!(ask(&client(port), "slow.example.org.").last(), Some(&7));
 }
 

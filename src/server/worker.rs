@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The snapshot is pinned once a batch. At most [`IN_FLIGHT`] queries of a worker wait; beyond that the newest is answered with
-//! SERVFAIL, so that its client turns to another server at once.
+//! SERVFAIL, so that its client turns to another server at once. Where queries come faster than they are answered, the oldest in the
+//! socket's queue are thrown away ([`crate::backlog`]).
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -30,10 +31,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tracing::{error, warn};
 
-use crate::answer::{Verdict, abandon, answer, panicked, shed};
+use crate::answer::{Verdict, abandon, answer, panicked, shed, shed_queries};
+use crate::backlog::Backlog;
 use crate::finish::finish;
 use crate::listener::tcp;
-use crate::listener::udp::{Batch, Envelope, Slot, Watched};
+use crate::listener::udp::{BATCH, Batch, Envelope, Slot, Watched};
 use crate::route::Table;
 use crate::snapshot::Snapshot;
 
@@ -421,6 +423,7 @@ async fn udp_loop(worker: Rc<Worker>, line: Rc<Line>, socket: UdpSocket) {
         line: line.clone(),
         local,
         batch: Batch::new(),
+        backlog: Backlog::default(),
         outbox: outbox.clone(),
     };
     let mut pause = Duration::from_millis(1);
@@ -492,6 +495,7 @@ struct Serving {
     line: Rc<Line>,
     local: SocketAddr,
     batch: Batch,
+    backlog: Backlog,
     outbox: Rc<Outbox>,
 }
 
@@ -512,25 +516,38 @@ impl Serving {
                 }
             };
             match self.batch.receive(socket) {
-                Ok(count) => {
+                Ok(_) => {
                     self.answer(table);
                     self.outbox.depart();
-                    let sent = self.batch.reply(socket);
-                    if sent < count {
-                        self.keep_unsent(sent);
+                    if !self.batch.reply(socket) {
+                        self.keep_unsent();
                     }
                     if !self.batch.is_full() {
-                        return Drained::Empty;
+                        return self.drained(socket);
                     }
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Drained::Empty,
+                    io::ErrorKind::WouldBlock => return self.drained(socket),
                     io::ErrorKind::Interrupted => {}
                     _ => return Drained::Failed,
                 },
             }
         }
+        let waiting = || Batch::waiting(socket);
+        if let Some(cut) = self.backlog.left(ROUNDS * BATCH, waiting) {
+            Batch::bound(socket, Some(cut.room));
+            shed_queries().inc_by(self.batch.skip(socket, cut.late) as u64);
+        }
         Drained::More
+    }
+
+    /// Nothing waits any more.
+    #[inline]
+    fn drained(&mut self, socket: &Watched) -> Drained {
+        if self.backlog.empty() {
+            Batch::bound(socket, None);
+        }
+        Drained::Empty
     }
 
     /// Answers the batch that was received.
@@ -572,15 +589,9 @@ impl Serving {
     }
 
     /// Keeps responses for later that the socket had no room for.
-    fn keep_unsent(&mut self, sent: usize) {
+    fn keep_unsent(&mut self) {
         let mut slots = self.outbox.slots.borrow_mut();
-        for slot in self
-            .batch
-            .filled()
-            .iter_mut()
-            .skip(sent)
-            .filter(|slot| slot.reply)
-        {
+        for slot in self.batch.filled().iter_mut().filter(|slot| slot.reply) {
             if slots.len() >= IN_FLIGHT {
                 return;
             }
@@ -600,11 +611,11 @@ impl Serving {
         if slots.is_empty() {
             return true;
         }
-        let sent = self.batch.send(socket, &slots);
-        for slot in slots.drain(..sent) {
+        let sent = self.batch.send(socket, &mut slots);
+        for slot in slots.extract_if(.., |slot| !slot.reply) {
             self.worker.recycle(slot.exchange);
         }
-        slots.is_empty()
+        sent
     }
 }
 

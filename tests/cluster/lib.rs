@@ -15,7 +15,7 @@ mod tls;
 mod wire;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ pub use bulk::Size;
 
 use store::{Store, Stored};
 use tls::Authority;
+
+/// A free port of loopback.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A kind of object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -243,16 +246,21 @@ impl Shared {
 impl Server {
     /// Starts a server with TLS on a free port of loopback.
     pub fn start() -> Self {
-        Self::with(true)
+        Self::with(true, LOOPBACK)
+    }
+
+    /// Starts a server with TLS at an address of this machine.
+    pub fn start_at(address: SocketAddr) -> Self {
+        Self::with(true, address)
     }
 
     /// Starts a server without TLS.
     pub fn start_plain() -> Self {
-        Self::with(false)
+        Self::with(false, LOOPBACK)
     }
 
-    fn with(secure: bool) -> Self {
-        let authority = Authority::new("cluster");
+    fn with(secure: bool, address: SocketAddr) -> Self {
+        let authority = Authority::new("cluster", address.ip());
         let state = State {
             store: Store::new(),
             settings: Settings::default(),
@@ -270,7 +278,7 @@ impl Server {
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
-        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let listener = listen(address).expect("a port");
         let address = listener.local_addr().expect("an address");
         accept(listener, shared.clone());
         Self {
@@ -399,7 +407,7 @@ impl Server {
 
     /// Shows a certificate of a new authority to new connections, and resets the old ones.
     pub fn rotate_authority(&self) {
-        let authority = Authority::new("another cluster");
+        let authority = Authority::new("another cluster", self.address.ip());
         let config = authority.server();
         *self.authority() = authority;
         self.change(|state| {

@@ -1,5 +1,6 @@
 //! An authority, the server's certificate and a client's, made anew for every server.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rcgen::{
@@ -14,10 +15,12 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
     der: CertificateDer<'static>,
+    server: IpAddr,
 }
 
 impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
+    /// An authority for a server at this address.
+    pub(crate) fn new(name: &str, server: IpAddr) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -29,16 +32,16 @@ impl Authority {
             pem: certificate.pem(),
             der: certificate.der().clone(),
             issuer: Issuer::new(params, key),
+            server,
         }
     }
 
-    /// What a server on loopback shows, asking for a certificate of this authority without insisting.
+    /// What the server shows, asking for a certificate of this authority without insisting.
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-        for address in ["127.0.0.1", "::1"] {
-            let address = address.parse().expect("an address");
-            params.subject_alt_names.push(SanType::IpAddress(address));
-        }
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress(self.server));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");

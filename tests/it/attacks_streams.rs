@@ -33,19 +33,22 @@ fn limit_files(pid: u32, files: usize) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The time of the slowest of some honest askers, each on a connection of its own.
-fn honest(server: &Server, count: usize) -> Duration {
-    let times = (0..count).map(|_| {
-        let began = Instant::now();
-        let reply = ask_tcp(
-            server.address(),
-            &a("www.example.org"),
-            Duration::from_secs(5),
-        );
-        assert_eq!(rcode(&reply.expect("an honest asker is answered")), 0);
-        began.elapsed()
-    });
-    times.max().unwrap_or_default()
+/// The usual and the greatest time of some honest askers, each on a connection of its own.
+fn honest(server: &Server, count: usize) -> (Duration, Duration) {
+    let mut times: Vec<Duration> = (0..count)
+        .map(|_| {
+            let began = Instant::now();
+            let reply = ask_tcp(
+                server.address(),
+                &a("www.example.org"),
+                Duration::from_secs(5),
+            );
+            assert_eq!(rcode(&reply.expect("an honest asker is answered")), 0);
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    (times[count / 2], times[count - 1])
 }
 
 /// Whether the peer has closed: nothing more comes.
@@ -67,7 +70,7 @@ fn two_thousand_slow_connections_hold_nobody() {
     let server = Server::start("slow", LOCAL);
     let _ = server.ask_tcp(&a("www.example.org"));
     let (alone, before, open) = (
-        honest(&server, 20),
+        honest(&server, 40),
         status(&server, "VmRSS"),
         descriptors(&server),
     );
@@ -80,8 +83,8 @@ fn two_thousand_slow_connections_hold_nobody() {
         };
         let sent = match number % 4 {
             0 => 0, // connected, and silent
-            1 => 1, // half a length
-            2 => 3, // a length and one octet
+            1 => 1, // half a length, and an octet a second
+            2 => 3, // a length and one octet, and an octet a second
             _ => whole.len() - 1,
         };
         let _ = stream.write_all(&whole[..sent]);
@@ -89,12 +92,45 @@ fn two_thousand_slow_connections_hold_nobody() {
     }
     assert!(slow.len() > 500, "the test itself has too few files");
     let held = descriptors(&server).saturating_sub(open).max(1);
-    let meanwhile = honest(&server, 50);
+    let drips = AtomicBool::new(true);
+    let meanwhile = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for second in 1usize.. {
+                for (mut stream, number) in slow.iter().zip(0usize..) {
+                    if let 1 | 2 = number % 4
+                        && drips.load(Ordering::Relaxed)
+                    {
+                        let at = second + 2 * (number % 4 - 1);
+                        let _ = stream.write_all(&whole[at..=at]);
+                    }
+                }
+                let next = began + Duration::from_secs(second as u64);
+                while Instant::now() < next {
+                    if !drips.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        let mut meanwhile: Vec<(Duration, Duration)> = Vec::new();
+        while began.elapsed() < Duration::from_millis(2_500) {
+            meanwhile.push(honest(&server, 40));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drips.store(false, Ordering::Relaxed);
+        let usual = meanwhile.iter().map(|times| times.0).max();
+        let worst = meanwhile.iter().map(|times| times.1).max();
+        (usual.unwrap_or_default(), worst.unwrap_or_default())
+    });
     let each = status(&server, "VmRSS").saturating_sub(before) / held as u64;
     figure(&format!(
-        "{held} slow connections: an honest one takes at most {meanwhile:?} ({alone:?} before), {each} KiB of memory each"
+        "{held} slow connections: an honest one takes {:?}, at most {:?} (before {:?}, at most {:?}); {each} KiB of memory each",
+        meanwhile.0, meanwhile.1, alone.0, alone.1
     ));
-    assert!(meanwhile < Duration::from_millis(500), "{meanwhile:?}");
+    assert!(meanwhile.0 < alone.0 + Duration::from_millis(50));
+    // The greatest of hundreds is the machine's as much as ours.
+    assert!(meanwhile.1 < alone.1 + Duration::from_millis(500));
     assert!(each <= 16, "{each} KiB each");
     // A message that began is given up after 3 s, silence after 10.
     wait_until("the slow connections to be closed", || {
@@ -279,7 +315,7 @@ fn asking_without_listening_costs_little_and_ends() {
             "a connection that does not read lives on"
         );
     }
-    assert!(honest(&server, 5) < Duration::from_secs(1));
+    assert!(honest(&server, 5).1 < Duration::from_secs(1));
 }
 
 #[test]
@@ -446,7 +482,7 @@ fn without_descriptors_udp_answers_and_the_rest_recovers() {
         .expect("a timeout");
     write_message(&mut last, &a("www.example.org")).expect("written");
     assert_eq!(read_message(&mut last).expect("an answer")[7], 1);
-    assert!(honest(&server, 3) < Duration::from_secs(2));
+    assert!(honest(&server, 3).1 < Duration::from_secs(2));
 }
 
 #[test]

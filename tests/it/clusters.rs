@@ -21,16 +21,16 @@ use crate::server::{Server, ask_udp, skip, temporary_directory, tool};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A cluster, and a server that answers for it.
-struct Trial {
-    api: Api,
-    server: Server,
-    config: std::path::PathBuf,
+pub(crate) struct Trial {
+    pub(crate) api: Api,
+    pub(crate) server: Server,
+    pub(crate) config: std::path::PathBuf,
 }
 
 /// An answer in short: its code, and its addresses.
-type Answer = (ResponseCode, BTreeSet<String>);
+pub(crate) type Answer = (ResponseCode, BTreeSet<String>);
 
-fn ask(address: SocketAddr, name: &str) -> Option<Answer> {
+pub(crate) fn ask(address: SocketAddr, name: &str) -> Option<Answer> {
     let mut message = Message::query();
     message.add_query(Query::query(
         Name::from_ascii(name).expect("a name"),
@@ -50,13 +50,18 @@ fn ask(address: SocketAddr, name: &str) -> Option<Answer> {
     Some((answer.metadata.response_code, addresses))
 }
 
-fn addresses(all: &[&str]) -> Answer {
+pub(crate) fn addresses(all: &[&str]) -> Answer {
     let all = all.iter().map(|address| (*address).to_owned());
     (ResponseCode::NoError, all.collect())
 }
 
 impl Trial {
-    fn start(test: &str, prepare: impl FnOnce(&Api)) -> Self {
+    pub(crate) fn start(test: &str, prepare: impl FnOnce(&Api)) -> Self {
+        Self::with(test, "", prepare)
+    }
+
+    /// The same with more in the directive's block.
+    pub(crate) fn with(test: &str, options: &str, prepare: impl FnOnce(&Api)) -> Self {
         let api = Api::start();
         api.apply(namespace("default"));
         api.apply(service("web", "192.0.2.7"));
@@ -67,9 +72,8 @@ impl Trial {
         prepare(&api);
         let dir = temporary_directory(test);
         let config = api.kubeconfig(&dir, "first");
-        let corefile = ".:{PORT} {\n  bind 127.0.0.1\n  errors\n  hosts {\n    192.0.2.53 other.example.org\n    fallthrough\n  }\n  \
-            kubernetes cluster.local in-addr.arpa {\n    kubeconfig config\n    startup_timeout 100ms\n  }\n}\n";
-        let server = Server::start_in(&dir, corefile);
+        let corefile = corefile(options);
+        let server = Server::start_in(&dir, &corefile);
         Self {
             api,
             server,
@@ -78,7 +82,7 @@ impl Trial {
     }
 
     /// The same with everything known already.
-    fn synced(test: &str) -> Self {
+    pub(crate) fn synced(test: &str) -> Self {
         let trial = Self::start(test, |_| {});
         trial.until("web", &addresses(&["192.0.2.7"]));
         trial.until(
@@ -88,13 +92,13 @@ impl Trial {
         trial
     }
 
-    fn ask(&self, service: &str) -> Option<Answer> {
+    pub(crate) fn ask(&self, service: &str) -> Option<Answer> {
         let name = format!("{service}.default.svc.cluster.local.");
         ask(self.server.address(), &name)
     }
 
     /// Waits until `service` is answered so; how long that took.
-    fn until(&self, service: &str, so: &Answer) -> Duration {
+    pub(crate) fn until(&self, service: &str, so: &Answer) -> Duration {
         let begun = Instant::now();
         loop {
             let answer = self.ask(service);
@@ -111,7 +115,7 @@ impl Trial {
     }
 
     /// Asks for `services` all the time, until it is told to stop.
-    fn keep_asking(&self, services: &[&'static str]) -> Asking {
+    pub(crate) fn keep_asking(&self, services: &[&'static str]) -> Asking {
         let address = self.server.address();
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(BTreeMap::new()));
@@ -134,7 +138,7 @@ impl Trial {
 }
 
 /// What was answered meanwhile.
-struct Asking {
+pub(crate) struct Asking {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     seen: Arc<Mutex<BTreeMap<(&'static str, String), u32>>>,
@@ -142,7 +146,7 @@ struct Asking {
 
 impl Asking {
     /// The answers, each once, and how many there were.
-    fn end(self) -> (Vec<(&'static str, String)>, u32) {
+    pub(crate) fn end(self) -> (Vec<(&'static str, String)>, u32) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("no panic");
         let seen = self.seen.lock().expect("no panic");
@@ -150,16 +154,24 @@ impl Asking {
     }
 }
 
-fn namespace(name: &str) -> Value {
+/// A server's Corefile, with `options` in the block of `kubernetes`.
+pub(crate) fn corefile(options: &str) -> String {
+    format!(
+        ".:{{PORT}} {{\n  bind 127.0.0.1\n  errors\n  hosts {{\n    192.0.2.53 other.example.org\n    fallthrough\n  }}\n  \
+         kubernetes cluster.local in-addr.arpa {{\n    kubeconfig config\n    startup_timeout 100ms\n    {options}\n  }}\n}}\n"
+    )
+}
+
+pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
-fn service(name: &str, ip: &str) -> Value {
+pub(crate) fn service(name: &str, ip: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
         "spec": {"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}})
 }
 
-fn slice(service: &str, name: &str, addresses: &[&str]) -> Value {
+pub(crate) fn slice(service: &str, name: &str, addresses: &[&str]) -> Value {
     let endpoints: Vec<Value> = addresses
         .iter()
         .map(|address| json!({"addresses": [address], "conditions": {"ready": true}}))
@@ -300,10 +312,10 @@ fn every_way_to_break_leaves_the_answers_and_lets_changes_through() {
 }
 
 /// What happens to the API.
-type Blow = Box<dyn Fn(&Api)>;
+pub(crate) type Blow = Box<dyn Fn(&Api)>;
 
 /// A strike on all that a server watches.
-fn each(strike: Strike) -> Blow {
+pub(crate) fn each(strike: Strike) -> Blow {
     Box::new(move |api| {
         for kind in Kind::ALL {
             api.strike(kind, strike);
@@ -407,6 +419,13 @@ fn credentials_rotate_and_rights_are_missed_by_name() {
         .wait_for_log("the resource \"endpointslices\" in API group \"discovery.k8s.io\"");
     let log = trial.server.log();
     assert!(log.contains("HTTP 401"), "{log}");
+    let rights = "endpointslices at 127.0.0.1:";
+    let line = log.lines().rfind(|line| line.contains("HTTP 403"));
+    assert!(
+        line.is_some_and(|line| line.contains(rights)
+            && line.contains("the verbs list and watch on the resource \"endpointslices\"")),
+        "which list lacks which right: {log}"
+    );
     assert_eq!(
         trial.ask("db").map(|(_, all)| all.len()),
         Some(3),

@@ -8,10 +8,8 @@ fn corefile_blocks(page: &str) -> Vec<(usize, String)> {
     let mut block: Option<(usize, String)> = None;
     for (number, line) in page.lines().enumerate() {
         match (&mut block, line.trim_end()) {
-            (None, "~~~ corefile" | "``` corefile" | "```corefile" | "~~~corefile") => {
-                block = Some((number + 2, String::new()))
-            }
-            (Some(_), "~~~" | "```") => out.extend(block.take()),
+            (None, "```corefile") => block = Some((number + 2, String::new())),
+            (Some(_), "```") => out.extend(block.take()),
             (Some((_, text)), line) => {
                 text.push_str(line);
                 text.push('\n');
@@ -38,7 +36,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 /// What `check` says of a Corefile.
-fn check(name: &str, text: &str) -> corefile::Report {
+pub(crate) fn check(name: &str, text: &str) -> corefile::Report {
     let (corefile, mut report) = corefile::parse(name, text.as_bytes().to_vec(), &corefile::Disk);
     chain::setup::plan(&corefile, plugins::ORDER, &mut report);
     if report.has_errors() {
@@ -68,43 +66,6 @@ fn the_examples_have_not_even_a_warning() {
         let text = std::fs::read_to_string(&path).expect("the example is there");
         let report = check(name, &text);
         assert!(report.is_empty(), "{name}: {} warnings", report.len());
-    }
-}
-
-/// The Corefiles of the ConfigMaps in a manifest: what is indented below `Corefile: |`.
-fn config_maps(manifest: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut lines = manifest.lines();
-    while lines.by_ref().any(|line| line.trim() == "Corefile: |") {
-        let block = lines.clone().take_while(|line| line.starts_with("    "));
-        out.push(block.map(|line| format!("{}\n", &line[4..])).collect());
-    }
-    out
-}
-
-#[test]
-fn the_manifests_corefiles_are_accepted() {
-    let here = |entry: &chain::setup::Entry| matches!(entry, chain::setup::Entry::Here(_));
-    let cluster = plugins::ORDER
-        .iter()
-        .any(|entry| entry.name() == "kubernetes" && here(entry));
-    for (manifest, of_cluster) in [("coredns.yaml", true), ("node-local.yaml", false)] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("deploy")
-            .join(manifest);
-        let text = std::fs::read_to_string(&path).expect("the manifest is there");
-        let corefiles = config_maps(&text);
-        assert_eq!(corefiles.len(), 1, "{manifest}");
-        if cluster || !of_cluster {
-            check(manifest, &corefiles[0]);
-        } else {
-            // Without the plugin the rest has to be right all the same.
-            let (head, tail) = corefiles[0]
-                .split_once("    kubernetes ")
-                .expect("a cluster's Corefile");
-            let (_, tail) = tail.split_once("    }\n").expect("the block's end");
-            check(manifest, &format!("{head}{tail}"));
-        }
     }
 }
 

@@ -343,7 +343,8 @@ fn printed(name: &str, output: std::io::Result<Output>) -> String {
 
 /// The first datagram that comes back, if one comes in time.
 pub(crate) fn ask_udp(address: SocketAddr, query: &[u8], patience: Duration) -> Option<Vec<u8>> {
-    let socket = UdpSocket::bind(("127.0.0.1", 0)).ok()?;
+    // From whatever address leads there.
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.set_read_timeout(Some(patience)).ok()?;
     socket.connect(address).ok()?;
     socket.send(query).ok()?;
@@ -432,7 +433,7 @@ impl Shared {
     }
 }
 
-/// A scripted name server on loopback, UDP and TCP on one port; a closure says what each query gets.
+/// A scripted name server, on loopback unless said otherwise, UDP and TCP on one port; a closure says what each query gets.
 pub(crate) struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -452,7 +453,14 @@ impl Upstream {
         port: u16,
         behave: impl Fn(Asked<'_>) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], port)), behave)
+    }
+
+    /// Starts one at an address of this machine.
+    pub(crate) fn start_on(
+        address: SocketAddr,
+        behave: impl Fn(Asked<'_>) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let udp = UdpSocket::bind(address).expect("the upstream's UDP port is free");
         let tcp = TcpListener::bind(address).expect("the upstream's TCP port is free");
         udp.set_read_timeout(Some(TICK))

@@ -280,7 +280,8 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
     assert_eq!(later.plugin.shared.age(), 0.0);
     // A file that is cut, another file and no file are all of no use, and no harm.
     let whole = std::fs::read_to_string(&path).expect("it is read");
-    for text in [&whole[..whole.len() - 9], "something else\n", ""] {
+    let changed = whole.replacen("10.0.0.2", "10.0.0.3", 1);
+    for text in [&whole[..whole.len() - 9], &changed, "something else\n", ""] {
         std::fs::write(&path, text).expect("it is written");
         let none = Stage::new(|_, _| {});
         let log = trial::logged(|| snapshot::load(&path, &kept, &none.plugin.shared));

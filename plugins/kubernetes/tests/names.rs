@@ -36,6 +36,12 @@ fn cluster() -> Vec<Object> {
             json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": ports}),
         ),
         service("idle", json!({"clusterIP": "None"})),
+        service("twins", json!({"clusterIP": "None", "ports": ports})),
+        service("six", json!({"clusterIP": "None", "ports": ports})),
+        service(
+            "peers",
+            json!({"clusterIP": "None", "publishNotReadyAddresses": true, "ports": ports}),
+        ),
         service(
             "away",
             json!({"type": "ExternalName", "externalName": "www.example.org"}),
@@ -59,6 +65,26 @@ fn cluster() -> Vec<Object> {
             "heads-2",
             "heads",
             json!({"ports": ports, "addressType": "IPv6", "endpoints": [{"addresses": ["fd00:1::"]}, {"addresses": ["fd00:1::5"], "hostname": "one"}]}),
+        ),
+        slice(
+            "twins-1",
+            "twins",
+            json!({"ports": [{"name": "http", "protocol": "TCP", "port": 80}], "endpoints": [
+                {"addresses": ["10.0.1.1"], "hostname": "twin"},
+                {"addresses": ["10.0.1.2"], "hostname": "twin"},
+            ]}),
+        ),
+        slice(
+            "six-1",
+            "six",
+            json!({"ports": ports, "addressType": "IPv6", "endpoints": [{"addresses": ["fd00:2::1"]}]}),
+        ),
+        slice(
+            "peers-1",
+            "peers",
+            json!({"ports": ports, "endpoints": [
+                {"addresses": ["10.0.1.9"], "hostname": "last", "conditions": {"ready": true, "serving": false, "terminating": true}},
+            ]}),
         ),
         slice("empty", "idle", json!({"endpoints": null, "ports": null})),
         slice(
@@ -90,15 +116,23 @@ fn table(stage: &Stage, rows: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_specification() {
+fn section_2_2_record_for_the_schema_version() {
     let stage = Stage::with(|_, _| {}, &cluster());
     table(
         &stage,
         &[
-            // 2.2: the schema version.
             ("dns-version TXT", "0 @ TXT 1.1.0"),
             ("dns-version A", "0 SOA"),
-            // 2.3.1: A and AAAA of a service with addresses.
+        ],
+    );
+}
+
+#[test]
+fn section_2_3_1_addresses_of_a_service() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             ("web.ns.svc A", "0 @ A 10.96.0.1"),
             ("web.ns.svc AAAA", "0 @ AAAA fd00::1"),
             ("bare.ns.svc A", "0 @ A 10.96.0.2"),
@@ -109,7 +143,17 @@ fn the_specification() {
             ("nothing.ns.svc A", "3 SOA"),
             ("web.nowhere.svc A", "3 SOA"),
             ("web.empty.svc A", "3 SOA"),
-            // 2.3.2: SRV, for named ports; the unnamed one is CoreDNS's.
+        ],
+    );
+}
+
+/// For named ports; that of the whole service is CoreDNS's.
+#[test]
+fn section_2_3_2_srv_of_a_service() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             (
                 "_http._tcp.web.ns.svc SRV",
                 "0 @ SRV 0 50 80 web.ns.svc.cluster.local. | web.ns.svc.cluster.local. A 10.96.0.1, web.ns.svc.cluster.local. AAAA fd00::1",
@@ -122,11 +166,94 @@ fn the_specification() {
                  | @ A 10.96.0.1, @ AAAA fd00::1",
             ),
             ("bare.ns.svc SRV", "0 SOA"),
-            // 2.3.3 and 2.4.3: PTR of the address, and of ready endpoints.
+        ],
+    );
+}
+
+#[test]
+fn section_2_3_3_ptr_of_a_service() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             (
                 "1.0.96.10.in-addr.arpa.. PTR",
                 "0 @ PTR web.ns.svc.cluster.local.",
             ),
+            (
+                "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.. PTR",
+                "0 @ PTR web.ns.svc.cluster.local.",
+            ),
+            ("7.2.0.192.in-addr.arpa.. PTR", "3 SOA"),
+        ],
+    );
+}
+
+#[test]
+fn section_2_4_1_addresses_of_a_headless_service() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
+            ("heads.ns.svc A", "0 @ A 10.0.0.1, @ A 10.0.0.2"),
+            ("heads.ns.svc AAAA", "0 @ AAAA fd00:1::, @ AAAA fd00:1::5"),
+            ("idle.ns.svc A", "3 SOA"),
+            ("one.heads.ns.svc A", "0 @ A 10.0.0.1"),
+            ("one.heads.ns.svc AAAA", "0 @ AAAA fd00:1::5"),
+            ("10-0-0-1.heads.ns.svc A", "3 SOA"),
+            ("10-0-0-2.heads.ns.svc A", "0 @ A 10.0.0.2"),
+            ("10-0-0-3.heads.ns.svc A", "3 SOA"),
+            ("fd00-1--0.heads.ns.svc AAAA", "0 @ AAAA fd00:1::"),
+            ("fd00-1--.heads.ns.svc AAAA", "3 SOA"),
+            ("10-0-0-9.web.ns.svc A", "0 @ A 10.0.0.9"),
+            // As many addresses as endpoints have the host name.
+            ("twin.twins.ns.svc A", "0 @ A 10.0.1.1, @ A 10.0.1.2"),
+            ("twins.ns.svc A", "0 @ A 10.0.1.1, @ A 10.0.1.2"),
+            // The other family is no data; nothing at all is no name.
+            ("six.ns.svc AAAA", "0 @ AAAA fd00:2::1"),
+            ("six.ns.svc A", "0 SOA"),
+            ("idle.ns.svc AAAA", "3 SOA"),
+        ],
+    );
+}
+
+/// One for each endpoint and port.
+#[test]
+fn section_2_4_2_srv_of_a_headless_service() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
+            (
+                "_http._tcp.heads.ns.svc SRV",
+                "0 @ SRV 0 25 80 10-0-0-2.heads.ns.svc.cluster.local., @ SRV 0 25 80 fd00-1--0.heads.ns.svc.cluster.local., \
+                 @ SRV 0 25 80 one.heads.ns.svc.cluster.local. | 10-0-0-2.heads.ns.svc.cluster.local. A 10.0.0.2, \
+                 fd00-1--0.heads.ns.svc.cluster.local. AAAA fd00:1::, one.heads.ns.svc.cluster.local. A 10.0.0.1, \
+                 one.heads.ns.svc.cluster.local. AAAA fd00:1::5",
+            ),
+            ("_http._tcp.heads.ns.svc A", "0 @ A 10.0.0.1, @ A 10.0.0.2"),
+            (
+                "_http._tcp.twins.ns.svc SRV",
+                "0 @ SRV 0 50 80 twin.twins.ns.svc.cluster.local. | twin.twins.ns.svc.cluster.local. A 10.0.1.1, \
+                 twin.twins.ns.svc.cluster.local. A 10.0.1.2",
+            ),
+            ("_http._udp.heads.ns.svc SRV", "3 SOA"),
+            ("_http._tcp.idle.ns.svc SRV", "3 SOA"),
+            (
+                "one.heads.ns.svc SRV",
+                "0 @ SRV 0 25 53 one.heads.ns.svc.cluster.local., @ SRV 0 25 80 one.heads.ns.svc.cluster.local. \
+                 | @ A 10.0.0.1, @ AAAA fd00:1::5",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn section_2_4_3_ptr_of_endpoints() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             (
                 "1.0.0.10.in-addr.arpa.. PTR",
                 "0 @ PTR one.heads.ns.svc.cluster.local.",
@@ -147,34 +274,57 @@ fn the_specification() {
                 "5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa.. PTR",
                 "0 @ PTR one.heads.ns.svc.cluster.local.",
             ),
-            // 2.4.1: A and AAAA of a headless service: its ready endpoints.
+        ],
+    );
+}
+
+#[test]
+fn section_2_4_only_ready_endpoints_are_told() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
+            // Unready: no address of the service, no name, no target, no pointer.
             ("heads.ns.svc A", "0 @ A 10.0.0.1, @ A 10.0.0.2"),
-            ("heads.ns.svc AAAA", "0 @ AAAA fd00:1::, @ AAAA fd00:1::5"),
-            ("idle.ns.svc A", "3 SOA"),
-            ("one.heads.ns.svc A", "0 @ A 10.0.0.1"),
-            ("one.heads.ns.svc AAAA", "0 @ AAAA fd00:1::5"),
-            ("10-0-0-1.heads.ns.svc A", "3 SOA"),
-            ("10-0-0-2.heads.ns.svc A", "0 @ A 10.0.0.2"),
             ("10-0-0-3.heads.ns.svc A", "3 SOA"),
-            ("fd00-1--0.heads.ns.svc AAAA", "0 @ AAAA fd00:1::"),
-            ("fd00-1--.heads.ns.svc AAAA", "3 SOA"),
-            ("10-0-0-9.web.ns.svc A", "0 @ A 10.0.0.9"),
-            // 2.4.2: SRV of a headless service: one for each endpoint and port.
+            ("3.0.0.10.in-addr.arpa.. PTR", "3 SOA"),
+            // A pod that ends, of a service that publishes such: the API says that it is ready.
+            ("peers.ns.svc A", "0 @ A 10.0.1.9"),
+            ("last.peers.ns.svc A", "0 @ A 10.0.1.9"),
             (
-                "_http._tcp.heads.ns.svc SRV",
-                "0 @ SRV 0 25 80 10-0-0-2.heads.ns.svc.cluster.local., @ SRV 0 25 80 fd00-1--0.heads.ns.svc.cluster.local., \
-                 @ SRV 0 25 80 one.heads.ns.svc.cluster.local. | 10-0-0-2.heads.ns.svc.cluster.local. A 10.0.0.2, \
-                 fd00-1--0.heads.ns.svc.cluster.local. AAAA fd00:1::, one.heads.ns.svc.cluster.local. A 10.0.0.1, \
-                 one.heads.ns.svc.cluster.local. AAAA fd00:1::5",
+                "_http._tcp.peers.ns.svc SRV",
+                "0 @ SRV 0 100 80 last.peers.ns.svc.cluster.local. | last.peers.ns.svc.cluster.local. A 10.0.1.9",
             ),
-            ("_http._tcp.heads.ns.svc A", "0 @ A 10.0.0.1, @ A 10.0.0.2"),
-            // 2.5: an external name; the rest of it is asked of the server itself.
+            (
+                "9.1.0.10.in-addr.arpa.. PTR",
+                "0 @ PTR last.peers.ns.svc.cluster.local.",
+            ),
+        ],
+    );
+}
+
+/// Addresses of that name are asked of the server itself.
+#[test]
+fn section_2_5_1_cname_of_an_external_name() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             ("away.ns.svc CNAME", "0 @ CNAME www.example.org."),
             ("away.ns.svc A", "Suspended(0)"),
             ("away.ns.svc SRV", "0 SOA"),
             ("_http._tcp.away.ns.svc SRV", "3 SOA"),
             ("x.away.ns.svc A", "3 SOA"),
-            // Names that are there because names below them are.
+        ],
+    );
+}
+
+#[test]
+fn names_between_exist() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             ("svc A", "0 SOA"),
             ("ns.svc A", "0 SOA"),
             ("ns.svc NS", "0 SOA"),
@@ -183,11 +333,30 @@ fn the_specification() {
             ("pod A", "0 SOA"),
             ("x A", "3 SOA"),
             ("x.y.z.web.ns.svc A", "3 SOA"),
-            // Wildcards are no more.
+        ],
+    );
+}
+
+#[test]
+fn wildcards_are_no_more() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             ("*.ns.svc A", "3 SOA"),
             ("web.*.svc A", "3 SOA"),
             ("any.web.ns.svc A", "3 SOA"),
-            // The apex, and who serves it: this server is an endpoint of a service.
+        ],
+    );
+}
+
+/// This server is an endpoint of a service.
+#[test]
+fn the_apex_names_who_serves_it() {
+    let stage = Stage::with(|_, _| {}, &cluster());
+    table(
+        &stage,
+        &[
             ("- SOA", "0 @ SOA ns.dns.cluster.local. …"),
             ("- A", "0 SOA"),
             (

@@ -1,11 +1,14 @@
 //! How long labs of 200 and 1,000 namespaces take: up, nothing to do, one host changed, down; beside the bare system
-//! calls for the same objects in the same run.
+//! calls for the same objects in the same run. Then for scale what others take for one container.
 //!
-//! `cargo bench -p nameplate-lab [-- COUNT…]` as root. Everything happens in a network and a mount namespace of its own.
+//! `cargo bench -p nameplate-lab [-- COUNT…]` as root. The server, for the figures with names, is the `nameplate` that was
+//! built beside it; without one these figures are left out. Everything happens in a network and a mount namespace of its own.
 //! Each figure is the best and the worst of the rounds; wall time in milliseconds, because nearly all of it is the
 //! kernel's. Between rounds the kernel gets time to free what was removed: it does so asynchronously.
 
-use std::process::Command;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::floor;
@@ -18,7 +21,7 @@ const CHANGES: usize = 5;
 const PLAIN: &str = "/run/plain.toml";
 const CHANGED: &str = "/run/changed.toml";
 /// The world that the measurements happen in.
-const WORLD: &str = "mount -t tmpfs tmpfs /run && mkdir /run/etc && cp -a /etc/hosts /etc/resolv.conf /run/etc/ && mount --bind /run/etc /etc && ip link set lo up && exec \"$0\" \"$@\"";
+const WORLD: &str = "mount -t tmpfs tmpfs /run && mkdir /run/etc && cp -a /etc/hosts /etc/resolv.conf /etc/alternatives /run/etc/ && mount --bind /run/etc /etc && ip link set lo up && exec \"$0\" \"$@\"";
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -52,6 +55,187 @@ fn main() {
     for size in sizes {
         measure(size);
     }
+    scale();
+}
+
+/// The DNS server, ended when dropped.
+struct Server(Child);
+
+impl Server {
+    /// Starts it, if there is one, with every lab.
+    fn start() -> Option<Self> {
+        let program =
+            PathBuf::from(env!("CARGO_BIN_EXE_nameplate-lab")).with_file_name("nameplate");
+        if !program.is_file() {
+            eprintln!(
+                "{} is not built: no figures with a server",
+                program.display()
+            );
+            return None;
+        }
+        std::fs::write(
+            "/run/Corefile",
+            ".:53 {\n    lab {\n        listen\n    }\n}\n",
+        )
+        .ok()?;
+        let child = Command::new(program)
+            .args(["-quiet", "-conf", "/run/Corefile"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        while !lab::server::runs() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(Self(child))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The address that the server at 10.50.0.1 gives for the host that moves.
+fn answer(host: usize) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    socket.connect("10.50.0.1:53").ok()?;
+    let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in [format!("h{host}").as_str(), "bench", "test"] {
+        query.push(label.len() as u8);
+        query.extend(label.bytes());
+    }
+    query.extend([0, 0, 1, 0, 1]);
+    socket.send(&query).ok()?;
+    let mut response = [0; 512];
+    let length = socket.recv(&mut response).ok()?;
+    // One answer, whose data stand last.
+    let data: [u8; 4] = response[..length].last_chunk().copied()?;
+    (response[6..8] == [0, 1]).then(|| data.into())
+}
+
+/// The runs of one container's network by others and by us, one after the other.
+fn scale() {
+    const CONTAINERS: usize = 30;
+    let run = |line: &str| {
+        let status = Command::new("sh").args(["-c", line]).status();
+        assert!(status.is_ok_and(|status| status.success()), "{line}");
+    };
+    let each = |what: &str, took: Duration| {
+        println!(
+            "for scale: {what:<40} {:>6.1} each",
+            took.as_secs_f64() * 1e3 / CONTAINERS as f64
+        );
+    };
+    let names = || (0..CONTAINERS).map(|at| format!("k{at}"));
+    let file = "[lab]\nname = \"scale\"\nhosts = \"off\"\n[net.br0]\nsubnet = \"10.60.0.0/16\"\n[ns]\n\"s[0-29]\" = \"br0\"\n";
+    std::fs::write("/run/scale.toml", file).expect("/run is a tmpfs of this world");
+    run(&format!(
+        "{} show --as-shell /run/scale.toml > /run/scale.sh",
+        env!("CARGO_BIN_EXE_nameplate-lab")
+    ));
+    each(
+        "the lab by its shell script, a host",
+        timed(|| run("sh -e /run/scale.sh >/dev/null")),
+    );
+    run("for n in $(seq 0 29); do ip netns del s$n; rm -r /etc/netns/s$n; done; ip link del br0");
+    for name in names() {
+        run(&format!("ip netns add {name}"));
+    }
+    let config = |kind: &str, bridge: &str, net: u8| {
+        format!(
+            "{{\"cniVersion\":\"1.0.0\",\"name\":\"{bridge}\",\"type\":\"{kind}\",\"bridge\":\"{bridge}\",\"isDefaultGateway\":true,\"ipMasq\":true,\
+             \"ipam\":{{\"type\":\"host-local\",\"dataDir\":\"/run/{bridge}\",\"subnet\":\"10.{net}.0.0/16\"}}}}"
+        )
+    };
+    let ours = env!("CARGO_BIN_EXE_nameplate-cni");
+    for (program, bridge, net) in [(ours, "ours0", 61), ("/usr/lib/cni/bridge", "theirs0", 62)] {
+        if !std::path::Path::new(program).is_file() {
+            eprintln!("{program} is not installed");
+            continue;
+        }
+        std::fs::write("/run/config.json", config("bridge", bridge, net)).expect("written");
+        for verb in ["ADD", "DEL"] {
+            let took = timed(|| {
+                for name in names() {
+                    let status = Command::new(program)
+                        .envs([
+                            ("CNI_COMMAND", verb),
+                            ("CNI_PATH", "/usr/lib/cni"),
+                            ("CNI_IFNAME", "eth0"),
+                        ])
+                        .env("CNI_CONTAINERID", &name)
+                        // Others run iptables.
+                        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                        .env("CNI_NETNS", format!("/run/netns/{name}"))
+                        .stdin(std::fs::File::open("/run/config.json").expect("just written"))
+                        .stdout(Stdio::null())
+                        .status();
+                    assert!(
+                        status.is_ok_and(|status| status.success()),
+                        "{program} {verb} {name}"
+                    );
+                }
+            });
+            let name = program.rsplit('/').next().unwrap_or(program);
+            each(&format!("{name} {verb}, with masquerading"), took);
+        }
+    }
+    for name in names() {
+        run(&format!("ip netns del {name}"));
+    }
+    // Debian has it for podman; elsewhere the environment says where.
+    let netavark =
+        std::env::var("NETAVARK").unwrap_or_else(|_| "/usr/lib/podman/netavark".to_owned());
+    match Some(netavark.as_str()).filter(|path| std::path::Path::new(path).is_file()) {
+        None => eprintln!("{netavark} is not installed"),
+        Some(program) => scale_netavark(program, CONTAINERS, each),
+    }
+}
+
+/// The same by netavark, in the form that podman calls it.
+fn scale_netavark(program: &str, containers: usize, each: impl Fn(&str, Duration)) {
+    let options = |at: usize| {
+        format!(
+            "{{\"container_id\":\"k{at}\",\"container_name\":\"k{at}\",\"networks\":{{\"n\":{{\"static_ips\":[\"10.63.0.{}\"],\"interface_name\":\"eth0\"}}}},\
+             \"network_info\":{{\"n\":{{\"name\":\"n\",\"id\":\"n\",\"driver\":\"bridge\",\"network_interface\":\"netav0\",\"subnets\":[{{\"subnet\":\"10.63.0.0/16\",\"gateway\":\"10.63.0.1\"}}],\
+             \"ipv6_enabled\":false,\"internal\":false,\"dns_enabled\":false,\"ipam_options\":{{\"driver\":\"host-local\"}}}}}}}}",
+            at + 2
+        )
+    };
+    let spaces = |verb: &str| {
+        for at in 0..containers {
+            let status = Command::new("ip")
+                .args(["netns", verb, &format!("k{at}")])
+                .status();
+            assert!(status.is_ok_and(|status| status.success()));
+        }
+    };
+    spaces("add");
+    for verb in ["setup", "teardown"] {
+        let took = timed(|| {
+            for at in 0..containers {
+                std::fs::write("/run/config.json", options(at)).expect("written");
+                let output = Command::new(program)
+                    .args([
+                        "--config",
+                        "/run/netavark-state",
+                        verb,
+                        &format!("/run/netns/k{at}"),
+                    ])
+                    .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                    .stdin(std::fs::File::open("/run/config.json").expect("just written"))
+                    .output()
+                    .expect("netavark starts");
+                assert!(output.status.success(), "{output:?}");
+            }
+        });
+        each(&format!("netavark {verb}"), took);
+    }
+    spaces("del");
 }
 
 /// A lab of many hosts; `changed` moves one of them.
@@ -90,6 +274,8 @@ const RATIOS: &[(&str, &str)] = &[
     ("nothing to do", "floor look"),
     ("one host changed", "floor change"),
     ("down", "floor down"),
+    ("with a server: up", "floor up"),
+    ("with a server: changed", "floor change"),
 ];
 
 /// One size.
@@ -127,12 +313,30 @@ fn measure(hosts: usize) {
         }
         note("down", timed(|| lab(&["down", "bench"])));
         rest();
+        if let Some(server) = Server::start() {
+            note("with a server: up", timed(|| lab(&["apply", PLAIN])));
+            std::thread::sleep(Duration::from_secs(3));
+            let moves = floor::PORTS.min(hosts) - 1;
+            for _ in 0..CHANGES {
+                for (file, last) in [(CHANGED, 8), (PLAIN, 7)] {
+                    note("with a server: changed", timed(|| lab(&["apply", file])));
+                    assert_eq!(
+                        answer(moves),
+                        Some(Ipv4Addr::new(10, 50, 255, last)),
+                        "at once"
+                    );
+                }
+            }
+            note("with a server: down", timed(|| lab(&["down", "bench"])));
+            drop(server);
+            rest();
+        }
         eprintln!("{hosts} hosts: a round is done");
     }
     for (what, took) in &figures {
         let millis = |took: Option<&Duration>| took.map_or(0.0, |took| took.as_secs_f64() * 1e3);
         println!(
-            "{hosts:>5} {what:<17} {:>8.1} … {:.1}",
+            "{hosts:>5} {what:<22} {:>8.1} … {:.1}",
             millis(took.iter().min()),
             millis(took.iter().max())
         );
@@ -142,13 +346,13 @@ fn measure(hosts: usize) {
             .iter()
             .find(|(name, _)| *name == what)
             .and_then(|(_, took)| took.iter().min())
-            .map_or(1.0, Duration::as_secs_f64)
+            .map(Duration::as_secs_f64)
     };
     for (what, floor) in RATIOS {
-        println!(
-            "{hosts:>5} {what} / {floor} {:.2}",
-            best(what) / best(floor)
-        );
+        let (Some(what_took), Some(floor_took)) = (best(what), best(floor)) else {
+            continue;
+        };
+        println!("{hosts:>5} {what} / {floor} {:.2}", what_took / floor_took);
     }
 }
 

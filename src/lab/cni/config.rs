@@ -38,6 +38,14 @@ pub(super) struct Config {
     pub(super) mtu: Option<u32>,
     /// Packets may leave by the port that they came in by.
     pub(super) hairpin_mode: bool,
+    /// The bridge takes packets for everybody.
+    pub(super) promisc_mode: bool,
+    /// A container sends from its own MAC address only.
+    pub(super) macspoofchk: bool,
+    /// Its interface stays down.
+    pub(super) disable_container_interface: bool,
+    /// IPv6 addresses are used once nobody else is found to have them.
+    pub(super) enabledad: bool,
     /// Containers do not see each other.
     pub(super) port_isolation: bool,
     /// The bridge stays when its last container goes.
@@ -60,6 +68,9 @@ pub(super) struct Config {
     /// The older name of the same.
     #[serde(rename = "cni.dev/attachments")]
     pub(super) valid_before: Option<Vec<Attachment>>,
+    /// What of it is not done here; DEL and GC do not need it.
+    #[serde(skip)]
+    unsupported: Option<Failure>,
 }
 
 /// One interface of one container.
@@ -188,15 +199,33 @@ pub(super) struct Conventions {
     pub(super) mac: Option<String>,
 }
 
-/// Keys that are refused, and their harmless values.
-const REFUSED: &[(&str, Value)] = &[
-    ("promiscMode", Value::Bool(false)),
-    ("vlan", Value::Null),
-    ("vlanTrunk", Value::Null),
-    ("macspoofchk", Value::Bool(false)),
-    ("disableContainerInterface", Value::Bool(false)),
-    ("enabledad", Value::Bool(false)),
-];
+/// Keys of the upstream bridge that are refused, unless they say nothing. `preserveDefaultVlan` only says more of these.
+const REFUSED: &[&str] = &["vlan", "vlanTrunk"];
+
+/// The first thing that a configuration asks for and that is not done here.
+fn unsupported(value: &Value) -> Option<Failure> {
+    let refuse = |key: &str, given: &Value, why: &str| {
+        let message = format!("`{key}` is {given}, {why}");
+        Some(Failure::new(Code::Unsupported, message))
+    };
+    for key in REFUSED {
+        let given = &value[*key];
+        let empty = given.as_array().is_some_and(Vec::is_empty) || given.as_u64() == Some(0);
+        if !given.is_null() && !empty {
+            return refuse(key, given, "and there are no VLANs on these bridges");
+        }
+    }
+    let backend = &value["ipMasqBackend"];
+    if !backend.is_null() && backend != "nftables" {
+        return refuse("ipMasqBackend", backend, "and only nftables is written");
+    }
+    let kind = &value["ipam"]["type"];
+    if kind == "dhcp" {
+        let why = "which needs the interface before the address; here the address comes first";
+        return refuse("ipam.type", kind, why);
+    }
+    None
+}
 
 impl Config {
     /// Reads it.
@@ -218,31 +247,24 @@ impl Config {
                 ),
             ));
         }
-        for (key, harmless) in REFUSED {
-            let given = &value[*key];
-            let empty = given.as_array().is_some_and(Vec::is_empty) || given.as_u64() == Some(0);
-            if !given.is_null() && given != harmless && !empty {
-                return Err(Failure::new(
-                    Code::Unsupported,
-                    format!("`{key}` is not supported"),
-                ));
-            }
-        }
-        if value["ipMasqBackend"]
-            .as_str()
-            .is_some_and(|backend| backend != "nftables")
-        {
-            let message = "`ipMasqBackend` is nftables, and nothing else";
-            return Err(Failure::new(Code::Unsupported, message));
-        }
-        let config: Self = serde_json::from_value(value).map_err(|error| {
+        let unsupported = unsupported(&value);
+        let mut config: Self = serde_json::from_value(value).map_err(|error| {
             Failure::because(
                 Code::Config,
                 "the configuration cannot be understood",
                 error,
             )
         })?;
+        config.unsupported = unsupported;
         config.checked()
+    }
+
+    /// What cannot be done as it says.
+    ///
+    /// # Errors
+    /// The key and its value.
+    pub(super) fn supported(&self) -> Result<()> {
+        self.unsupported.clone().map_or(Ok(()), Err)
     }
 
     /// What cannot be is refused.
@@ -261,6 +283,12 @@ impl Config {
             ));
         }
         self.is_gateway |= self.is_default_gateway;
+        if self.disable_container_interface && !self.ipam.kind.is_empty() {
+            return wrong(
+                "`disableContainerInterface` leaves nothing that `ipam` could give addresses to"
+                    .to_owned(),
+            );
+        }
         if !self.runtime_config.ip_ranges.is_empty() {
             let more = std::mem::take(&mut self.runtime_config.ip_ranges);
             self.ipam.ranges.extend(more);

@@ -157,6 +157,14 @@ impl Store {
         whose: &Attachment,
         mut wanted: Vec<IpAddr>,
     ) -> Result<Vec<Ip>> {
+        // What is nowhere to be had is a mistake, however full the ranges are.
+        let spans = config.ipam.ranges.iter().flatten().filter_map(Span::of);
+        let spans: Vec<Span> = spans.collect();
+        let nowhere = |wanted: &&IpAddr| !spans.iter().any(|span| span.gives(**wanted));
+        if let Some(wanted) = wanted.iter().find(nowhere) {
+            let message = format!("{wanted} was asked for and is in none of the ranges");
+            return Err(Failure::new(Code::Config, message));
+        }
         let mut given = Vec::new();
         for (at, set) in config.ipam.ranges.iter().enumerate() {
             let spans: Vec<Span> = set.iter().filter_map(Span::of).collect();
@@ -173,7 +181,7 @@ impl Store {
             None => Ok(given),
             Some(left) => Err(Failure::new(
                 Code::Config,
-                format!("{left} was asked for and is in none of the ranges"),
+                format!("{left} was asked for besides another of its ranges"),
             )),
         }
     }

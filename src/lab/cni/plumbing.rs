@@ -26,6 +26,9 @@ use crate::{space, sys};
 /// Link group of everything that is made here.
 const GROUP: u32 = 0x1AC0_0000;
 
+/// How long duplicates are looked for; the kernel takes up to two seconds by default.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// A failure of the kernel.
 fn kernel(message: impl Into<String>) -> impl FnOnce(std::io::Error) -> Failure {
     let message = message.into();
@@ -128,8 +131,8 @@ pub(super) fn bridge(config: &Config, record: &Record) -> Result<Interface> {
         ));
     };
     // Before it is up: what its kernel says of itself is nobody's business.
-    for (key, value) in [("accept_ra", "0"), ("accept_dad", "0")] {
-        let _ = write_sysctl(&format!("net/ipv6/conf/{name}/{key}"), value);
+    for key in quiet(config) {
+        let _ = write_sysctl(&format!("net/ipv6/conf/{name}/{key}"), "0");
     }
     let mut batch = Batch::default();
     if config.is_gateway {
@@ -156,6 +159,7 @@ pub(super) fn bridge(config: &Config, record: &Record) -> Result<Interface> {
     }
     let change = LinkChange {
         up: (!bridge.up).then_some(true),
+        promiscuous: config.promisc_mode.then_some(true),
         ..LinkChange::default()
     };
     if change != LinkChange::default() {
@@ -177,6 +181,14 @@ pub(super) fn bridge(config: &Config, record: &Record) -> Result<Interface> {
         mtu: Some(bridge.mtu),
         sandbox: String::new(),
     })
+}
+
+/// Settings of an interface that are switched off before it is up.
+fn quiet(config: &Config) -> &'static [&'static str] {
+    match config.enabledad {
+        true => &["accept_ra"],
+        false => &["accept_ra", "accept_dad"],
+    }
 }
 
 /// Whether an address is of the link only.
@@ -205,7 +217,7 @@ fn forward(record: &Record) -> Result<()> {
 }
 
 /// The MAC address that was asked for, or one made of the names.
-fn mac(config: &Config, call: &Call) -> Result<[u8; 6]> {
+pub(super) fn mac(config: &Config, call: &Call) -> Result<[u8; 6]> {
     let asked = config
         .runtime_config
         .mac
@@ -282,27 +294,13 @@ pub(super) fn attach(
         let interface = &record.whose.interface;
         let _away =
             space::enter_file(&namespace.file).map_err(kernel("cannot enter the container"))?;
-        for key in ["accept_ra", "accept_dad"] {
+        for key in quiet(config) {
             let _ = write_sysctl(&format!("net/ipv6/conf/{interface}/{key}"), "0");
         }
     }
-    let mut batch = Batch::default();
-    let up = LinkChange {
-        up: Some(true),
-        ..LinkChange::default()
-    };
-    link::change_link(&mut batch, &record.whose.interface, &up, None);
-    for ip in &outcome.ips {
-        link::add_address(&mut batch, own.index, ip.address);
+    if !config.disable_container_interface {
+        set_up(config, &mut inside, &own, outcome)?;
     }
-    for route in &outcome.routes {
-        link::append_route(&mut batch, &new_route(route, outcome, own.index));
-    }
-    send(
-        &mut inside,
-        &mut batch,
-        "cannot set up the container's interface",
-    )?;
     Ok([(port, String::new()), (own, namespace.path.clone())]
         .map(|(link, sandbox)| Interface {
             mac: hash::mac_text(&link.mac),
@@ -311,6 +309,56 @@ pub(super) fn attach(
             sandbox,
         })
         .into())
+}
+
+/// The container's interface, up, with its addresses and routes.
+fn set_up(config: &Config, inside: &mut Socket, own: &Link, outcome: &Outcome) -> Result<()> {
+    let what = "cannot set up the container's interface";
+    let mut batch = Batch::default();
+    let up = LinkChange {
+        up: Some(true),
+        ..LinkChange::default()
+    };
+    link::change_link(&mut batch, &own.name, &up, None);
+    for ip in &outcome.ips {
+        link::new_address(&mut batch, own.index, ip.address, config.enabledad);
+    }
+    if config.enabledad {
+        send(inside, &mut batch, what)?;
+        settle(inside, own)?;
+        batch.clear();
+    }
+    for route in &outcome.routes {
+        link::append_route(&mut batch, &new_route(route, outcome, own.index));
+    }
+    if batch.is_empty() {
+        return Ok(());
+    }
+    send(inside, &mut batch, what)
+}
+
+/// Waits until the kernel knows of every address whether somebody else has it.
+fn settle(inside: &mut Socket, own: &Link) -> Result<()> {
+    let begun = std::time::Instant::now();
+    loop {
+        let addresses = link::addresses(inside, Some(own.index))
+            .map_err(kernel("cannot look at the container's addresses"))?;
+        let mut mine = addresses
+            .iter()
+            .filter(|address| address.link == own.index && !is_link_local(address.net.addr()));
+        if let Some(taken) = mine.clone().find(|mine| mine.duplicate == Some(true)) {
+            let message = format!("{} is somebody else's on this network", taken.net.addr());
+            return Err(Failure::new(Code::Exists, message));
+        }
+        if mine.all(|mine| mine.duplicate.is_some()) {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            let message = "the kernel still looks for duplicates of the container's addresses";
+            return Err(Failure::new(Code::Again, message));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// A route of the result as the kernel wants it.
@@ -446,15 +494,44 @@ fn table(network: &str, records: &Records) -> Result<Option<Table>> {
                 .map(|loopback| back(loopback, None)),
         );
     }
-    let chain = |name, hook, priority, rules: &Vec<Rule>| {
+    let chain = |name: &str, hook, priority, rules: &Vec<Rule>| {
         (!rules.is_empty()).then(|| Chain {
-            name,
+            name: name.to_owned(),
+            device: None,
             kind: "nat",
             hook,
             priority,
             rules: rules.clone(),
         })
     };
+    // The kernel takes such a chain away with its port, and makes none for a port that is gone.
+    let has_port = |record: &Record| -> Result<bool> {
+        let found = link::link(&mut host()?, &record.port);
+        found
+            .map(|port| port.is_some())
+            .map_err(kernel(format!("cannot look at {}", record.port)))
+    };
+    let mut guarded = Vec::new();
+    for record in &records.all {
+        if record.sender.is_some() && has_port(record)? {
+            guarded.push(record);
+        }
+    }
+    let guards = guarded.into_iter().filter_map(|record| {
+        let rule = vec![
+            Expression::Sender(record.sender?, false),
+            Expression::Counter,
+            Expression::Drop,
+        ];
+        Some(Chain {
+            name: format!("from_{}", record.port),
+            device: Some(record.port.clone()),
+            kind: "filter",
+            hook: Hook::Ingress,
+            priority: 0,
+            rules: vec![rule],
+        })
+    });
     let chains: Vec<Chain> = [
         chain("pre_nat", Hook::Prerouting, -100, &redirect),
         chain("out_nat", Hook::Output, -100, &redirect),
@@ -462,6 +539,7 @@ fn table(network: &str, records: &Records) -> Result<Option<Table>> {
     ]
     .into_iter()
     .flatten()
+    .chain(guards)
     .collect();
     Ok((!chains.is_empty()).then(|| Table {
         name: table_name(network),
@@ -599,7 +677,7 @@ pub(super) fn check(
     if !told.mac.eq_ignore_ascii_case(&hash::mac_text(&own.mac)) {
         return differs(format!("{name} has another MAC address than {}", told.mac));
     }
-    if !own.up {
+    if !own.up && !config.disable_container_interface {
         return differs(format!("{name} is down"));
     }
     let port = link::link(&mut socket, &record.port).map_err(unreadable())?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::config::is_name;
 use super::failure::Result;
 use super::records::{Record, Records};
+use crate::hash::hash;
 use crate::journal::{absent_is_fine, directory, remove_directory, remove_file};
 use crate::names;
 use crate::spec::forms::label;
@@ -16,8 +17,8 @@ fn lab(network: &str) -> String {
     format!("cni-{network}")
 }
 
-/// Publishes the names of all that is attached; nothing is left when nothing is.
-pub(super) fn publish(network: &str, records: &Records) -> Result<()> {
+/// Publishes the names of all that is attached, and returns their version; nothing is left when nothing is.
+pub(super) fn publish(network: &str, records: &Records) -> Result<Option<String>> {
     let lab = lab(network);
     let named: Vec<&Record> = records
         .all
@@ -32,7 +33,7 @@ pub(super) fn publish(network: &str, records: &Records) -> Result<()> {
             }
             absent_is_fine(remove_directory(&directory))
         };
-        return gone().map_err(|error| {
+        return gone().map(|()| None).map_err(|error| {
             super::Failure::because(super::Code::Io, "cannot remove the names", error)
         });
     };
@@ -55,13 +56,15 @@ pub(super) fn publish(network: &str, records: &Records) -> Result<()> {
         .into_iter()
         .map(|(name, (aliases, addresses))| json!({"name": name, "aliases": aliases, "addresses": addresses}))
         .collect();
-    let text = json!({
+    let mut names = json!({
         "v": 1, "lab": lab, "generation": 0, "domain": first.domain, "ttl": first.ttl, "reverse": subnets, "hosts": hosts,
-        "nets": [{"name": net, "subnets": subnets, "host": gateways, "listen": gateways, "internal": false, "upstream": []}],
+        "nets": [{"name": net, "subnets": subnets, "host": gateways, "listen": gateways, "internal": false}],
         "records": [], "forwards": [], "services": [],
     });
-    names::publish(&lab, &text.to_string(), names::generation(&lab) + 1)?;
-    Ok(())
+    let version = format!("{:016x}", hash(&[&names.to_string()]));
+    names["version"] = json!(version);
+    names::publish(&lab, &names.to_string(), names::generation(&lab) + 1)?;
+    Ok(Some(version))
 }
 
 /// Whether the name of an attachment is published, if it has one.

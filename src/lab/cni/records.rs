@@ -33,6 +33,9 @@ pub(super) struct Record {
     pub(super) gateways: Vec<IpAddr>,
     /// Whether its subnets are masqueraded.
     pub(super) masquerade: bool,
+    /// The only MAC address that it may send from.
+    #[serde(default)]
+    pub(super) sender: Option<[u8; 6]>,
     /// Its port forwards.
     pub(super) forwards: Vec<PortMapping>,
     /// Its name and further names; none if it has no names.

@@ -29,10 +29,23 @@ pub fn check(spec: &Spec, report: &mut Report) -> Addresses {
     if spec.spaces.iter().any(|space| !space.routes.is_empty()) {
         hops(spec, &addresses, report);
     }
+    idle(spec, report);
     if !report.has_errors() && spec.spaces.len() <= PAIRS {
         paths(spec, &addresses, report);
     }
     addresses
+}
+
+/// Reports what refers to nothing, in a file of which all is known that it declares.
+pub(super) fn declared(spec: &Spec, report: &mut Report) {
+    const HIDING: &[&str] = &[
+        "LAB0001", "LAB0002", "LAB0003", "LAB0004", "LAB0101", "LAB0110",
+    ];
+    if !report.iter().any(|found| HIDING.contains(&found.code)) {
+        names(spec, report);
+        references(spec, report);
+        ports(spec, report);
+    }
 }
 
 /// Two things of one name.
@@ -114,6 +127,10 @@ fn names(spec: &Spec, report: &mut Report) {
         }
     }
     for net in &spec.nets {
+        if net.name.value == "lo" {
+            let message = "`lo` is every machine's loopback interface";
+            report.push(mistake("LAB0101", message, net.name.span, ""));
+        }
         if net.name.value.starts_with("veth-") {
             report.push(mistake(
                 "LAB0101",
@@ -204,8 +221,24 @@ fn references(spec: &Spec, report: &mut Report) {
             }
         }
         if let Some(gateway) = &net.gateway
-            && gateway.value.parse::<IpAddr>().is_err()
+            && let Ok(address) = gateway.value.parse::<IpAddr>()
         {
+            if !net
+                .subnets
+                .iter()
+                .any(|subnet| subnet.value.contains(&address))
+            {
+                report.push(
+                    mistake(
+                        "LAB0109",
+                        format!("the gateway {address} is not in the network's subnet"),
+                        gateway.span,
+                        "",
+                    )
+                    .beside(net.name.span, "the network"),
+                );
+            }
+        } else if let Some(gateway) = &net.gateway {
             match spec.space(&gateway.value) {
                 None => report.push(unknown(
                     "namespace",
@@ -275,6 +308,16 @@ fn subnets(spec: &Spec, report: &mut Report) {
             );
         }
     }
+    for (subnet, span, _) in &all {
+        if let Some(why) = unfit(subnet) {
+            report.push(mistake(
+                "LAB0102",
+                format!("{subnet} has no hosts"),
+                *span,
+                why,
+            ));
+        }
+    }
     for net in &spec.nets {
         if net.subnets.is_empty() {
             report.push(mistake(
@@ -303,6 +346,47 @@ fn subnets(spec: &Spec, report: &mut Report) {
     }
 }
 
+/// Why a subnet cannot be a lab's.
+fn unfit(subnet: &IpNet) -> Option<&'static str> {
+    let (first, everything) = (subnet.network(), subnet.prefix_len() == 0);
+    let link_local = |net: &str| net.parse::<IpNet>().is_ok_and(|net| net.contains(&first));
+    Some(match first {
+        _ if everything => "these are all addresses",
+        _ if first.is_loopback() => "these are loopback addresses",
+        _ if first.is_multicast() => "these are multicast addresses",
+        _ if link_local("fe80::/10") => "these are link-local addresses, which every link has",
+        _ if link_local("0.0.0.0/8") || link_local("240.0.0.0/4") => "these are reserved",
+        _ => return None,
+    })
+}
+
+/// Keys that do nothing.
+fn idle(spec: &Spec, report: &mut Report) {
+    for net in &spec.nets {
+        let absent = net.host_address(false).is_none() && net.host_address(true).is_none();
+        let why = match (net.internal, absent) {
+            (true, _) => "an `internal` network has no way out, and none in",
+            (_, true) => "the host is not on the network, so its rules see no packet of it",
+            _ => continue,
+        };
+        let mut keys = Vec::new();
+        if net.nat4 || net.nat6 {
+            keys.push("nat");
+        }
+        if !net.forwards.is_empty() {
+            keys.push("forward");
+        }
+        for key in keys {
+            let message = format!("`{key}` of `{}` does nothing", net.name.value);
+            report.push(
+                Diagnostic::warning("LAB0203", message)
+                    .at(net.name.span, "")
+                    .note(why),
+            );
+        }
+    }
+}
+
 /// Ports of the host and of the bridges.
 fn ports(spec: &Spec, report: &mut Report) {
     let mut taken: HashMap<_, Span> = HashMap::new();
@@ -321,6 +405,21 @@ fn ports(spec: &Spec, report: &mut Report) {
                     "",
                 )
                 .beside(before, "here as well"),
+            );
+        }
+        // Queries of the lab would be redirected, too.
+        let everywhere = forward.listen.is_none_or(|at| {
+            at.is_unspecified()
+                || spec.nets.iter().any(|net| {
+                    [false, true]
+                        .map(|v6| net.host_address(v6))
+                        .contains(&Some(at))
+                })
+        });
+        if spec.dns == Dns::Bridge && forward.port == 53 && everywhere {
+            report.push(
+                mistake("LAB0105", "port 53 of the bridges is the lab's DNS server's", forward.span, "")
+                    .help("name another address of the host, as in \"192.0.2.1:53/udp:dns:53\", or write dns = \"off\" in [lab]"),
             );
         }
     }
@@ -387,8 +486,11 @@ fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
             {
                 continue;
             }
-            if let Err(why) = picture.path(from, to) {
-                lost.push(format!("{}: {why}", other.name.value));
+            match picture.path(from, to) {
+                Err(found) if !found.meant => {
+                    lost.push(format!("{}: {}", other.name.value, found.why));
+                }
+                _ => {}
             }
         }
         if !lost.is_empty() {
@@ -422,7 +524,7 @@ fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
         report.push(
             Diagnostic::warning("LAB0202", format!("no resolver can be reached from {}", names.join(", ")))
                 .at(first.name.span, "")
-                .note("none of their networks has an address of the host; their hosts files get every name of the lab"),
+                .note("none of their networks has an address of the host, or its answers would find no way back; their hosts files get every name of the lab"),
         );
     }
 }

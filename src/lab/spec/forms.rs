@@ -60,7 +60,7 @@ pub(super) fn pick_subnets(spec: &mut Spec) {
 }
 
 /// Whether two subnets have an address in common.
-pub(super) fn overlap(one: &IpNet, other: &IpNet) -> bool {
+pub(crate) fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(other) || other.contains(one)
 }
 
@@ -97,30 +97,25 @@ pub(super) fn protocol(text: &str) -> (&str, Option<Protocol>) {
     }
 }
 
+/// The word that is wrong, and why.
+pub(super) type Amiss<'a> = (&'a str, &'static str);
+
 /// `[ADDRESS:]PORT[-PORT][/udp]:NAMESPACE:PORT[-PORT]`
-pub(super) fn forward(text: &str, span: Span) -> Result<Vec<Forward>, &'static str> {
-    let (rest, target_ports) = text.rsplit_once(':').ok_or("two colons are missing")?;
-    let (outside, target) = rest.rsplit_once(':').ok_or("a colon is missing")?;
+pub(super) fn forward(text: &str, span: Span) -> Result<Vec<Forward>, Amiss<'_>> {
+    let (rest, target_ports) = text
+        .rsplit_once(':')
+        .ok_or((text, "two colons are missing"))?;
+    let (outside, target) = rest.rsplit_once(':').ok_or((text, "a colon is missing"))?;
     let (listen, ports) = match outside.rsplit_once(':') {
         None => (None, outside),
-        Some((address, ports)) => {
-            let address = address.trim_start_matches('[').trim_end_matches(']');
-            let address = address.parse().map_err(|_| "the address cannot be read")?;
-            (Some(address), ports)
-        }
+        Some((address, ports)) => (Some(listen(address)?), ports),
     };
     let (ports, protocol) = protocol(ports);
-    let protocol = protocol.ok_or("the protocol is tcp or udp")?;
-    let range = |text: &str| -> Option<(u16, u16)> {
-        let (low, high) = text.split_once('-').unwrap_or((text, text));
-        let (low, high) = (low.parse().ok()?, high.parse().ok()?);
-        (0 < low && low <= high && high - low < RANGE_LIMIT).then_some((low, high))
-    };
-    let (low, high) = range(ports).ok_or("the port is 1 to 65535, a range at most 256 ports")?;
-    let (to, to_high) =
-        range(target_ports).ok_or("the port is 1 to 65535, a range at most 256 ports")?;
+    let protocol = protocol.ok_or((outside, "the protocol is tcp or udp"))?;
+    let (low, high) = range(ports)?;
+    let (to, to_high) = range(target_ports)?;
     if high - low != to_high - to {
-        return Err("the two ranges differ in length");
+        return Err((text, "the two ranges differ in length"));
     }
     // The unspecified address means every one.
     let listen = listen.filter(|address: &IpAddr| !address.is_unspecified() || address.is_ipv6());
@@ -136,24 +131,62 @@ pub(super) fn forward(text: &str, span: Span) -> Result<Vec<Forward>, &'static s
         .collect())
 }
 
+/// The address of a forward: one of IPv6 in brackets.
+fn listen(text: &str) -> Result<IpAddr, Amiss<'_>> {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match inner.unwrap_or(text).parse() {
+        Ok(IpAddr::V6(address)) if address.is_loopback() => {
+            Err((text, "the kernel redirects nothing that comes from ::1"))
+        }
+        Ok(IpAddr::V6(_)) if inner.is_none() => Err((text, "an IPv6 address stands in brackets")),
+        Ok(address) => Ok(address),
+        Err(_) => Err((text, "the address cannot be read")),
+    }
+}
+
+/// A port, or the first and the last of several.
+fn range(text: &str) -> Result<(u16, u16), Amiss<'_>> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let port = |word: &str| word.parse().ok().filter(|port: &u16| *port > 0);
+    let (low, high) = port(low)
+        .zip(port(high))
+        .ok_or((text, "a port is 1 to 65535"))?;
+    if low > high {
+        return Err((text, "the first port is larger than the last"));
+    }
+    if high - low >= RANGE_LIMIT {
+        return Err((text, "more than 256 ports"));
+    }
+    Ok((low, high))
+}
+
 /// `SUBNET via NEXT-HOP`
-pub(super) fn route(text: &str, span: Span) -> Option<RouteSpec> {
+pub(super) fn route(text: &str, span: Span) -> Result<RouteSpec, Amiss<'_>> {
     let mut words = text.split_whitespace();
-    let (to, via, next, end) = (words.next()?, words.next()?, words.next()?, words.next());
-    if via != "via" || end.is_some() {
-        return None;
+    let to = words.next().ok_or((text, "it is empty"))?;
+    let next = match (words.next(), words.next()) {
+        (Some("via"), Some(next)) => next,
+        (Some("via"), None) => return Err((text, "the next hop is missing")),
+        _ => return Err((text, "`via` is missing")),
+    };
+    if let Some(more) = words.next() {
+        return Err((more, "nothing stands behind the next hop"));
     }
     let everything = if next.parse::<IpAddr>().is_ok_and(|next| next.is_ipv6()) {
         "::/0"
     } else {
         "0.0.0.0/0"
     };
+    let word = to;
     let to = if to == "default" { everything } else { to };
     let to = to
         .parse::<IpNet>()
         .ok()
-        .or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))?;
-    Some(RouteSpec {
+        .or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))
+        .ok_or((word, "not a subnet"))?;
+    Ok(RouteSpec {
         span,
         to: to.trunc(),
         via: next.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use corefile::{FileId, Report, Sources};
+use corefile::{Diagnostic, FileId, Report, Sources, Span};
 use toml::de::DeTable;
 
 use super::mistake;
@@ -54,12 +54,7 @@ fn one(
     let (root, errors) = DeTable::parse_recoverable(&file.text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
-        report.push(mistake(
-            "LAB0001",
-            error.message().lines().next().unwrap_or("invalid TOML"),
-            place(file.id, span),
-            "",
-        ));
+        report.push(invalid(error.message(), &file.text, place(file.id, span)));
     }
     if !errors.is_empty() {
         return None;
@@ -112,4 +107,29 @@ fn one(
 /// One name for one file.
 fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// What is no TOML, with what was meant where that is plain.
+fn invalid(message: &str, text: &str, span: Span) -> Diagnostic {
+    let message = message.lines().next().unwrap_or("invalid TOML");
+    let found = mistake("LAB0001", message, span, "");
+    let word = text
+        .get(span.start as usize..span.end as usize)
+        .unwrap_or("");
+    let has = |part: &str| message.contains(part);
+    if has("must be quoted") {
+        let quoted = format!("\"{}\"", word.trim());
+        return found.help("write it in quotes").replace(span, quoted);
+    }
+    if has("unclosed table") {
+        return found.help("the name of a table ends with `]`");
+    }
+    if has("duplicate key") {
+        return found
+            .help("a key stands once in its table; several values are a list: [\"…\", \"…\"]");
+    }
+    if has("basic string") {
+        return found.help("the string has no end: `\"` is missing");
+    }
+    found
 }

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::forms::{expand, forward, is_domain, label, mac, pick_subnets, protocol, route};
 use super::include;
-use super::reader::{Reader, Value, place};
+use super::reader::{Reader, Value, is_name, place};
 use super::{
     At, Attachment, Dns, HostEnd, Hosts, Net, PointToPoint, Record, Service, Space, Spec, mistake,
 };
@@ -17,13 +17,14 @@ const LAB: &[&str] = &[
     "name", "domain", "dns", "search", "options", "hosts", "ttl", "ndots", "nsswitch",
 ];
 const NET: &[&str] = &[
-    "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward", "upstream",
+    "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward",
 ];
 const LINK: &[&str] = &["subnet"];
 const SPACE: &[&str] = &[
-    "nets", "router", "default", "alias", "routes", "mac", "sysctl", "run", "search", "ndots",
+    "nets", "routes", "router", "default", "alias", "mac", "sysctl", "run", "search", "ndots",
 ];
 const SERVICE: &[&str] = &["vip", "to", "port"];
+const KINDS: &[&str] = &["A", "AAAA", "CNAME", "MX", "TXT", "SRV", "PTR", "NS", "CAA"];
 
 /// Reads a file and those that it includes.
 pub(super) fn read(
@@ -55,7 +56,16 @@ pub(super) fn read(
     }
     let span = spec.span;
     let mut reader = files.last()?.reader(report);
-    reader.name(&spec.name.clone(), span, "a lab", 32);
+    let written = span.start < span.end;
+    if !written && !is_name(&spec.name, 32) {
+        let message = format!("`{}`, the file's name, cannot be the lab's", spec.name);
+        let help = "write [lab] and name = \"…\", of letters, digits, `-`, `_` and `.`";
+        reader
+            .report
+            .push(mistake("LAB0101", message, span, "").help(help));
+    } else {
+        reader.name(&spec.name.clone(), span, "a lab", 32);
+    }
     if spec.domain.is_empty() {
         spec.domain = format!("{}.test", label(&spec.name));
     }
@@ -141,6 +151,13 @@ impl Reader<'_> {
                     spec.dns = match self.string(value, key) {
                         Some("bridge") | None => Dns::Bridge,
                         Some("off") => Dns::Off,
+                        Some(text @ "inside") => {
+                            let message = format!("`dns = \"{text}\"` is not implemented");
+                            let help = "the server listens on bridges; a namespace that has none in reach gets a hosts file with every name of the lab";
+                            self.report
+                                .push(mistake("LAB0004", message, span, "").help(help));
+                            Dns::Off
+                        }
                         Some(text) => match text.parse() {
                             Ok(address) => Dns::Address(address),
                             Err(_) => {
@@ -237,6 +254,15 @@ impl Reader<'_> {
     /// `[net.*]`
     fn nets(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
         for (name, span, value) in self.entries(table, None) {
+            if let Some(subnet) = value.get_ref().as_str() {
+                let message = format!("[net.{name}] is a table, not a string");
+                let span = self.span(value);
+                self.report
+                    .push(mistake("LAB0003", message, span, "").help(format!(
+                        "write [net.{name}] and, below it, subnet = \"{subnet}\""
+                    )));
+                continue;
+            }
             let Some(table) = self.table(value, &format!("[net.{name}]")) else {
                 continue;
             };
@@ -255,7 +281,6 @@ impl Reader<'_> {
                 nat4: false,
                 nat6: false,
                 forwards: Vec::new(),
-                upstream: Vec::new(),
             };
             for (key, _, value) in self.entries(table, Some(("a network", NET))) {
                 self.net_key(key, value, &mut net);
@@ -297,6 +322,7 @@ impl Reader<'_> {
             ("nat", DeValue::String(text)) => match text.as_ref() {
                 "v4" => net.nat4 = true,
                 "v6" => net.nat6 = true,
+                "yes" | "no" | "true" | "false" => drop(self.boolean(value, key)),
                 text => self.choice(span, key, text, &["v4", "v6"], "or true, false"),
             },
             ("nat", _) => {
@@ -307,11 +333,11 @@ impl Reader<'_> {
                 for At { value, span } in self.strings(value, key) {
                     match forward(&value, span) {
                         Ok(forwards) => net.forwards.extend(forwards),
-                        Err(why) => self.report.push(
+                        Err((word, why)) => self.report.push(
                             mistake(
                                 "LAB0108",
                                 format!("`{value}` is not a port forward"),
-                                span,
+                                self.word(span, &value, word),
                                 why,
                             )
                             .help(
@@ -319,11 +345,6 @@ impl Reader<'_> {
                             ),
                         ),
                     }
-                }
-            }
-            ("upstream", _) => {
-                for At { value, span } in self.strings(value, key) {
-                    net.upstream.extend(self.address(&value, span));
                 }
             }
             _ => {}
@@ -454,11 +475,15 @@ impl Reader<'_> {
             "routes" => {
                 for At { value, span } in self.strings(value, key) {
                     match route(&value, span) {
-                        Some(route) => space.routes.push(route),
-                        None => self.report.push(
-                            mistake("LAB0108", format!("`{value}` is not a route"), span, "").help(
-                                "write SUBNET via ADDRESS, as in \"192.0.2.0/24 via 10.1.0.9\"",
-                            ),
+                        Ok(route) => space.routes.push(route),
+                        Err((word, why)) => self.report.push(
+                            mistake(
+                                "LAB0108",
+                                format!("`{value}` is not a route"),
+                                self.word(span, &value, word),
+                                why,
+                            )
+                            .help("write SUBNET via ADDRESS-OR-NAMESPACE, as in \"192.0.2.0/24 via 10.1.0.9\""),
                         ),
                     }
                 }
@@ -470,8 +495,8 @@ impl Reader<'_> {
                         self.wrong(
                             "LAB0102",
                             span,
-                            format!("`{text}` is not a MAC address"),
-                            "",
+                            format!("`{text}` is not an interface's MAC address"),
+                            "six octets with colons, the first one even",
                         );
                     }
                 }
@@ -483,7 +508,11 @@ impl Reader<'_> {
                 for (key, span, value) in self.entries(table, None) {
                     let text = match value.get_ref() {
                         DeValue::Integer(number) => number.as_str().to_owned(),
-                        _ => self.string(value, key).unwrap_or("").to_owned(),
+                        DeValue::String(text) => text.to_string(),
+                        _ => {
+                            self.other_type(value, "the value of a sysctl is a string or a number");
+                            continue;
+                        }
                     };
                     // A key is a path below /proc/sys; only what belongs to a network namespace may be set.
                     let plain = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
@@ -503,11 +532,28 @@ impl Reader<'_> {
                     space.sysctl.push((key.to_owned(), text));
                 }
             }
-            "run" => space.run = self.plain(value, key),
+            "run" => space.run = self.command(value, key),
             "search" => space.search = Some(self.search(value)),
             "ndots" => space.ndots = self.number(value, key),
             _ => {}
         }
+    }
+
+    /// A command: a list of words, or one string of them.
+    fn command(&mut self, value: &Value<'_>, key: &str) -> Vec<String> {
+        let DeValue::String(line) = value.get_ref() else {
+            return self.plain(value, key);
+        };
+        // No shell is there that would know what these mean.
+        if let Some(sign) = line.chars().find(|c| "'\"\\\\$&|;<>*`".contains(*c)) {
+            let span = self.span(value);
+            let message = format!("`run` is no line of shell, and has a `{sign}`");
+            self.report.push(
+                mistake("LAB0108", message, span, "")
+                    .help("write a list of words; a shell is [\"sh\", \"-c\", \"…\"]"),
+            );
+        }
+        line.split_whitespace().map(str::to_owned).collect()
     }
 
     /// `[link]`
@@ -537,17 +583,28 @@ impl Reader<'_> {
                     ends,
                     subnets,
                 }),
-                None => self.report.push(
-                    mistake(
+                None => {
+                    let found = mistake(
                         "LAB0103",
                         format!("`{name}` does not join two namespaces"),
                         span,
                         "",
-                    )
-                    .help(
-                        "write NAMESPACE-NAMESPACE, both declared under [ns] (\"none\" is enough)",
-                    ),
-                ),
+                    );
+                    let known = || spec.spaces.iter().map(|space| space.name.value.as_str());
+                    let meant = name.match_indices('-').find_map(|(at, _)| {
+                        let (one, other) = (&name[..at], &name[at + 1..]);
+                        let (one, other) = (nearest(one, known())?, nearest(other, known())?);
+                        (one != other).then(|| format!("{one}-{other}"))
+                    });
+                    self.report.push(match meant {
+                        Some(meant) => found
+                            .help(format!("write `{meant}`"))
+                            .replace(span, meant),
+                        None => found.help(
+                            "write NAMESPACE-NAMESPACE, both declared under [ns] (\"none\" is enough)",
+                        ),
+                    });
+                }
             }
         }
     }
@@ -560,17 +617,19 @@ impl Reader<'_> {
                 span: at,
             } in self.strings(value, "record")
             {
-                let kind = data.split_whitespace().next().unwrap_or("");
-                const KINDS: &[&str] =
-                    &["A", "AAAA", "CNAME", "MX", "TXT", "SRV", "PTR", "NS", "CAA"];
-                if !KINDS.contains(&kind) || data.split_whitespace().nth(1).is_none() {
-                    self.report.push(
-                        mistake("LAB0108", format!("`{data}` is not a record"), at, "").help(
-                            format!("write TYPE and data; types are {}", KINDS.join(", ")),
-                        ),
-                    );
+                let (kind, rest) = data.split_once(char::is_whitespace).unwrap_or((&data, ""));
+                let kind = kind.to_ascii_uppercase();
+                if !KINDS.contains(&kind.as_str()) || rest.trim().is_empty() {
+                    let found = mistake("LAB0108", format!("`{data}` is not a record"), at, "");
+                    let types = KINDS.join(", ");
+                    self.report
+                        .push(found.help(match nearest(&kind, KINDS.iter().copied()) {
+                            Some(meant) if meant != kind => format!("the type {meant} is meant?"),
+                            _ => format!("write TYPE and data; types are {types}"),
+                        }));
                     continue;
                 }
+                let data = format!("{kind} {}", rest.trim());
                 if let Some(why) = refused(owner, &data) {
                     self.wrong("LAB0108", at, format!("`{data}`: {why}"), "");
                     continue;
@@ -594,6 +653,7 @@ impl Reader<'_> {
             };
             self.name(name, span, "a service", 63);
             let (mut vip, mut to, mut target_port) = (None, Vec::new(), None);
+            let mut said = false;
             for (key, _, value) in self.entries(table, Some(("a service", SERVICE))) {
                 let at = self.span(value);
                 match key {
@@ -603,6 +663,7 @@ impl Reader<'_> {
                         let parsed = text.parse::<std::net::SocketAddr>().ok();
                         vip = parsed.zip(protocol);
                         if vip.is_none() {
+                            said = true;
                             self.wrong(
                                 "LAB0108",
                                 at,
@@ -613,19 +674,19 @@ impl Reader<'_> {
                     }
                     "to" => to = self.strings(value, key),
                     _ => {
-                        target_port = self
-                            .number(value, key)
-                            .and_then(|port| u16::try_from(port).ok())
+                        let port = self.number(value, key);
+                        target_port = port.and_then(|port| u16::try_from(port).ok());
+                        if port.is_some() && target_port.is_none_or(|port| port == 0) {
+                            self.wrong("LAB0102", at, "a port is 1 to 65535", "");
+                        }
                     }
                 }
             }
             let Some((vip, protocol)) = vip else {
-                self.wrong(
-                    "LAB0108",
-                    span,
-                    format!("service `{name}` has no `vip`"),
-                    "",
-                );
+                if !said {
+                    let message = format!("service `{name}` has no `vip`");
+                    self.wrong("LAB0108", span, message, "");
+                }
                 continue;
             };
             if to.is_empty() {

@@ -72,9 +72,19 @@ impl Reader<'_> {
                 if known.contains(&key) {
                     return true;
                 }
+                if let Some(why) = absent(what, key) {
+                    let message = format!("`{key}` is not implemented");
+                    self.report
+                        .push(mistake("LAB0004", message, span, "").help(why));
+                    return false;
+                }
                 let mut found =
                     Diagnostic::error("LAB0002", format!("unknown key `{key}` in {what}"))
                         .at(span, "");
+                if let Some(why) = elsewhere(what, key) {
+                    self.report.push(found.help(why));
+                    return false;
+                }
                 found = match nearest(key, known.iter().copied()) {
                     Some(meant) => found
                         .help(format!("write `{meant}`"))
@@ -104,8 +114,17 @@ impl Reader<'_> {
     /// A mistake of type.
     pub(super) fn other_type(&mut self, value: &Value<'_>, wanted: &str) {
         let span = self.span(value);
-        let got = value.get_ref().type_str();
-        self.wrong("LAB0003", span, format!("{wanted}, not {got}"), "");
+        let got = match value.get_ref().type_str() {
+            kind @ ("integer" | "array") => format!("an {kind}"),
+            kind => format!("a {kind}"),
+        };
+        let found = mistake("LAB0003", format!("{wanted}, not {got}"), span, "");
+        self.report.push(match bare(value) {
+            Some(word) if wanted.ends_with(word.kind) => found
+                .help(format!("write `{}`, without quotes", word.text))
+                .replace(span, word.text),
+            _ => found,
+        });
     }
 
     /// A string.
@@ -131,7 +150,10 @@ impl Reader<'_> {
             .get_ref()
             .as_integer()
             .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
-        if number.is_none() {
+        if number.is_none() && value.get_ref().as_integer().is_some() {
+            let message = format!("`{what}` is a number from 0 to {}", u32::MAX);
+            self.wrong("LAB0102", self.span(value), message, "");
+        } else if number.is_none() {
             self.other_type(value, &format!("`{what}` is a number"));
         }
         number
@@ -171,11 +193,27 @@ impl Reader<'_> {
 
     /// An address.
     pub(super) fn address(&mut self, text: &str, span: Span) -> Option<IpAddr> {
-        let parsed = text.parse().ok();
-        if parsed.is_none() {
-            self.wrong("LAB0102", span, format!("`{text}` is not an address"), "");
+        if let Ok(address) = text.parse() {
+            return Some(address);
         }
-        parsed
+        let found = |label| {
+            mistake(
+                "LAB0102",
+                format!("`{text}` is not an address"),
+                span,
+                label,
+            )
+        };
+        let digits = |c: char| c.is_ascii_digit() || c == '.';
+        self.report.push(match text.parse::<IpNet>() {
+            Ok(net) => found("")
+                .help("the prefix is the network's: leave it out")
+                .replace(span, net.addr().to_string()),
+            Err(_) if text.chars().all(digits) => found("four numbers from 0 to 255"),
+            Err(_) if text.contains(':') => found(""),
+            Err(_) => found("").help("networks stand apart by commas, as in \"br0, br1\""),
+        });
+        None
     }
 
     /// One subnet of each family at most.
@@ -226,11 +264,7 @@ impl Reader<'_> {
 
     /// A name that is a file name, a part of an interface name and a DNS label.
     pub(super) fn name(&mut self, name: &str, span: Span, what: &str, limit: usize) -> bool {
-        let good = name.len() <= limit
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c));
+        let good = is_name(name, limit);
         if !good {
             let why = if name.len() > limit {
                 format!("it has {} octets, {limit} are allowed", name.len())
@@ -246,4 +280,70 @@ impl Reader<'_> {
         }
         good
     }
+}
+
+/// Whether it can be a file's name, a part of an interface's and a DNS label.
+pub(super) fn is_name(name: &str, limit: usize) -> bool {
+    name.len() <= limit
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+}
+
+/// A number or a truth in quotes.
+struct Bare {
+    text: String,
+    kind: &'static str,
+}
+
+/// What a string would be without its quotes.
+fn bare(value: &Value<'_>) -> Option<Bare> {
+    let text = value.get_ref().as_str()?;
+    let (text, kind) = match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => ("true", "true or false"),
+        "false" | "no" | "off" => ("false", "true or false"),
+        number if number.parse::<u32>().is_ok() => (text, "a number"),
+        _ => return None,
+    };
+    Some(Bare {
+        text: text.to_owned(),
+        kind,
+    })
+}
+
+/// What other tools have, or a reader may expect, and is not there.
+fn absent(what: &str, key: &str) -> Option<&'static str> {
+    Some(match (what, key) {
+        ("[lab]", "placement") => {
+            "bridges, rules and routes of a lab are always made where `apply` runs"
+        }
+        ("[lab]", "schema") => {
+            "names are HOST.DOMAIN; further ones are declared in [record], and short ones reached by `search` and `ndots`"
+        }
+        ("a network", "upstream") => {
+            "names outside of the lab are asked where the server's Corefile says, as in `forward . 192.0.2.53`"
+        }
+        ("a network", "kind" | "parent") => "a network is a bridge",
+        _ => return None,
+    })
+}
+
+/// Where that stands which other tools have as a key of its own.
+fn elsewhere(what: &str, key: &str) -> Option<&'static str> {
+    Some(match (what, key) {
+        ("a namespace", "ip" | "address" | "addresses" | "addr") => {
+            "addresses stand behind the network's name: nets = \"br0 10.1.0.4\""
+        }
+        ("a namespace", "gateway" | "gw") => {
+            "a network has a `gateway`; one namespace's own is routes = [\"default via 10.1.0.9\"]"
+        }
+        ("a namespace", "dns" | "nameserver") => {
+            "all namespaces have the lab's server: `dns` in [lab]"
+        }
+        ("a network", "address" | "ip" | "addr") => "the host's address on the bridge is `host`",
+        ("a network", "masquerade" | "snat") => "write `nat`",
+        ("a network", "ports" | "publish") => "write forward = [\"8080:web:80\"]",
+        _ => return None,
+    })
 }

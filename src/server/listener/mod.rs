@@ -3,4 +3,5 @@
 pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod udp;
+mod udp_out;
 mod udp_plain;

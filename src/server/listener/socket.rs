@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// The receive buffer that is asked for; the kernel doubles it, and 2,700 queries of usual size fit. It rides over a worker that is
 /// off its core for 14 ms at full rate, and bounds how long a query waits behind others once more come than can be answered: with
 /// four times as much, a tenth of a core answered half a second late.
-const RECEIVE_BUFFER: usize = 1 << 20;
+pub(crate) const RECEIVE_BUFFER: usize = 1 << 20;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 

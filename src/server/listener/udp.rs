@@ -1,6 +1,6 @@
 //! Datagrams in batches: what is received lies in exchanges, and what is sent leaves from them.
 //!
-//! [`Batch`] is the one interface; behind it are `recvmmsg`/`sendmmsg` ([`Many`]) and, where the kernel has not these,
+//! [`Batch`] is the one interface; behind it are `recvmmsg`/`sendmmsg` ([`Many`], `udp_out.rs`) and, where the kernel has not these,
 //! `recvmsg`/`sendmsg` (`udp_plain.rs`). On a socket of all addresses the address that was asked is learnt and answered from
 //! (IP_PKTINFO, IPV6_RECVPKTINFO).
 //!
@@ -18,10 +18,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::task::{Context, Poll};
 
-use chain::Exchange;
+use chain::{Exchange, segments};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
+use super::socket::RECEIVE_BUFFER;
+use super::udp_out::Outbound;
 use super::udp_plain;
 
 /// Datagrams that are received or sent by one call.
@@ -30,6 +32,8 @@ use super::udp_plain;
 pub(crate) const BATCH: usize = 32;
 /// Datagrams that a quiet socket has room for; doubled up to [`BATCH`] whenever all are used.
 const FIRST: usize = 4;
+/// What the kernel takes for a datagram of usual size.
+const FOOTPRINT: usize = 768;
 /// Octets of a datagram that are received; a longer one is answered with FORMERR.
 pub(crate) const DATAGRAM: usize = 4_096;
 
@@ -73,7 +77,7 @@ fn watched(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocke
 }
 
 /// Where a datagram came from, and where to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Envelope {
     /// The sender, as the socket sees it: IPv4 in IPv6 form on a socket of both families.
     pub(crate) peer: SocketAddr,
@@ -100,7 +104,7 @@ pub(crate) struct Slot {
     pub(crate) envelope: Envelope,
     /// Whether it was longer than the buffer.
     pub(crate) cut: bool,
-    /// Whether there is a response to send.
+    /// Whether there is a response to send, that has not left.
     pub(crate) reply: bool,
 }
 
@@ -179,6 +183,48 @@ impl Batch {
         Ok(count)
     }
 
+    /// How many datagrams wait on the socket, as its memory tells; 0 where the kernel does not.
+    pub(crate) fn waiting(socket: &impl AsRawFd) -> usize {
+        let mut memory = [0u32; 9];
+        let mut len = mem::size_of_val(&memory) as libc::socklen_t;
+        // SAFETY: the pointers are to locals, and the length is the array's.
+        let done = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                memory.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        match done {
+            0 => memory[0] as usize / FOOTPRINT,
+            _ => 0,
+        }
+    }
+
+    /// Bounds the socket's queue to so many datagrams, or to as many as ever.
+    pub(crate) fn bound(socket: &impl AsRawFd, datagrams: Option<usize>) {
+        // The kernel doubles what it is told.
+        let size = datagrams.map_or(RECEIVE_BUFFER, |datagrams| datagrams * FOOTPRINT / 2);
+        let size = size.min(RECEIVE_BUFFER) as i32;
+        // A queue that keeps its length is a longer wait, and no harm.
+        let _ = set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, size);
+    }
+
+    /// Throws the oldest datagrams on the socket away, about so many.
+    pub(crate) fn skip(&mut self, socket: &impl AsRawFd, count: usize) -> usize {
+        let mut skipped = 0;
+        while skipped < count {
+            match self.receive(socket) {
+                Ok(received) => skipped += received,
+                Err(_) => break,
+            }
+        }
+        self.filled = 0;
+        skipped
+    }
+
     /// Whether all slots were filled, so that more may wait.
     pub(crate) fn is_full(&self) -> bool {
         self.filled == self.slots.len()
@@ -189,45 +235,41 @@ impl Batch {
         &mut self.slots[..self.filled]
     }
 
-    /// Sends the responses to what was received last. Gives the slots from which on nothing was sent because the socket is full.
-    pub(crate) fn reply(&mut self, socket: &impl AsRawFd) -> usize {
+    /// Sends the responses to what was received last; `false` when the socket has no room for those that still have their mark.
+    pub(crate) fn reply(&mut self, socket: &impl AsRawFd) -> bool {
         self.calls
-            .send(socket.as_raw_fd(), &self.slots[..self.filled])
+            .send(socket.as_raw_fd(), &mut self.slots[..self.filled])
     }
 
     /// Sends the responses in `slots`; as [`Batch::reply`].
-    pub(crate) fn send(&mut self, socket: &impl AsRawFd, slots: &[Slot]) -> usize {
+    pub(crate) fn send(&mut self, socket: &impl AsRawFd, slots: &mut [Slot]) -> bool {
         self.calls.send(socket.as_raw_fd(), slots)
     }
 }
 
 impl Calls {
-    /// Sends what has a response, in order; a datagram that the kernel refuses is dropped, as the network might drop it. Gives how
-    /// many slots are done.
-    fn send(&mut self, fd: RawFd, slots: &[Slot]) -> usize {
-        let mut done = 0;
-        while done < slots.len() {
+    /// Sends what has a response, and marks what has left; a datagram that the kernel refuses is dropped, as the network might drop
+    /// it. `false` when the socket has no room for the rest.
+    fn send(&mut self, fd: RawFd, mut slots: &mut [Slot]) -> bool {
+        while let Some(first) = slots.iter().position(|slot| slot.reply) {
+            slots = &mut slots[first..];
             let sent = match self {
-                Self::Many(many) => many.send(fd, &slots[done..]),
-                Self::One => udp_plain::send(fd, &slots[done]).map(|()| 1),
+                Self::Many(many) => many.outbound.send(fd, slots),
+                Self::One => udp_plain::send(fd, &mut slots[0]),
             };
-            match sent {
-                Ok(count) => done += count,
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EINTR) => {}
-                    Some(libc::EAGAIN | libc::ENOBUFS) => return done,
-                    Some(libc::ENOSYS) if matches!(self, Self::Many(_)) => *self = Self::One,
-                    // EPERM of a firewall, EINVAL of a vanished address, unreachable peers: the next may go.
-                    _ => {
-                        done = slots[done..]
-                            .iter()
-                            .position(|slot| slot.reply)
-                            .map_or(slots.len(), |first| done + first + 1);
-                    }
+            let Err(error) = sent else { continue };
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EAGAIN | libc::ENOBUFS) => return false,
+                Some(libc::ENOSYS) if matches!(self, Self::Many(_)) => *self = Self::One,
+                // EPERM of a firewall, EINVAL of a vanished address, unreachable peers: the next may go.
+                _ => match self {
+                    Self::Many(many) => many.outbound.drop_first(slots, &error),
+                    Self::One => slots[0].reply = false,
                 },
             }
         }
-        done
+        true
     }
 }
 
@@ -279,7 +321,7 @@ impl Address {
     }
 }
 
-/// Room for one control message with packet information.
+/// Room for a control message with packet information, and one that cuts datagrams.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(super) struct Control(pub(super) [u8; 64]);
@@ -290,23 +332,23 @@ impl Control {
 
 /// `recvmmsg` and `sendmmsg`.
 struct Many {
-    inbound: Messages,
-    outbound: Messages,
+    inbound: Inbound,
+    outbound: Outbound,
     /// Headers before this one have been used since they were set up.
     used: usize,
     /// Headers before this one are set up, or were.
     ready: usize,
 }
 
-/// The headers of one direction, and what they point to.
-struct Messages {
+/// The headers for receiving, and what they point to.
+struct Inbound {
     headers: [libc::mmsghdr; BATCH],
     vectors: [libc::iovec; BATCH],
     addresses: [Address; BATCH],
     controls: [Control; BATCH],
 }
 
-impl Messages {
+impl Inbound {
     fn new() -> Self {
         Self {
             // SAFETY: all-zero octets are a valid header: null pointers and no lengths.
@@ -341,8 +383,8 @@ impl Messages {
 impl Many {
     fn new() -> Box<Self> {
         Box::new(Self {
-            inbound: Messages::new(),
-            outbound: Messages::new(),
+            inbound: Inbound::new(),
+            outbound: Outbound::new(),
             used: 0,
             ready: 0,
         })
@@ -380,53 +422,6 @@ impl Many {
             unsafe { read_control(&header.msg_hdr, &mut slot.envelope) };
         }
         Ok(received)
-    }
-
-    /// Sends the responses in the first [`BATCH`] slots; gives how many slots are done.
-    fn send(&mut self, fd: RawFd, slots: &[Slot]) -> io::Result<usize> {
-        let slots = &slots[..slots.len().min(BATCH)];
-        let out = &mut self.outbound;
-        let mut count = 0;
-        let mut places = [0u8; BATCH];
-        for (place, slot) in slots.iter().enumerate() {
-            if !slot.reply {
-                continue;
-            }
-            let reply = slot.exchange.reply();
-            let (address, len) = Address::new(slot.envelope.peer);
-            out.addresses[count] = address;
-            out.vectors[count] = libc::iovec {
-                iov_base: reply.as_ptr().cast_mut().cast(),
-                iov_len: reply.len(),
-            };
-            let header = &mut out.headers[count].msg_hdr;
-            header.msg_name = (&raw mut out.addresses[count]).cast();
-            header.msg_namelen = len;
-            header.msg_iov = &raw mut out.vectors[count];
-            header.msg_iovlen = 1;
-            header.msg_flags = 0;
-            write_control(header, &mut out.controls[count], &slot.envelope);
-            places[count] = place as u8;
-            count += 1;
-        }
-        if count == 0 {
-            return Ok(slots.len());
-        }
-        // SAFETY: the first `count` headers point into `self` and into the replies, both borrowed for the call, which only reads.
-        let sent = unsafe {
-            libc::sendmmsg(
-                fd,
-                out.headers.as_mut_ptr(),
-                count as u32,
-                libc::MSG_DONTWAIT as _,
-            )
-        };
-        let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
-        Ok(if sent >= count {
-            slots.len()
-        } else {
-            places[sent] as usize
-        })
     }
 }
 
@@ -467,15 +462,23 @@ pub(super) unsafe fn read_control(header: &libc::msghdr, envelope: &mut Envelope
     }
 }
 
-/// Says from which address to send, when that was learnt.
-pub(super) fn write_control(header: &mut libc::msghdr, control: &mut Control, envelope: &Envelope) {
+/// Says from which address to send, when that was learnt, and at which length one datagram is to be cut into several.
+pub(super) fn write_control(
+    header: &mut libc::msghdr,
+    control: &mut Control,
+    envelope: &Envelope,
+    cut: Option<u16>,
+) {
+    header.msg_control = (&raw mut *control).cast();
+    header.msg_controllen = 0;
+    if let Some(len) = cut {
+        // SAFETY: the control buffer is aligned for a header, and has 64 octets for this message's 24.
+        unsafe { put_control(header, (segments::LEVEL, segments::SEGMENT), len) };
+    }
     let Some(local) = envelope.local else {
-        header.msg_control = ptr::null_mut();
-        header.msg_controllen = 0;
         return;
     };
-    header.msg_control = (&raw mut *control).cast();
-    // SAFETY: the control buffer has room for either message (40 octets at most of 64), and is aligned for its header.
+    // SAFETY: the control buffer is aligned, and has room for either message (40 octets at most) beside the one above.
     unsafe {
         match local {
             IpAddr::V4(ip) => {
@@ -507,16 +510,19 @@ pub(super) fn write_control(header: &mut libc::msghdr, control: &mut Control, en
     }
 }
 
-/// Writes one control message.
+/// Writes one more control message.
 ///
 /// # Safety
-/// The header's control pointer must be valid for the message, and aligned.
+/// The header's control pointer must be aligned, and valid for the messages so far and this one.
 unsafe fn put_control<T>(header: &mut libc::msghdr, (level, kind): (i32, i32), info: T) {
     let len = mem::size_of::<T>() as u32;
-    // SAFETY: by the caller.
+    // The field's type differs between C libraries.
+    #[allow(clippy::unnecessary_cast)]
+    let used = header.msg_controllen as usize;
+    // SAFETY: by the caller; what is used so far is padded to the alignment of a header.
     unsafe {
-        header.msg_controllen = libc::CMSG_SPACE(len) as _;
-        let control: *mut libc::cmsghdr = header.msg_control.cast();
+        header.msg_controllen = (used + libc::CMSG_SPACE(len) as usize) as _;
+        let control: *mut libc::cmsghdr = header.msg_control.cast::<u8>().add(used).cast();
         (*control).cmsg_level = level;
         (*control).cmsg_type = kind;
         (*control).cmsg_len = libc::CMSG_LEN(len) as _;
@@ -604,7 +610,7 @@ mod tests {
                     slot.reply = answered % 3 != 2;
                     answered += 1;
                 }
-                assert_eq!(batch.reply(&server), expected);
+                assert!(batch.reply(&server));
             }
             assert_eq!(answered, BATCH + 6);
             assert!(
@@ -613,14 +619,59 @@ mod tests {
                     .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
             );
             client.set_nonblocking(true).expect("no waiting");
-            for i in (0..answered).filter(|i| i % 3 != 2) {
-                let mut reply = [0; 512];
-                let len = client.recv(&mut reply).expect("an answer");
-                let (name, _) =
-                    wire::NameBuf::read(&reply[..len], wire::HEADER_LEN).expect("a name");
-                assert_eq!(name.to_string(), format!("n{i}.example.org."));
-            }
+            // Those of one batch leave in the order of their lengths.
+            let mut expected: Vec<String> = (0..answered)
+                .filter(|i| i % 3 != 2)
+                .map(|i| format!("n{i}.example.org."))
+                .collect();
+            let mut found: Vec<String> = expected
+                .iter()
+                .map(|_| {
+                    let mut reply = [0; 512];
+                    let len = client.recv(&mut reply).expect("an answer");
+                    let name = wire::NameBuf::read(&reply[..len], wire::HEADER_LEN);
+                    name.expect("a name").0.to_string()
+                })
+                .collect();
+            expected.sort();
+            found.sort();
+            assert_eq!(found, expected);
             assert!(client.recv(&mut [0; 512]).is_err());
+        }
+    }
+
+    #[test]
+    fn the_oldest_are_thrown_away_and_a_queue_has_its_bound() {
+        let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        server.set_nonblocking(true).expect("no waiting");
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        client
+            .connect(server.local_addr().expect("an address"))
+            .expect("a peer");
+        let send = |count: usize| {
+            for i in 0..count {
+                let query = crate::testing::query(0x0100, &format!("n{i}.example.org."), 1, 0, &[]);
+                client.send(&query).expect("sent");
+            }
+        };
+        let mut batch = Batch::new();
+        send(200);
+        let waiting = Batch::waiting(&server);
+        assert!((150..=400).contains(&waiting), "{waiting}");
+        let skipped = batch.skip(&server, 120);
+        assert!((120..120 + BATCH).contains(&skipped), "{skipped}");
+        assert!(batch.receive(&server).expect("received") > 0);
+        let slot = &mut batch.filled()[0];
+        slot.exchange.parse().expect("a query");
+        let (name, _) =
+            wire::NameBuf::read(slot.exchange.message(), wire::HEADER_LEN).expect("a name");
+        assert_eq!(name.to_string(), format!("n{skipped}.example.org."));
+        assert!(batch.skip(&server, 1_000) < 80);
+        for (bound, sent, kept) in [(Some(50), 1_000, 20..=100), (None, 250, 250..=250)] {
+            Batch::bound(&server, bound);
+            send(sent);
+            let waited = batch.skip(&server, 10_000);
+            assert!(kept.contains(&waited), "{bound:?}: {waited}");
         }
     }
 
@@ -648,7 +699,7 @@ mod tests {
                     slot.envelope.peer = "[2001:db8::1]:53".parse().expect("an address");
                 }
             }
-            assert_eq!(batch.reply(&server), 3);
+            assert!(batch.reply(&server));
             client
                 .set_read_timeout(Some(std::time::Duration::from_secs(3)))
                 .expect("a timeout");

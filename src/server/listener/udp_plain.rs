@@ -38,11 +38,8 @@ pub(super) fn receive(fd: RawFd, slot: &mut Slot) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the response in `slot`, if there is one.
-pub(super) fn send(fd: RawFd, slot: &Slot) -> io::Result<()> {
-    if !slot.reply {
-        return Ok(());
-    }
+/// Sends the response in `slot`.
+pub(super) fn send(fd: RawFd, slot: &mut Slot) -> io::Result<()> {
     let reply = slot.exchange.reply();
     let (mut address, len) = Address::new(slot.envelope.peer);
     let mut control = Control::EMPTY;
@@ -56,12 +53,12 @@ pub(super) fn send(fd: RawFd, slot: &Slot) -> io::Result<()> {
     header.msg_namelen = len;
     header.msg_iov = &raw mut vector;
     header.msg_iovlen = 1;
-    write_control(&mut header, &mut control, &slot.envelope);
+    write_control(&mut header, &mut control, &slot.envelope, None);
     // SAFETY: the header points to locals and to the reply, which the call only reads.
     let sent = unsafe { libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT) };
     if sent < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+        return Err(io::Error::last_os_error());
     }
+    slot.reply = false;
+    Ok(())
 }

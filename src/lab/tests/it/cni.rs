@@ -1,5 +1,7 @@
 //! The CNI plugin, called by a runner of our own in the order of the specification, alone and with Debian's plugins.
 
+mod modes;
+
 use serde_json::{Value, json};
 
 use crate::world::{Did, World, assert_same};
@@ -274,13 +276,22 @@ fn mistakes_have_the_codes_of_the_specification() {
     let ipam = |ipam: Value| with("ipam", ipam);
     let table = [
         (with("cniVersion", json!("9.9.9")), 1, "9.9.9"),
-        (with("vlan", json!(7)), 2, "`vlan`"),
-        (with("promiscMode", json!(true)), 2, "`promiscMode`"),
-        (with("macspoofchk", json!(true)), 2, "`macspoofchk`"),
+        (with("vlan", json!(7)), 2, "`vlan` is 7"),
+        (
+            with("vlanTrunk", json!([{"minID": 2, "maxID": 9}])),
+            2,
+            "`vlanTrunk` is",
+        ),
         (
             with("ipMasqBackend", json!("iptables")),
             2,
-            "`ipMasqBackend`",
+            "`ipMasqBackend` is \\\"iptables\\\"",
+        ),
+        (ipam(json!({"type": "dhcp"})), 2, "`ipam.type` is"),
+        (
+            with("disableContainerInterface", json!(true)),
+            7,
+            "`disableContainerInterface`",
         ),
         (with("name", json!("../x")), 7, "`../x`"),
         (
@@ -448,6 +459,10 @@ fn addresses_go_round_and_run_out() {
         runner.call(&runner.plugins[0], "STATUS", "", &Value::Null, &Value::Null)
     };
     assert_eq!(status(&runner).code, 0);
+    // From the other subnet that next hop cannot be reached.
+    let refused = runner.add("c3").expect_err("no way to the next hop");
+    assert_eq!(refused["code"], 100, "{refused}");
+    runner.plugins[0]["ipam"]["routes"] = json!([{"dst": "203.0.113.0/24"}]);
     let three = runner.added("c3");
     assert_eq!(addresses(&three)[0], "198.51.100.2/30");
     let full = runner.add("c4").expect_err("full");
@@ -474,20 +489,20 @@ fn addresses_go_round_and_run_out() {
 
 #[test]
 fn many_at_once() {
-    let names: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
     let world = world(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let before = world.snapshot();
     let config = json!({"cniVersion": "1.1.0", "name": "net", "bridge": "cni0", "isGateway": true, "ipMasq": true,
         "ipam": {"type": "host-local", "subnet": "192.0.2.0/24"}});
     let all = |verb: &str| {
         world.ok(&format!(
-            "for n in $(seq 0 7); do (echo '{config}' | CNI_COMMAND={verb} CNI_PATH=/ CNI_CONTAINERID=c$n CNI_IFNAME=eth0 CNI_NETNS=/run/netns/c$n {} > /run/work/$n || touch /run/work/failed) & done; wait; ! ls /run/work/failed 2>/dev/null",
+            "for n in $(seq 0 19); do (echo '{config}' | CNI_COMMAND={verb} CNI_PATH=/ CNI_CONTAINERID=c$n CNI_IFNAME=eth0 CNI_NETNS=/run/netns/c$n {} > /run/work/$n || touch /run/work/failed) & done; wait; ! ls /run/work/failed 2>/dev/null",
             env!("CARGO_BIN_EXE_nameplate-cni")
         ));
     };
     all("ADD");
-    let given = world.ok("for n in $(seq 0 7); do ip -n c$n -br -4 addr show eth0; done | awk '{print $3}' | sort -u | grep -c .");
-    assert_eq!(given, "8\n");
+    let given = world.ok("for n in $(seq 0 19); do ip -n c$n -br -4 addr show eth0; done | awk '{print $3}' | sort -u | grep -c .");
+    assert_eq!(given, "20\n");
     assert!(world.pings("c0", "192.0.2.1"));
     all("DEL");
     assert_same(&world.snapshot(), &before, "DEL leaves nothing");
@@ -631,7 +646,11 @@ fn debians_plugins_after_ours() {
         "web sees 203.0.113.9"
     );
     assert!(world.ok("tc qdisc show").contains("tbf"));
+    let all = runner.plugins.clone();
+    // Debian's portmap looks for the chains of both families, whatever the container has.
+    runner.plugins.retain(|plugin| plugin["type"] != "portmap");
     assert_eq!(runner.check("c1", &result), Ok(()));
+    runner.plugins = all;
     runner.del("c1", &result);
     assert_eq!(
         world.ok("ip -o link show type veth | grep -v up0; ip -o link show type bridge"),
@@ -736,6 +755,8 @@ fn a_kill_leaves_nothing_that_del_does_not_find() {
             .parse()
             .expect("a number")
     };
+    // The first makes directories that stay.
+    assert_eq!((run("ADD", &[]).code, run("DEL", &[]).code), (0, 0));
     let (adds, dels) = (count("ADD"), count("DEL"));
     assert!(adds > 15 && dels > 8, "{adds} {dels}");
     let nothing_left = |when: &str| {

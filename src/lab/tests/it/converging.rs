@@ -107,6 +107,7 @@ fn what_is_not_ours_is_a_conflict_and_stays() {
             let did = world.lab(&[verb, file]);
             assert_eq!(did.code, 1, "{make}: {did:?}");
             assert!(did.err.contains(expected), "{make}: {did:?}");
+            assert_eq!(did.out, "", "nobody is told to type what would harm others");
         }
         assert_same(&world.snapshot(), &before, make);
     }
@@ -252,7 +253,7 @@ fn a_changed_file_repairs_what_the_host_tells_of() {
     let text = std::fs::read_to_string(lab_file("everything")).expect("a lab");
     let texts = ["10.1.0.5", "10.1.0.6"].map(|web| {
         format!(
-            "[lab]\nname = \"everything\"\n{}",
+            "[lab]\nname = \"everything\"\n{}still = \"br0 10.1.0.77\"\n",
             text.replace("10.1.0.5", web)
         )
     });
@@ -283,10 +284,10 @@ fn a_changed_file_repairs_what_the_host_tells_of() {
         ("sysctl -qw net.ipv4.ip_forward=0", true),
         ("sysctl -qw net.ipv4.conf.br0.route_localnet=0", true),
         ("sysctl -qw net.ipv6.conf.br0.accept_ra=1", true),
-        ("ip -n deep addr flush dev eth0 scope global", false),
-        ("ip -n deep route del default", false),
-        ("rm /etc/netns/deep/resolv.conf", false),
-        ("rm -r /etc/netns/deep", false),
+        ("ip -n still addr flush dev eth0 scope global", false),
+        ("ip -n still route del default", false),
+        ("rm /etc/netns/still/resolv.conf", false),
+        ("rm -r /etc/netns/still", false),
     ] {
         world.ok(drift);
         at = 1 - at;

@@ -6,9 +6,12 @@
 
 mod cni;
 mod converging;
+mod faults;
 mod killed;
+mod labs;
 mod mistakes;
 mod names;
+mod privileges;
 mod resolving;
 mod scenarios;
 mod verbs;

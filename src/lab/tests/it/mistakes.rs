@@ -137,13 +137,13 @@ fn every_mistake_has_its_place_and_its_cure() {
         (
             "NETforward = \"80:web\"\n[ns]\nweb = \"br0\"\n",
             "LAB0108",
-            "3:11",
+            "3:12",
             "8080:web:80",
         ),
         (
             "NET[ns]\nweb = { nets = \"br0\", routes = [\"10.9.0.0/24 10.1.0.7\"] }\n",
             "LAB0108",
-            "4:33",
+            "4:34",
             "via",
         ),
         (
@@ -158,6 +158,206 @@ fn every_mistake_has_its_place_and_its_cure() {
             "4:34",
             "start with `net.`",
         ),
+        // What TOML says, with what was meant.
+        (
+            "NET[ns]\nweb = br0 10.1.0.5\n",
+            "LAB0001",
+            "4:7",
+            "\"br0 10.1.0.5\"",
+        ),
+        (
+            "NET[ns]\nweb = \"br0\ndb = \"br0\"\n",
+            "LAB0001",
+            "4:11",
+            "is missing",
+        ),
+        ("NETsubnet = \"10.2.0.0/24\"\n", "LAB0001", "3:1", "a list"),
+        // Types.
+        ("[lab]\nttl = \"5\"\n", "LAB0003", "2:7", "without quotes"),
+        ("NETinternal = \"yes\"\n", "LAB0003", "3:12", "write `true`"),
+        ("NETnat = \"yes\"\n", "LAB0003", "3:7", "write `true`"),
+        ("NETnat = 1\n", "LAB0003", "3:7", "not an integer"),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", ndots = -1 }\n",
+            "LAB0102",
+            "4:31",
+            "from 0 to",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", route = [\"x\"] }\n",
+            "LAB0002",
+            "4:23",
+            "write `routes`",
+        ),
+        // What is known from elsewhere and not there is said to be not there.
+        (
+            "[lab]\ndns = \"inside\"\n",
+            "LAB0004",
+            "2:7",
+            "is not implemented",
+        ),
+        (
+            "[lab]\nplacement = \"router-ns\"\n",
+            "LAB0004",
+            "2:1",
+            "where `apply` runs",
+        ),
+        ("[lab]\nschema = \"k8s\"\n", "LAB0004", "2:1", "[record]"),
+        (
+            "NETupstream = [\"192.0.2.53\"]\n",
+            "LAB0004",
+            "3:1",
+            "forward .",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", run = \"sleep 1 && true\" }\n",
+            "LAB0108",
+            "4:29",
+            "\"sh\", \"-c\"",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", ip = \"10.1.0.4\" }\n",
+            "LAB0002",
+            "4:23",
+            "behind the network's name",
+        ),
+        (
+            "[net]\nbr0 = \"10.1.0.0/24\"\n",
+            "LAB0003",
+            "2:7",
+            "write [net.br0]",
+        ),
+        // Addresses.
+        (
+            "NET[ns]\nweb = \"br0 10.1.0.5/24\"\n",
+            "LAB0102",
+            "4:12",
+            "leave it out",
+        ),
+        (
+            "NET[ns]\nweb = \"br0 10.1.0.256\"\n",
+            "LAB0102",
+            "4:12",
+            "0 to 255",
+        ),
+        ("NET[ns]\nweb = \"br0 br1\"\n", "LAB0102", "4:12", "commas"),
+        (
+            "NETgateway = \"10.9.0.1\"\n",
+            "LAB0109",
+            "3:11",
+            "not in the network's subnet",
+        ),
+        (
+            "NEThost = \"10.2.0.1\"\n",
+            "LAB0104",
+            "3:8",
+            "not in the network's subnet",
+        ),
+        (
+            "[net.br0]\nsubnet = \"127.0.0.0/8\"\n",
+            "LAB0102",
+            "2:10",
+            "loopback",
+        ),
+        (
+            "[net.br0]\nsubnet = \"0.0.0.0/0\"\n",
+            "LAB0102",
+            "2:10",
+            "all addresses",
+        ),
+        (
+            "[net.br0]\nsubnet = \"ff02::/64\"\n",
+            "LAB0102",
+            "2:10",
+            "multicast",
+        ),
+        (
+            "[net.lo]\nsubnet = \"10.1.0.0/24\"\n",
+            "LAB0101",
+            "1:6",
+            "loopback interface",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", mac = \"01:00:00:00:00:01\" }\n",
+            "LAB0102",
+            "4:29",
+            "even",
+        ),
+        // Words inside of strings.
+        (
+            "NETforward = [\"99999:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "1 to 65535",
+        ),
+        (
+            "NETforward = [\"80/sctp:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "tcp or udp",
+        ),
+        (
+            "NETforward = [\"[2001:db8::1:80:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "cannot be read",
+        ),
+        (
+            "NETforward = [\"[::1]:80:web:80\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "::1",
+        ),
+        (
+            "NETforward = [\"80-90:web:80-89\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0108",
+            "3:13",
+            "differ in length",
+        ),
+        (
+            "NETforward = [\"53/udp:web:53\"]\n[ns]\nweb = \"br0\"\n",
+            "LAB0105",
+            "3:12",
+            "dns = \"off\"",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", routes = [\"10.9.0.0/33 via 10.1.0.7\"] }\n",
+            "LAB0108",
+            "4:34",
+            "not a subnet",
+        ),
+        // References.
+        (
+            "[ns]\nred = \"none\"\nblue = \"none\"\n[link]\nred-bleu = \"10.1.0.0/30\"\n",
+            "LAB0103",
+            "5:1",
+            "write `red-blue`",
+        ),
+        (
+            "NETgateway = \"wbe\"\n[ns]\nweb = \"br0\"\n",
+            "LAB0103",
+            "3:11",
+            "write `web`",
+        ),
+        (
+            "NET[ns]\nweb = \"br0\"\n[service.x]\nvip = \"10.96.0.9:80\"\nto = [\"wbe\"]\n",
+            "LAB0103",
+            "7:7",
+            "write `web`",
+        ),
+        (
+            "NET[ns]\nweb = \"br0\"\n[service.x]\nvip = \"10.96.0.9:80\"\nto = [\"web\"]\nport = 99999\n",
+            "LAB0102",
+            "8:8",
+            "1 to 65535",
+        ),
+        ("NET[record]\nx = \"CNAM web\"\n", "LAB0108", "4:5", "CNAME"),
+        (
+            "NET[ns]\n\"h[3-1]\" = \"br0\"\n",
+            "LAB0101",
+            "4:1",
+            "larger than TO",
+        ),
     ];
     for (text, code, place, cure) in table {
         let text = text.replace("NET", NET);
@@ -170,6 +370,81 @@ fn every_mistake_has_its_place_and_its_cure() {
         assert!(shown.contains(cure), "{text}\nwithout `{cure}`:\n{shown}");
         assert!(shown.contains('^') || *code == "LAB0001", "{shown}");
     }
+}
+
+#[test]
+fn a_file_whose_name_cannot_be_a_labs_is_told_what_to_do() {
+    let mut sources = Sources::default();
+    let (spec, report) = Spec::parse(Path::new("my lab.toml"), NET, &mut sources);
+    let shown = report.render(&sources, false);
+    assert!(
+        spec.is_none()
+            && shown.contains("`my lab`, the file's name")
+            && shown.contains("write [lab]"),
+        "{shown}"
+    );
+    let named = format!("[lab]\nname = \"mine\"\n{NET}");
+    let (spec, _) = Spec::parse(Path::new("my lab.toml"), &named, &mut sources);
+    assert_eq!(spec.map(|spec| spec.name).as_deref(), Some("mine"));
+}
+
+#[test]
+fn every_code_is_explained() {
+    let sources = ["read", "reader", "forms", "check", "address", "include"];
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> = sources
+        .iter()
+        .map(|name| directory.join(format!("spec/{name}.rs")))
+        .collect();
+    files.push(directory.join("surroundings.rs"));
+    let mut codes = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a source");
+        for (at, _) in text.match_indices("\"LAB0") {
+            let code = &text[at + 1..at + 8];
+            codes += 1;
+            let known = lab::spec::EXPLANATIONS
+                .iter()
+                .any(|(known, _)| *known == code);
+            assert!(known, "{code} of {} is not explained", file.display());
+        }
+    }
+    assert!(codes > 50, "{codes}");
+}
+
+#[test]
+fn what_does_nothing_is_warned_of() {
+    for (key, why) in [
+        ("internal = true\nnat = true", "no way out"),
+        ("host = false\nnat = true", "not on the network"),
+        (
+            "host = false\nforward = [\"80:web:80\"]",
+            "not on the network",
+        ),
+    ] {
+        let shown = report(&format!("{NET}{key}\n[ns]\nweb = \"br0\"\n"));
+        assert!(
+            shown.contains("warning[LAB0203]") && shown.contains(why),
+            "{shown}"
+        );
+    }
+    let shown = report(&format!(
+        "{NET}nat = true\n[ns]\nweb = \"br0\"\n[record]\nx = \"cname web\"\n"
+    ));
+    assert!(shown.is_empty(), "{shown}");
+}
+
+#[test]
+fn mistakes_of_values_hide_no_mistakes_of_references() {
+    let text = format!(
+        "{NET}forward = [\"x:web:80\"]\n[ns]\nweb = \"br9\"\n[service.x]\nvip = \"10.96.0.9\"\nto = [\"nobody\"]\n"
+    );
+    let shown = report(&text);
+    assert!(shown.contains("no network `br9`"), "{shown}");
+    assert!(
+        shown.ends_with("3 errors\n"),
+        "a service that cannot be read is said once: {shown}"
+    );
 }
 
 #[test]
@@ -187,6 +462,22 @@ fn warnings_say_where_packets_are_lost() {
     let shown = report(&text);
     assert!(
         shown.contains("warning[LAB0201]") && shown.contains("c: b does not route"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_is_declared_to_be_cut_off_is_no_warning() {
+    for lab in ["isolate", "nat-both", "pods-both"] {
+        let text = std::fs::read_to_string(crate::world::lab_file(lab)).expect("a lab");
+        let shown = report(&text);
+        assert!(!shown.contains("LAB0201"), "{lab}: {shown}");
+    }
+    // The source is that of the interface by which a packet leaves.
+    let text = std::fs::read_to_string(crate::world::lab_file("everything")).expect("a lab");
+    let shown = report(&text);
+    assert!(
+        shown.contains("`far` cannot reach") && !shown.contains("`gw` cannot reach"),
         "{shown}"
     );
 }

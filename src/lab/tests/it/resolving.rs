@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::world::{Did, World, lab_file};
 
 /// Every lab, and an upstream that answers 198.51.100.7 to everything and logs what it is asked.
-const COREFILE: &str =
+pub(crate) const COREFILE: &str =
     ". {\n  lab {\n    listen\n  }\n  forward . 127.0.0.1:5300\n  cache 30\n  errors\n  log\n}\n";
 
 /// Answers A queries with 198.51.100.7 and logs the names.
@@ -39,7 +39,7 @@ fn nameplate() -> Option<PathBuf> {
 }
 
 /// Starts the server with a Corefile, and waits until it serves.
-fn serve(world: &World, corefile: &str) -> bool {
+pub(crate) fn serve(world: &World, corefile: &str) -> bool {
     let Some(program) = nameplate() else {
         return false;
     };
@@ -55,7 +55,7 @@ fn serve(world: &World, corefile: &str) -> bool {
 }
 
 /// What dig prints shortly, from a namespace (`""` is the host).
-fn dig(world: &World, from: &str, arguments: &str) -> String {
+pub(crate) fn dig(world: &World, from: &str, arguments: &str) -> String {
     let inside = if from.is_empty() {
         String::new()
     } else {
@@ -96,7 +96,7 @@ fn status(world: &World, from: &str, arguments: &str) -> String {
 }
 
 /// Everything that the server wrote.
-fn log(world: &World) -> String {
+pub(crate) fn log(world: &World) -> String {
     world.ok("cat /run/work/log")
 }
 
@@ -360,45 +360,77 @@ fn without_a_server_apply_says_so_and_does_not_wait() {
     assert!(begun.elapsed().as_secs() < 2);
 }
 
-#[test]
-fn the_readme_works_as_typed() {
-    let world = World::new();
-    let Some(program) = nameplate() else { return };
+/// The text of a file of the repository.
+fn text(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
-    let section = readme.split("\n## Labs\n").nth(1).expect("a section");
-    let block = |kind: &str| {
-        let rest = section
-            .split(&format!("```{kind}\n"))
-            .nth(1)
-            .expect("a block");
-        rest.split("```").next().unwrap_or_default().to_owned()
-    };
-    world.write("/run/work/lab.toml".as_ref(), &block("toml"));
-    let corefile = std::fs::read_to_string(root.join("Corefile.lab")).expect("it");
-    world.write("/run/work/Corefile.lab".as_ref(), &corefile);
+    std::fs::read_to_string(root.join(path)).expect(path)
+}
+
+/// The blocks of a kind in a page, in their order.
+fn blocks(page: &str, kind: &str) -> Vec<String> {
+    page.split(&format!("```{kind}\n"))
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// Types every command of a page, with its lab in `lab.toml`; what they printed.
+fn typed(page: &str) -> Option<String> {
+    let world = World::new();
+    let program = nameplate()?;
+    world.write("/run/work/lab.toml".as_ref(), &blocks(page, "toml")[0]);
+    world.write("/run/work/Corefile.lab".as_ref(), &text("Corefile.lab"));
     let programs = program.parent().expect("a directory").display().to_string();
     let mut out = String::new();
-    for line in block("sh")
-        .lines()
-        .filter(|line| !line.starts_with("cargo "))
-    {
-        let line = line
-            .replace("sudo ", "")
-            .replace("target/release", &programs);
-        if line.contains("-conf") {
-            let line = line.split('#').next().unwrap_or_default();
-            world.background(&format!(
-                "cd /run/work; echo started; exec {line} >/dev/null"
-            ));
-            continue;
+    for block in blocks(page, "sh") {
+        for line in block.lines().filter(|line| !line.starts_with("cargo ")) {
+            let line = line
+                .replace("sudo ", "")
+                .replace("target/release", &programs);
+            let line = format!("export PATH={programs}:$PATH; cd /run/work; {line}");
+            if line.contains("-conf") {
+                let line = line.split('#').next().unwrap_or_default();
+                let line = line.replace("work; ", "work; echo started; exec ");
+                world.background(&format!("{line} >/dev/null"));
+                // What is typed next comes a moment later.
+                world.ok("for i in $(seq 200); do [ -d /run/nameplate/lab ] && exit 0; sleep 0.02; done; exit 1");
+                continue;
+            }
+            let did = world.sh(&line);
+            let fine = if line.contains("lab plan") { 2 } else { 0 };
+            assert_eq!(did.code, fine, "{line}: {did:?}");
+            out.push_str(&did.out);
         }
-        out.push_str(&world.ok(&format!("cd /run/work; {line}")));
     }
+    Some(out)
+}
+
+#[test]
+fn the_readmes_work_as_typed() {
+    let readme = text("README.md");
+    let section = readme.split("\n## Labs\n").nth(1).expect("a section");
+    let section = section.split("\n## ").next().expect("its text");
+    let Some(out) = typed(section) else { return };
     for expected in [
         "1 received",
         "container5.lab.test.\t5\tIN\tA\t10.201.0.5",
         "5.0.201.10.in-addr.arpa. 5\tIN\tPTR\tcontainer5.lab.test.",
+        "lab lab removed",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+    let Some(out) = typed(&text("src/lab/README.md")) else {
+        return;
+    };
+    for expected in [
+        "ip netns add container4",
+        "1 received",
+        "container5.lab.test.\t5\tIN\tA\t10.201.0.5",
+        "10.201.0.5      container5.lab.test",
+        "lab lab (lab.test): as declared",
+        "DNS 10.201.0.1 answers",
+        "everything that should be reached is",
+        "├─  container4  eth0  10.201.0.4",
         "lab lab removed",
     ] {
         assert!(out.contains(expected), "{expected}: {out}");
@@ -448,7 +480,7 @@ fn a_server_that_comes_later_or_again_knows_the_lab() {
     assert_eq!(dig(&world, "other", "-x fd00:6::2"), "web.six.test.");
     assert_eq!(dig(&world, "other", "web AAAA"), "web.six.test. fd00:6::2");
     // Killed without a chance to say so; the lock ends with it.
-    world.ok("kill -9 $(ss -Hlnup | grep -o 'pid=[0-9]*' | grep -v $(pgrep -f up.py | head -n1) | sort -u | cut -d= -f2 | head -n1)
+    world.ok("kill -9 $(ss -Hlnup 'sport = :53' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u | head -n1)
         for i in $(seq 100); do ss -Hlnu | grep -q 'fd00:6::1' || exit 0; sleep 0.02; done; exit 1");
     let did = world.lab(&["apply", file]);
     assert!(
@@ -489,4 +521,108 @@ fn without_root_names_resolve_too() {
         did.out.contains("1 received") && did.out.contains("10.201.0.4"),
         "{did:?}"
     );
+}
+
+/// Programs and a lab where anybody may look, and the words before a command that nobody privileged runs.
+fn for_nobody() -> Option<(PathBuf, Vec<&'static str>)> {
+    let program = nameplate()?;
+    let directory = std::env::temp_dir().join(format!("nameplate-nobody-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let copies = [
+        (program, "nameplate"),
+        (env!("CARGO_BIN_EXE_nameplate-lab").into(), "nameplate-lab"),
+        (lab_file("docker-both"), "lab.toml"),
+    ];
+    for (from, to) in copies {
+        std::fs::copy(from, directory.join(to)).expect("copied");
+    }
+    let words = if lab::sys::effective_user() == 0 {
+        vec![
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ]
+    } else {
+        vec!["env"]
+    };
+    Some((directory, words))
+}
+
+#[test]
+fn an_ordinary_user_has_a_lab_with_names_and_a_way_in() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    let Some((directory, words)) = for_nobody() else {
+        return;
+    };
+    let command = || {
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .current_dir(&directory)
+            .stdin(Stdio::null());
+        command
+    };
+    let script = "ip netns exec web ping -n -c1 -W1 db && ip netns exec db getent ahostsv6 web
+        ./nameplate-lab status && dig +tries=1 +time=2 @172.17.0.1 www.example.org | grep -o 'status: [A-Z]*'
+        ./nameplate-lab exec db -- cat /etc/resolv.conf";
+    let output = command()
+        .args([
+            "./nameplate-lab",
+            "run",
+            "--rootless",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
+        .output()
+        .expect("setpriv(1) of util-linux");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    for part in [
+        "1 received",
+        "fd00:17::3",
+        "DNS 172.17.0.1 answers",
+        "status: SERVFAIL",
+        "nameserver 172.17.0.1",
+    ] {
+        assert!(out.contains(part), "{part}: {out}\n{err}");
+    }
+    assert!(
+        err.contains("nothing outside is in reach") && !err.contains("warning["),
+        "{err}"
+    );
+    // Up until Ctrl-C, with a way in.
+    let mut lab = command()
+        .args(["./nameplate-lab", "run", "--rootless"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("setpriv(1) of util-linux");
+    let lines = BufReader::new(lab.stderr.take().expect("piped")).lines();
+    let way = lines
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.strip_prefix("in another terminal: ")?.to_owned()));
+    let way = way.expect("a way in");
+    let inside = command()
+        .args([
+            "sh",
+            "-c",
+            &format!("{way} -c 'ip netns exec web ping -n -c1 -W1 db'"),
+        ])
+        .output()
+        .expect("sh");
+    assert!(
+        String::from_utf8_lossy(&inside.stdout).contains("1 received"),
+        "{way}: {inside:?}"
+    );
+    let ended = Command::new("kill")
+        .args(["-INT", &lab.id().to_string()])
+        .status();
+    assert!(ended.expect("kill(1)").success());
+    assert!(lab.wait().expect("it ends").success());
+    let _ = std::fs::remove_dir_all(directory);
 }

@@ -14,6 +14,10 @@ fn the_script_makes_the_same_lab() {
         "service",
         "dual",
         "isolate",
+        "nat-both",
+        "pair-both",
+        "search-both",
+        "service-both",
     ] {
         let file = lab_file(name);
         let file = file.to_str().expect("a plain path");
@@ -71,6 +75,23 @@ fn graphs_name_everything() {
     let world = World::new();
     let file = lab_file("everything");
     let file = file.to_str().expect("a plain path");
+    let drawn = world.lab(&["graph", file]).out;
+    let expected = "\
+lab everything (everything.test)
+
+br0  10.1.0.0/24 fd00:1::/64
+├─  the host  br0   10.1.0.1 fd00:1::1                    masquerade, 8080/tcp → web:80
+├─  web       eth0  10.1.0.5 fd00:1::186a:1fa9:b6bc:9310
+└─  gw        eth0  10.1.0.9 fd00:1::177:3453:7d5d:4830   router
+
+back  10.2.0.0/24 gateway gw
+├─  gw    eth1  10.2.0.1
+└─  deep  eth0  10.2.0.131
+
+gw eth2  10.9.0.1 ══ 10.9.0.2  far eth0
+far  10.2.0.0/24 via gw
+";
+    assert_eq!(drawn, expected);
     for format in ["ascii", "dot", "mermaid"] {
         let graph = world.lab(&["graph", "--format", format, file]);
         for word in [
@@ -165,8 +186,9 @@ fn run_starts_and_ends_everything() {
     let before = world.snapshot();
     let file = world.file(
         "demo",
-        "[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\na = { nets = \"br0\", run = [\"sh\", \"-c\", \"cat /etc/resolv.conf > /run/work/seen; exec sleep 100\"] }\nb = \"br0 10.1.0.9\"\n",
+        "[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\na = { nets = \"br0\", run = [\"sh\", \"-c\", \"cat /etc/resolv.conf > /run/work/seen; exec sleep 100\"] }\nb = { nets = \"br0 10.1.0.9\", run = \"sh -e /run/work/end\" }\n",
     );
+    world.write("/run/work/end".as_ref(), "exit 3\n");
     let did = world.lab(&[
         "run",
         file.to_str().expect("plain"),
@@ -176,6 +198,8 @@ fn run_starts_and_ends_everything() {
         "ping -c1 -W1 10.1.0.9 >/dev/null; sleep 0.2; exit 5",
     ]);
     assert_eq!(did.code, 5, "{did:?}");
+    assert!(did.err.contains("sh in b ended: exit status: 3"), "{did:?}");
+    assert!(!did.err.contains("in a ended"), "{did:?}");
     assert!(
         world
             .ok("cat /run/work/seen")
@@ -220,5 +244,168 @@ fn a_lab_without_root() {
     assert!(
         out.contains("nameserver 10.201.0.1") && out.ends_with("4\n"),
         "{output:?}"
+    );
+}
+
+#[test]
+fn what_is_in_the_way_is_seen_by_check_and_plan() {
+    let world = World::new();
+    world.ok("ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up
+        ip link add up0 type veth peer name up1 && ip addr add 192.0.2.2/24 dev up0 && ip link set up0 up && ip link set up1 up
+        ip route add 10.0.0.0/8 via 192.0.2.1 && ip route add 10.201.0.128/25 via 192.0.2.9 && ip route add default via 192.0.2.1");
+    let before = world.state();
+    let lab = |name: &str, subnet: &str, rest: &str| {
+        let file = world.file(
+            name,
+            &format!("[net.{name}]\nsubnet = \"{subnet}\"\n{rest}"),
+        );
+        file.to_str().expect("plain").to_owned()
+    };
+    let file = lab("clash", "172.17.5.0/24", "");
+    let check = world.lab(&["check", &file]);
+    assert_eq!(check.code, 1, "{check:?}");
+    for part in [
+        "error[LAB0111]: 172.17.5.0/24 overlaps 172.17.0.1/16 of docker0 (a network of Docker's)",
+        "clash.toml:2:10",
+    ] {
+        assert!(check.err.contains(part), "{check:?}");
+    }
+    let plan = world.lab(&["plan", &file]);
+    assert!(
+        plan.code == 1 && plan.err.contains("conflict: 172.17.5.0/24 overlaps"),
+        "{plan:?}"
+    );
+    assert_eq!(world.lab(&["apply", &file]).code, 1);
+    assert_same(
+        &world.state(),
+        &before,
+        "nothing foreign is changed, and nothing made",
+    );
+    // A switch without the host meets nobody.
+    let file = lab("switch", "172.17.6.0/24", "host = false\n");
+    assert_eq!(world.lab(&["check", &file]).code, 0);
+    let file = lab("routes", "10.201.0.0/24", "[ns]\na = \"routes\"\n");
+    for (verb, code) in [("check", 0), ("plan", 2)] {
+        let did = world.lab(&[verb, &file]);
+        assert_eq!(did.code, code, "{did:?}");
+        for part in [
+            "10.201.0.0/24 overlaps this machine's route to 10.0.0.0/8 via 192.0.2.1 on up0",
+            "10.201.0.0/24 overlaps this machine's route to 10.201.0.128/25 via 192.0.2.9 on up0",
+        ] {
+            assert!(did.err.contains(part), "{verb}: {did:?}");
+        }
+        assert!(!did.err.contains("0.0.0.0/0"), "{did:?}");
+    }
+    // Of its own it says nothing, before and after.
+    assert_eq!(world.lab(&["apply", &file]).code, 0);
+    world.ok("ip route del 10.0.0.0/8 && ip route del 10.201.0.128/25");
+    let check = world.lab(&["check", &file]);
+    assert_eq!((check.code, check.err.as_str()), (0, ""), "{check:?}");
+    assert_eq!(
+        check.out,
+        "lab routes: 1 network, 1 namespace, no mistakes\n"
+    );
+}
+
+#[test]
+fn who_is_not_root_is_told_what_to_do() {
+    let world = World::new();
+    if lab::sys::effective_user() != 0 {
+        println!("SKIPPED: needs a second user");
+        return;
+    }
+    let text = std::fs::read_to_string(lab_file("containers")).expect("a lab");
+    world.file("mine", &text);
+    world.ok(&format!(
+        "cp {} /run/work/lab && chmod 755 /run/work",
+        env!("CARGO_BIN_EXE_nameplate-lab")
+    ));
+    let nobody = |arguments: &str| {
+        world.sh(&format!(
+            "cd /run/work && setpriv --reuid=65534 --regid=65534 --clear-groups ./lab {arguments}"
+        ))
+    };
+    for (arguments, code) in [
+        ("check", 0),
+        ("plan", 2),
+        ("status", 4),
+        ("graph", 0),
+        ("show", 0),
+    ] {
+        let did = nobody(&format!("{arguments} mine.toml"));
+        assert_eq!(did.code, code, "{arguments}: {did:?}");
+    }
+    assert_eq!(world.lab(&["apply", "/run/work/mine.toml"]).code, 0);
+    for arguments in [
+        "apply mine.toml",
+        "down mine",
+        "plan mine.toml",
+        "run mine.toml -- true",
+    ] {
+        let did = nobody(arguments);
+        assert_eq!(did.code, 1, "{arguments}: {did:?}");
+        assert!(did.err.contains("run --rootless"), "{arguments}: {did:?}");
+    }
+    let did = nobody("exec container4 -- true");
+    assert_eq!(did.code, 125, "{did:?}");
+}
+
+#[test]
+fn a_word_that_is_almost_right_is_answered_with_the_right_one() {
+    let world = World::new();
+    world.apply("containers");
+    let did = world.lab(&["exec", "container44", "--", "true"]);
+    assert!(
+        did.code == 125 && did.err.contains("is container4 meant?"),
+        "{did:?}"
+    );
+    // Without a file here, the labs that are applied are told.
+    let did = world.sh(&format!(
+        "cd /run && {} down",
+        env!("CARGO_BIN_EXE_nameplate-lab")
+    ));
+    assert!(
+        did.code == 1 && did.err.contains("applied: containers"),
+        "{did:?}"
+    );
+    let file = world.file("gone", "[ns]\na = \"none\"\n");
+    assert_eq!(world.lab(&["apply", file.to_str().expect("plain")]).code, 0);
+    world.ok("rm /run/work/gone.toml");
+    let did = world.lab(&["gc"]);
+    assert!(
+        did.code == 0 && did.out.contains("`down gone` removes it"),
+        "{did:?}"
+    );
+    assert_eq!(world.lab(&["down", "gone"]).code, 0);
+    assert_eq!(world.ok("ip netns | grep -c .").trim(), "2");
+}
+
+#[test]
+fn status_tells_drift_where_it_is() {
+    let world = World::new();
+    world.apply("forward");
+    world.ok("ip -n web addr del 192.168.15.2/24 dev eth0; ip link set veth-neighbour down; nft delete table inet lab_forward");
+    let file = lab_file("forward");
+    let did = world.lab(&["status", file.to_str().expect("plain")]);
+    assert_eq!(did.code, 4, "{did:?}");
+    let lines: Vec<&str> = did.out.lines().map(str::trim).collect();
+    let at = |line: &str| {
+        let found = lines.iter().position(|other| other.starts_with(line));
+        found.unwrap_or_else(|| panic!("no {line:?} in {}", did.out))
+    };
+    assert!(
+        did.out
+            .starts_with("lab forward (forward.test): differs from its file\n")
+    );
+    assert!(
+        lines[at("v-net-0")].contains("host 192.168.15.5  8080/tcp → web:80"),
+        "{}",
+        did.out
+    );
+    let (web, neighbour, host) = (at("web"), at("neighbour"), at("the host"));
+    let address = at("+ address 192.168.15.2/24 of eth0 in web");
+    assert!(web < address && address < neighbour, "{}", did.out);
+    assert!(
+        at("~ link veth-neighbour on the host: up") > host && at("+ table inet lab_forward") > host
     );
 }

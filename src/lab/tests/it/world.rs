@@ -232,17 +232,19 @@ impl World {
             .to_owned()
     }
 
-    /// A network outside of the lab: a namespace `outside` with 203.0.113.9 behind the host's 203.0.113.1.
+    /// A network outside of the lab: a namespace `outside` with 203.0.113.9 and 2001:db8::9 behind the host's
+    /// 203.0.113.1 and 2001:db8::1.
     pub(crate) fn outside(&self) {
         self.ok("ip netns add outside && ip link add up0 type veth peer name eth0 netns outside
             ip addr add 203.0.113.1/24 dev up0 && ip link set up0 up
-            ip -n outside addr add 203.0.113.9/24 dev eth0 && ip -n outside link set eth0 up && ip -n outside link set lo up");
+            ip -n outside addr add 203.0.113.9/24 dev eth0 && ip -n outside link set eth0 up && ip -n outside link set lo up
+            ip -6 addr add 2001:db8::1/64 dev up0 nodad && ip -n outside -6 addr add 2001:db8::9/64 dev eth0 nodad");
     }
 
     /// Everything that a lab could leave behind.
     pub(crate) fn snapshot(&self) -> String {
         self.ok("ip -j -d link; ip addr; ip route show table all; ip -6 route show table all; ip rule; nft list ruleset
-            grep -c . /proc/self/mountinfo; grep netns /proc/self/mountinfo
+            grep -c . /proc/self/mountinfo; grep netns /proc/self/mountinfo | sed 's/^[0-9]* [0-9]* //; s/net:.[0-9]*.//; s/shared:[0-9]*//'
             find /etc /run -path /run/etc -prune -o -path /run/work -prune -o -path /run/nameplate -prune -o -path /etc/alternatives -prune -o -path /run/blkid -prune -o -type f -exec cksum {} + -o -print | sort
             ls -A /run/netns 2>/dev/null; ls -A /run/nameplate/lab 2>/dev/null | grep -v '^.lock$'
             cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; true")

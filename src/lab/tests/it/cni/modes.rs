@@ -1,0 +1,203 @@
+//! Keys of the upstream bridge beyond the plain ones, configurations that changed meanwhile, and names.
+
+use serde_json::{Value, json};
+
+use super::{Runner, plain, world};
+use crate::resolving;
+use crate::world::assert_same;
+
+#[test]
+fn what_cannot_be_done_does_not_hinder_del_and_gc() {
+    let world = world(&["c1", "c2"]);
+    let before = world.snapshot();
+    let mut runner = Runner::new(&world, plain());
+    runner.added("c1");
+    runner.added("c2");
+    runner.plugins[0]["vlan"] = json!(7);
+    runner.del("c1", &Value::Null);
+    let did = runner.call(
+        &runner.plugins[0],
+        "GC",
+        "",
+        &Value::Null,
+        &json!({"cni.dev/valid-attachments": []}),
+    );
+    assert_eq!(did.code, 0, "{did:?}");
+    assert_same(&world.snapshot(), &before, "nothing is left");
+}
+
+#[test]
+fn modes_of_the_bridge_and_of_the_interface() {
+    let world = world(&["c1", "c2", "c3"]);
+    let before = world.snapshot();
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["promiscMode"] = json!(true);
+    runner.plugins[0]["portIsolation"] = json!(true);
+    runner.plugins[0]["hairpinMode"] = json!(true);
+    runner.plugins[0]["mtu"] = json!(1400);
+    let one = runner.added("c1");
+    let two = runner.added("c2");
+    let bridge = world.ok("ip -d link show cni0");
+    assert!(
+        bridge.contains("promiscuity 1") && bridge.contains("mtu 1400"),
+        "{bridge}"
+    );
+    let port = world.ok("ip -d link show master cni0");
+    assert!(
+        port.contains("hairpin on") && port.contains("isolated on"),
+        "{port}"
+    );
+    assert!(world.pings("c1", "192.0.2.1") && !world.pings("c1", "192.0.2.3"));
+    runner.del("c1", &one);
+    runner.del("c2", &two);
+    // Without an address, and down: somebody else takes care of it.
+    runner.plugins[0] =
+        json!({"type": "nameplate-cni", "bridge": "cni0", "disableContainerInterface": true});
+    let three = runner.added("c3");
+    assert!(world.ok("ip -n c3 -br link show eth0").contains("DOWN"));
+    assert_eq!(three["ips"], json!([]));
+    assert_eq!(runner.check("c3", &three), Ok(()));
+    runner.del("c3", &three);
+    assert_same(&world.snapshot(), &before, "DEL leaves nothing");
+}
+
+#[test]
+fn a_container_sends_from_its_own_address_only() {
+    let world = world(&["c1", "c2"]);
+    let before = world.snapshot();
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["macspoofchk"] = json!(true);
+    let one = runner.added("c1");
+    let two = runner.added("c2");
+    assert!(world.pings("c1", "192.0.2.3") && world.pings("c1", "192.0.2.1"));
+    assert_eq!(runner.check("c1", &one), Ok(()));
+    let own = one["interfaces"][2]["mac"].as_str().expect("a MAC address");
+    world.ok("ip -n c1 link set eth0 address 02:00:00:00:00:99");
+    assert!(!world.pings("c1", "192.0.2.3") && !world.pings("c1", "192.0.2.1"));
+    world.ok(&format!("ip -n c1 link set eth0 address {own}"));
+    assert!(world.pings("c1", "192.0.2.3"));
+    // The rules of a container that is gone do not hinder the next.
+    world.ok("ip netns del c2; for try in $(seq 100); do ip -o link | grep -c @if | grep -qx 1 && exit; sleep 0.05; done; exit 1");
+    runner.plugins[0]["ipMasq"] = json!(true);
+    world.ok("ip netns add c3; ip -n c3 link set lo up");
+    let three = runner.added("c3");
+    assert!(world.pings("c3", "192.0.2.2"));
+    runner.del("c3", &three);
+    runner.del("c2", &two);
+    runner.del("c1", &one);
+    world.ok("ip netns del c3; ip netns add c2; ip -n c2 link set lo up");
+    assert_same(&world.snapshot(), &before, "DEL leaves nothing");
+}
+
+#[test]
+fn duplicates_are_looked_for_where_that_is_asked() {
+    let world = world(&["c1", "c2"]);
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["enabledad"] = json!(true);
+    runner.plugins[0]["capabilities"] = json!({"ips": true});
+    runner.plugins[0]["ipam"] =
+        json!({"type": "host-local", "ranges": [[{"subnet": "2001:db8::/64"}]]});
+    let one = runner.added("c1");
+    assert!(
+        !world
+            .ok("ip -n c1 -6 addr show dev eth0 scope global")
+            .contains("tentative")
+    );
+    assert!(world.pings("c1", "2001:db8::1"));
+    // Somebody on the network has what the next container is to get.
+    let taken = "ip -n c1 addr add 2001:db8::77/64 dev eth0 nodad";
+    world.ok(taken);
+    runner.runtime = json!({"ips": ["2001:db8::77"]});
+    let refused = runner.add("c2").expect_err("it is taken");
+    assert_eq!(refused["code"], 101, "{refused}");
+    assert!(refused.to_string().contains("2001:db8::77"), "{refused}");
+    assert_eq!(world.ok("ip -n c2 -o link | grep -c ."), "1\n");
+    runner.runtime = json!({});
+    runner.del("c1", &one);
+}
+
+#[test]
+fn the_name_of_a_container_resolves() {
+    let world = world(&["c1", "c2"]);
+    if !resolving::serve(&world, resolving::COREFILE) {
+        return;
+    }
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["capabilities"] = json!({"aliases": true});
+    runner.plugins[0]["lab"] = json!({"domain": "pods.test"});
+    runner.runtime = json!({"aliases": ["www"]});
+    runner.arguments = "IgnoreUnknown=1;K8S_POD_NAME=web".to_owned();
+    let one = runner.added("c1");
+    runner.arguments.clear();
+    runner.runtime = json!({});
+    let two = runner.added("c2");
+    let asked = |from: &str, name: &str, wanted: &str| {
+        let got = resolving::dig(&world, from, &format!("@192.0.2.1 {name}"));
+        assert_eq!(
+            got.split(' ').next_back(),
+            Some(wanted),
+            "{from} asked {name}"
+        );
+    };
+    asked("c2", "web.pods.test", "192.0.2.2");
+    asked("c2", "www.pods.test", "192.0.2.2");
+    asked("", "c2.pods.test", "192.0.2.3");
+    asked("c1", "-x 192.0.2.2", "web.pods.test.");
+    assert_eq!(runner.check("c1", &one), Ok(()));
+    // What the runtime would write into resolv.conf is enough for a short name.
+    world.ok("mkdir -p /etc/netns/c2; printf 'nameserver 192.0.2.1\nsearch pods.test\n' > /etc/netns/c2/resolv.conf");
+    assert!(world.pings("c2", "web"));
+    runner.del("c1", &one);
+    // DEL waits for nobody.
+    world.ok("for try in $(seq 100); do dig +short @192.0.2.1 web.pods.test | grep -q . || exit 0; sleep 0.02; done; exit 1");
+    runner.del("c2", &two);
+}
+
+/// Every row of the tables of keys does what it says.
+#[test]
+fn the_readme_is_true() {
+    let readme = include_str!("../../../cni/README.md");
+    let rows: Vec<(&str, &str)> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `\""))
+        .filter_map(|line| {
+            let (key, rest) = line.split_once("` | ")?;
+            Some((key, rest.split(" |").next()?))
+        })
+        .collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    let world = world(&["c1"]);
+    let before = world.snapshot();
+    for (key, here) in rows {
+        let mut config = plain();
+        let given: Value = serde_json::from_str(&format!("{{\"{key}}}")).expect(key);
+        for (key, value) in given.as_object().expect("an object") {
+            config[key] = value.clone();
+        }
+        let runner = Runner::new(&world, config);
+        match (runner.add("c1"), here) {
+            (Err(said), "refused") => {
+                assert_eq!(said["code"], 2, "{key}: {said}");
+            }
+            (Ok(result), "as upstream" | "ours" | "no effect") => {
+                assert_eq!(runner.check("c1", &result), Ok(()), "{key}");
+                runner.del("c1", &result);
+            }
+            (said, _) => panic!("{key} is {here}: {said:?}"),
+        }
+    }
+    world.ok("ip link del cni0 2>/dev/null; rm -r /run/work/addresses");
+    assert_same(&world.snapshot(), &before, "DEL leaves nothing");
+    // The example of a network is one.
+    let example = readme.split("```json").nth(1).expect("an example");
+    let list: Value =
+        serde_json::from_str(example.split("```").next().expect("a block")).expect("JSON");
+    let mut plugin = list["plugins"][0].clone();
+    plugin["name"] = list["name"].clone();
+    let mut runner = Runner::new(&world, plugin);
+    runner.runtime = json!({"aliases": ["web"], "ips": ["10.22.0.9"]});
+    let result = runner.added("c1");
+    assert_eq!(result["dns"]["search"], json!(["pods.test"]));
+    assert_eq!(runner.check("c1", &result), Ok(()));
+    runner.del("c1", &result);
+}
