@@ -138,7 +138,7 @@ impl Prints {
         } else {
             Kernel::host(&keys(layout, Some(journal)))?
         };
-        let names = space::names();
+        let names = space::inodes();
         let mut strangers = HashSet::new();
         let mut known = HashSet::new();
         for (at, space) in layout.spaces.iter().enumerate() {
@@ -196,7 +196,7 @@ impl Prints {
         let links = Socket::reader()
             .and_then(|mut socket| look(&mut socket))
             .during(|| "cannot read the links of this host".to_owned())?;
-        let names = space::names();
+        let names = space::inodes();
         for (at, space) in visited() {
             if let Some(made) = journal.spaces.get_mut(&space.name) {
                 let now = self.actual(at, space, &names, |name| links.get(name));

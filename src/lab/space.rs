@@ -130,7 +130,7 @@ pub(crate) fn enter_for_good(name: &str) -> io::Result<()> {
 }
 
 /// All names with the inodes of their files: one that is made again has another. What is mounted on them is not looked at.
-pub(crate) fn names() -> HashMap<OsString, u64> {
+pub(crate) fn inodes() -> HashMap<OsString, u64> {
     let entries = std::fs::read_dir(RUN).into_iter().flatten().flatten();
     entries
         .map(|entry| (entry.file_name(), entry.ino()))
