@@ -66,7 +66,7 @@ fn the_image_is_swapped_and_nothing_else() {
         return;
     };
     // Everything that is wrong at once: each start takes a while.
-    let steps: [(&str, fn(&mut Stage)); 9] = [
+    let steps: [(&str, Step); 9] = [
         ("ready", Stage::becomes_ready),
         ("security context", Stage::runs_as_the_addon_does),
         ("specification", Stage::answers_by_the_specification),
@@ -84,6 +84,9 @@ fn the_image_is_swapped_and_nothing_else() {
         .collect();
     assert!(failed.is_empty(), "{failed:?}, as said above");
 }
+
+/// Something that a user must be able to do.
+type Step = fn(&mut Stage);
 
 /// The cluster, its upstreams, and the pod.
 struct Stage {
