@@ -191,6 +191,47 @@ fn five_hundred_askers_of_a_cold_name_make_one_query() {
 }
 
 #[test]
+fn what_nobody_answers_is_not_asked_again_by_all_who_waited() {
+    // (what the upstream does, the longest that the askers wait)
+    type Does = fn(&[u8]) -> Reply;
+    let cases: [(Does, u64); 2] = [
+        (|_| Reply::Nothing, 5_500),
+        (
+            |octets| Reply::After(Duration::from_millis(200), empty(octets, 2)),
+            1_500,
+        ),
+    ];
+    for (does, longest) in cases {
+        let upstream = Upstream::start(move |asked| does(asked.octets));
+        let server = Server::start("nobody", &corefile(&upstream, "cache 60"));
+        let sockets: Vec<UdpSocket> = (0..500)
+            .map(|_| {
+                let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a socket");
+                socket.connect(server.address()).expect("a peer");
+                let patience = Some(Duration::from_secs(8));
+                socket.set_read_timeout(patience).expect("a timeout");
+                socket
+            })
+            .collect();
+        let began = Instant::now();
+        for socket in &sockets {
+            socket.send(&a("cold.example.org")).expect("sent");
+        }
+        for socket in &sockets {
+            let mut buffer = [0; 512];
+            let len = socket.recv(&mut buffer).expect("an answer");
+            assert_eq!(rcode(&buffer[..len]), 2);
+        }
+        let (took, asked) = (began.elapsed(), upstream.udp_queries());
+        figure(&format!(
+            "500 askers of what fails: {asked} upstream queries, probes among them; all answered after {took:?}"
+        ));
+        assert!(asked < 20, "{asked}");
+        assert!(took < Duration::from_millis(longest), "{took:?}");
+    }
+}
+
+#[test]
 fn ttls_are_capped_counted_down_and_never_overflow() {
     let ttls: [(u32, u32); 9] = [
         // What comes, and what is served: at least 5 s, at most what is configured; the highest bit means 0 (RFC 2181, 8).
