@@ -90,7 +90,7 @@ fn need(command: &Command) -> Option<Need> {
 /// The file that is meant.
 fn file(which: &Which) -> Result<PathBuf> {
     if let Some(path) = which.file.as_ref().or(which.lab.as_ref()) {
-        if path.exists() || which.file.is_some() {
+        if may_be_file(path) || which.file.is_some() {
             return Ok(path.clone());
         }
         if let Some(name) = path.to_str()
@@ -305,7 +305,7 @@ fn down(which: &Which, all: bool) -> Result<u8> {
 fn lab_name(which: &Which) -> Result<String> {
     if which.file.is_none()
         && let Some(name) = which.lab.as_ref().and_then(|path| path.to_str())
-        && !Path::new(name).exists()
+        && !may_be_file(Path::new(name))
     {
         let stem = Path::new(name)
             .file_stem()
@@ -324,7 +324,27 @@ fn lab_name(which: &Which) -> Result<String> {
             "there is neither a file nor a lab {name}"
         )));
     }
-    Ok(load(which)?.name)
+    let path = file(which)?;
+    let spec = Spec::load(&path, &mut Sources::default());
+    let named = spec.ok().and_then(|(spec, _)| spec).map(|spec| spec.name);
+    if let Some(name) = &named
+        && Journal::load(name)?.is_some()
+    {
+        return Ok(name.clone());
+    }
+    // What was applied from this file counts, though by now it has mistakes, or another name.
+    let whole = std::path::absolute(&path).ok();
+    for lab in Journal::labs() {
+        if whole.is_some() && Journal::load(&lab)?.and_then(|journal| journal.file) == whole {
+            return Ok(lab);
+        }
+    }
+    named.map_or_else(|| load(which).map(|spec| spec.name), Ok)
+}
+
+/// Whether a word on the command line is a file's name; a directory may be called as a lab is.
+fn may_be_file(path: &Path) -> bool {
+    path.exists() && !path.is_dir()
 }
 
 fn status(which: &Which, json: bool) -> Result<u8> {

@@ -11,16 +11,15 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,7 +27,6 @@ use chain::{
     Berth, Block, Context, Departure, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore,
     Transport, clock,
 };
-use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tracing::{error, warn};
@@ -37,7 +35,7 @@ use crate::answer::{Verdict, abandon, answer, panicked, shed, shed_queries};
 use crate::backlog::Backlog;
 use crate::finish::finish;
 use crate::listener::tcp;
-use crate::listener::udp::{BATCH, Batch, Envelope, Slot};
+use crate::listener::udp::{BATCH, Batch, Envelope, Slot, Watched};
 use crate::route::Table;
 use crate::snapshot::Snapshot;
 
@@ -49,6 +47,8 @@ const POOLED: usize = 512;
 const ROUNDS: usize = 8;
 /// The longest pause after an error that a socket keeps giving.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest wait for a socket that is full.
+const FULL: Duration = Duration::from_millis(50);
 
 /// What all threads share.
 #[derive(Default)]
@@ -256,13 +256,13 @@ fn a_panic() -> Failure {
 /// Runs a future to its end or its panic.
 async fn guarded<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
     let mut future = pin!(future);
-    std::future::poll_fn(move |context| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+    poll_fn(
+        move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
+        },
+    )
     .await
 }
 
@@ -274,15 +274,62 @@ pub(crate) struct Line {
     closing: RefCell<Option<(Arc<Table>, mpsc::Sender<()>)>>,
     /// Woken when it closes.
     pub(crate) closed: Notify,
+    /// Rung when responses wait to leave, and when it closes.
+    bell: Bell,
 }
 
 impl Line {
+    fn new(listener: usize) -> Rc<Self> {
+        Rc::new(Self {
+            listener,
+            closing: RefCell::default(),
+            closed: Notify::new(),
+            bell: Bell::default(),
+        })
+    }
+
     /// The table that closing left, if it closes.
     pub(crate) fn last_table(&self) -> Option<Arc<Table>> {
         self.closing
             .borrow()
             .as_ref()
             .map(|(table, _)| table.clone())
+    }
+}
+
+/// Wakes one task of its own thread, without a lock; a ring that finds nobody waiting is heard at the next wait.
+#[derive(Default)]
+struct Bell {
+    rung: Cell<bool>,
+    /// Whether the task waits, so that it has to be woken.
+    asleep: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.set(true);
+        if self.asleep.take()
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether it has rung since it was heard last.
+    fn poll(&self, context: &mut task::Context<'_>) -> Poll<()> {
+        if self.rung.take() {
+            return Poll::Ready(());
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            *waker = Some(context.waker().clone());
+        }
+        self.asleep.set(true);
+        Poll::Pending
     }
 }
 
@@ -312,20 +359,12 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
         match order {
             Order::Open { listener, udp, tcp } => {
                 for socket in udp {
-                    let line = Rc::new(Line {
-                        listener,
-                        closing: RefCell::default(),
-                        closed: Notify::new(),
-                    });
+                    let line = Line::new(listener);
                     lines.push(line.clone());
                     tokio::task::spawn_local(udp_loop(worker.clone(), line, socket));
                 }
                 for socket in tcp {
-                    let line = Rc::new(Line {
-                        listener,
-                        closing: RefCell::default(),
-                        closed: Notify::new(),
-                    });
+                    let line = Line::new(listener);
                     lines.push(line.clone());
                     tokio::task::spawn_local(tcp::accept_loop(worker.clone(), line, socket));
                 }
@@ -340,6 +379,7 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
                         *line.closing.borrow_mut() = Some((table.clone(), done.clone()));
                         line.closed.notify_waiters();
                         line.closed.notify_one();
+                        line.bell.ring();
                     }
                     line.listener != listener
                 });
@@ -351,8 +391,8 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
 /// Responses that wait to leave by a UDP socket, and the envelopes of queries that plugins keep.
 struct Outbox {
     worker: Rc<Worker>,
+    line: Rc<Line>,
     slots: RefCell<Vec<Slot>>,
-    filled: Notify,
     open: Cell<usize>,
     berths: RefCell<Berths>,
     departures: RefCell<Vec<Rc<dyn Departure>>>,
@@ -370,14 +410,14 @@ async fn udp_loop(worker: Rc<Worker>, line: Rc<Line>, socket: UdpSocket) {
     let local = socket
         .local_addr()
         .unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-    let socket = match tokio::net::UdpSocket::from_std(socket) {
+    let socket = match Watched::new(socket) {
         Ok(socket) => socket,
         Err(error) => {
             warn!("a UDP socket on {local} cannot be served: {error}");
             return;
         }
     };
-    let outbox = Rc::new(Outbox::new(worker.clone()));
+    let outbox = Rc::new(Outbox::new(worker.clone(), line.clone()));
     let mut serving = Serving {
         worker,
         line: line.clone(),
@@ -388,49 +428,51 @@ async fn udp_loop(worker: Rc<Worker>, line: Rc<Line>, socket: UdpSocket) {
     };
     let mut pause = Duration::from_millis(1);
     loop {
-        tokio::select! {
-            ready = socket.readable() => {
-                let mut drained = if ready.is_ok() { Drained::Empty } else { Drained::Failed };
-                // `WouldBlock` tells the runtime that the socket is empty; the next datagram wakes it again.
-                let _ = socket.try_io(Interest::READABLE, || {
-                    drained = serving.drain(&socket);
-                    match drained {
-                        Drained::Empty | Drained::Failed => Err(io::ErrorKind::WouldBlock.into()),
-                        Drained::More | Drained::Nobody => Ok(()),
+        let woken = poll_fn(|context| match line.bell.poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => socket.poll_readable(context).map(Some),
+        });
+        let woken = woken.await;
+        line.bell.asleep.set(false);
+        if let Some(ready) = woken {
+            let drained = match ready {
+                Ok(mut ready) => {
+                    let drained = serving.drain(&socket);
+                    if matches!(drained, Drained::Empty | Drained::Failed) {
+                        // The next datagram wakes us again.
+                        ready.clear_ready();
                     }
-                });
-                match drained {
-                    Drained::Empty => pause = Duration::from_millis(1),
-                    Drained::More => tokio::task::yield_now().await,
-                    Drained::Nobody => line.closed.notified().await,
-                    Drained::Failed => {
-                        // An error that stays must not spin (P8).
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
+                    drained
+                }
+                Err(_) => Drained::Failed,
+            };
+            match drained {
+                Drained::Empty => pause = Duration::from_millis(1),
+                Drained::More => tokio::task::yield_now().await,
+                Drained::Nobody => line.closed.notified().await,
+                Drained::Failed => {
+                    // An error that stays must not spin (P8).
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
-            () = outbox.filled.notified() => {}
-            () = line.closed.notified() => {}
         }
         let full = !serving.flush(&socket);
         if line.last_table().is_some() {
             break;
         }
         if full {
-            let full: io::Result<()> =
-                socket.try_io(Interest::WRITABLE, || Err(io::ErrorKind::WouldBlock.into()));
-            if full.is_err() {
-                let _ = tokio::time::timeout(Duration::from_millis(50), socket.writable()).await;
+            if let Ok(Err(_)) = tokio::time::timeout(FULL, socket.writable()).await {
+                tokio::time::sleep(FULL).await;
             }
-            outbox.filled.notify_one();
+            line.bell.ring();
         }
     }
     // What came before the close is answered, and what waits may end; then the line goes, and with it the word that we are done.
     while let Drained::More = serving.drain(&socket) {}
     while outbox.open.get() > 0 {
         serving.flush(&socket);
-        outbox.filled.notified().await;
+        poll_fn(|context| line.bell.poll(context)).await;
     }
     serving.flush(&socket);
 }
@@ -459,7 +501,7 @@ struct Serving {
 
 impl Serving {
     /// Answers what waits on the socket, up to a number of batches.
-    fn drain(&mut self, socket: &impl AsRawFd) -> Drained {
+    fn drain(&mut self, socket: &Watched) -> Drained {
         for _ in 0..ROUNDS {
             let pinned = self.worker.shared.snapshot.load();
             let last;
@@ -501,7 +543,7 @@ impl Serving {
 
     /// Nothing waits any more.
     #[inline]
-    fn drained(&mut self, socket: &impl AsRawFd) -> Drained {
+    fn drained(&mut self, socket: &Watched) -> Drained {
         if self.backlog.empty() {
             Batch::bound(socket, None);
         }
@@ -564,7 +606,7 @@ impl Serving {
     }
 
     /// Sends what waits in the outbox; `false` when the socket has no room for all.
-    fn flush(&mut self, socket: &impl AsRawFd) -> bool {
+    fn flush(&mut self, socket: &Watched) -> bool {
         let mut slots = self.outbox.slots.borrow_mut();
         if slots.is_empty() {
             return true;
@@ -578,11 +620,11 @@ impl Serving {
 }
 
 impl Outbox {
-    fn new(worker: Rc<Worker>) -> Self {
+    fn new(worker: Rc<Worker>, line: Rc<Line>) -> Self {
         Self {
             worker,
+            line,
             slots: RefCell::default(),
-            filled: Notify::new(),
             open: Cell::new(0),
             berths: RefCell::default(),
             departures: RefCell::default(),
@@ -679,7 +721,7 @@ impl Outbox {
                 reply: true,
             });
         }
-        self.filled.notify_one();
+        self.line.bell.ring();
     }
 }
 

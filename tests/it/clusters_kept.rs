@@ -11,7 +11,7 @@ use cluster::{Kind, Server as Api, Size, Strike};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
-use crate::clusters::{Trial, addresses, ask, corefile, each, service};
+use crate::clusters::{Trial, addresses, ask, corefile, each, namespace, service};
 use crate::server::{Reply, Server, Upstream, empty, temporary_directory, wait_until};
 
 /// The longest that a watch may be silent before it is given up, and a second for what follows.
@@ -191,6 +191,8 @@ fn a_list_that_is_replaced_takes_no_memory_to_speak_of() {
         let lists = |api: &Api| api.counts().streams.get(&Kind::Pod).copied().unwrap_or(0);
         let listed = lists(&trial.api);
         trial.api.set(|settings| settings.http_gone = http_gone);
+        // The other kinds' watches have not heard of its version.
+        trial.api.apply(namespace("later"));
         trial.api.compact();
         each(Strike::Reset)(&trial.api);
         wait_until("another list", || lists(&trial.api) > listed);
@@ -214,7 +216,7 @@ fn a_search_path_asks_upstreams_for_nothing_of_the_cluster() {
     let upstream = Upstream::start(|asked| Reply::Octets(empty(asked.octets, 3)));
     let dir = temporary_directory("cluster-search");
     let api = Api::start();
-    api.apply(crate::clusters::namespace("default"));
+    api.apply(namespace("default"));
     api.kubeconfig(&dir, "first");
     let server = Server::start_in(
         &dir,

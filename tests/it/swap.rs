@@ -138,10 +138,12 @@ impl Stage {
 
     /// The same over both, which have to agree.
     fn ask(&self, name: &str, qtype: RecordType) -> String {
-        let udp = self.tell(name, qtype, false);
-        let tcp = self.tell(name, qtype, true);
+        let [udp, tcp] = [false, true].map(|tcp| {
+            let told = self.tell(name, qtype, tcp);
+            told.map_or("no answer".to_owned(), |told| told.text)
+        });
         assert_eq!(udp, tcp, "{name} {qtype}: UDP and TCP");
-        udp.map_or("no answer".to_owned(), |told| told.text)
+        udp
     }
 
     /// Waits until `name` has this address.

@@ -294,19 +294,13 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
 #[test]
 fn the_age_of_the_state_is_told() {
     let mut stage = Stage::with(|_, _| {}, &[]);
-    let log = trial::logged(|| {
-        stage.ledger.heard(Kind::Service);
-        assert_eq!(stage.plugin.shared.age(), 0.0);
-        stage.ledger.lost(Kind::Service, "connection refused");
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(stage.plugin.shared.age() >= 0.02);
-        stage.ledger.heard(Kind::Service);
-        assert_eq!(stage.plugin.shared.age(), 0.0);
-    });
-    assert!(
-        log.contains("watch of services is away: connection refused") && log.contains("is back"),
-        "{log}"
-    );
+    stage.ledger.heard(Kind::Service);
+    assert_eq!(stage.plugin.shared.age(), 0.0);
+    stage.ledger.lost(Kind::Service, "connection refused");
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(stage.plugin.shared.age() >= 0.02);
+    stage.ledger.heard(Kind::Service);
+    assert_eq!(stage.plugin.shared.age(), 0.0);
 }
 
 #[test]

@@ -246,7 +246,10 @@ impl Reader<'_> {
             Some(meant) => found
                 .help(format!("write `{meant}`"))
                 .replace(span, format!("\"{meant}\"")),
-            None => found.help(format!("it is one of {} {or}", known.join(", "))),
+            None => {
+                let words = format!("it is one of {} {or}", known.join(", "));
+                found.help(words.trim_end().to_owned())
+            }
         };
         self.report.push(found);
     }

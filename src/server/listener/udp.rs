@@ -16,8 +16,11 @@ use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
+use std::task::{Context, Poll};
 
 use chain::{Exchange, segments};
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::socket::RECEIVE_BUFFER;
 use super::udp_out::Outbound;
@@ -33,6 +36,45 @@ const FIRST: usize = 4;
 const FOOTPRINT: usize = 768;
 /// Octets of a datagram that are received; a longer one is answered with FORMERR.
 pub(crate) const DATAGRAM: usize = 4_096;
+
+/// A socket, watched for datagrams.
+///
+/// Its epoll asks for reading only. The kernel calls a socket writable, and wakes an epoll that asked for that, each time that a datagram
+/// which the socket sent is taken by its receiver: one sleep and one wake-up more for every answer of a quiet server.
+pub(crate) struct Watched(AsyncFd<UdpSocket>);
+
+impl Watched {
+    /// Watches a socket, from within a runtime.
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+        watched(socket, Interest::READABLE).map(Self)
+    }
+
+    /// Waits until datagrams may wait. Whoever has found that none do says so by `clear_ready`.
+    pub(crate) fn poll_readable(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, UdpSocket>>> {
+        self.0.poll_read_ready(context)
+    }
+
+    /// Waits until a socket that was full has room.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        let twin = watched(self.0.get_ref().try_clone()?, Interest::WRITABLE)?;
+        twin.writable().await.map(drop)
+    }
+}
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Watches a socket.
+fn watched(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    // SAFETY: a `UdpSocket` has one descriptor, which is its own and stays open until it is dropped; `AsyncFd` owns it until then.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
 
 /// Where a datagram came from, and where to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

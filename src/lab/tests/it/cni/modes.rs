@@ -201,3 +201,62 @@ fn the_readme_is_true() {
     assert_eq!(runner.check("c1", &result), Ok(()));
     runner.del("c1", &result);
 }
+
+#[test]
+fn gc_goes_on_after_any_kill() {
+    let world = world(&["c1", "c2"]);
+    let before = world.snapshot();
+    let mut config = plain();
+    config["cniVersion"] = json!("1.1.0");
+    config["name"] = json!("net");
+    config["ipMasq"] = json!(true);
+    config["macspoofchk"] = json!(true);
+    config["cni.dev/valid-attachments"] = json!([]);
+    let config = config.to_string();
+    let run = |verb: &str, whose: &str, more: &[(&str, &str)]| {
+        let namespace = format!("/run/netns/{whose}");
+        let mut variables = vec![("CNI_COMMAND", verb), ("CNI_PATH", "/")];
+        if verb != "GC" {
+            variables.extend([
+                ("CNI_CONTAINERID", whose),
+                ("CNI_IFNAME", "eth0"),
+                ("CNI_NETNS", &namespace),
+            ]);
+        }
+        variables.extend_from_slice(more);
+        world.feed(env!("CARGO_BIN_EXE_nameplate-cni"), &variables, &config)
+    };
+    let attach = || {
+        for whose in ["c1", "c2"] {
+            let did = run("ADD", whose, &[]);
+            assert_eq!(did.code, 0, "{did:?}");
+        }
+    };
+    attach();
+    assert_eq!(
+        run("GC", "", &[("NAMEPLATE_LAB_COUNT", "/run/work/count")]).code,
+        0
+    );
+    let calls: u32 = world
+        .ok("cat /run/work/count")
+        .trim()
+        .parse()
+        .expect("a number");
+    assert!(calls > 10, "{calls}");
+    for at in 1..=calls {
+        attach();
+        let number = at.to_string();
+        assert_ne!(run("GC", "", &[("NAMEPLATE_LAB_KILL_AT", &number)]).code, 0);
+        let did = run("GC", "", &[]);
+        assert_eq!(did.code, 0, "{did:?}");
+        assert_same(
+            &world.snapshot(),
+            &before,
+            &format!("GC was killed at {at} of {calls}"),
+        );
+        let left = world.ok(
+            "find /run/nameplate -type f | grep -v -e /lock$ -e last_reserved -e /.lock$; true",
+        );
+        assert_eq!(left, "", "GC was killed at {at} of {calls}");
+    }
+}
