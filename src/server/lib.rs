@@ -21,6 +21,7 @@ mod in_process;
 mod input;
 mod listener;
 pub mod logging;
+mod outbox;
 mod port;
 mod reload;
 mod route;

@@ -1,5 +1,6 @@
 //! Where queries come from: sockets and what reads them.
 
+pub(crate) mod datagrams;
 pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod udp;
