@@ -413,19 +413,33 @@ fn status_tells_drift_where_it_is() {
 #[test]
 fn down_goes_by_what_was_applied_from_a_file() {
     let world = World::new();
-    let lines = ["[ns]\na = \"none\"\n", "[lab]\nname = \"other\"\n[ns]\na = \"none\"\n", "[ns]\na = \"br9\"\n", "[ns"];
+    let lines = [
+        "[ns]\na = \"none\"\n",
+        "[lab]\nname = \"other\"\n[ns]\na = \"none\"\n",
+        "[ns]\na = \"br9\"\n",
+        "[ns",
+    ];
     for now in lines {
         let file = world.file("first", lines[0]);
         let file = file.to_str().expect("plain");
         assert_eq!(world.lab(&["apply", file]).code, 0);
         world.file("first", now);
         let did = world.lab(&["down", file]);
-        assert!(did.code == 0 && did.out.contains("lab first removed"), "{now}: {did:?}");
+        assert!(
+            did.code == 0 && did.out.contains("lab first removed"),
+            "{now}: {did:?}"
+        );
         assert_eq!(world.ok("ls /run/nameplate/lab"), "", "{now}");
     }
     // A directory that is called as the lab is no file.
     let file = world.file("first", lines[0]);
     assert_eq!(world.lab(&["apply", file.to_str().expect("plain")]).code, 0);
-    let did = world.sh(&format!("mkdir -p /run/work/d/first && cd /run/work/d && {0} status first && {0} down first", env!("CARGO_BIN_EXE_nameplate-lab")));
-    assert!(did.code == 0 && did.out.contains("lab first removed"), "{did:?}");
+    let did = world.sh(&format!(
+        "mkdir -p /run/work/d/first && cd /run/work/d && {0} status first && {0} down first",
+        env!("CARGO_BIN_EXE_nameplate-lab")
+    ));
+    assert!(
+        did.code == 0 && did.out.contains("lab first removed"),
+        "{did:?}"
+    );
 }
