@@ -113,6 +113,7 @@ fn observe(
 /// The kernel or the journal cannot be read, or the journal not be written.
 pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
     crate::sys::raise_descriptor_limit();
+    crate::sys::one_heap();
     let _lock = Lock::take()?;
     // What was declared is laid out while another thread reads what is there.
     let (layout, names, prints, ahead) = std::thread::scope(|scope| {

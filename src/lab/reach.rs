@@ -166,7 +166,13 @@ impl<'a> Picture<'a> {
     pub fn resolver(&self, at: usize) -> Option<IpAddr> {
         match self.spec.dns {
             Dns::Off => return None,
-            Dns::Address(address) => return Some(address),
+            // Where it is nobody knows here; what has no way to anywhere cannot ask it.
+            Dns::Address(address) => {
+                let node = &self.nodes[at + 1];
+                let nets = node.addresses.iter().map(|(net, _)| net);
+                let mut ways = nets.chain(node.routes.iter().map(|(net, _)| net));
+                return ways.any(|net| net.contains(&address)).then_some(address);
+            }
             Dns::Bridge => {}
         }
         let own = &self.nodes[at + 1].addresses;

@@ -288,6 +288,19 @@ pub(crate) fn allow_interrupts() {
     }
 }
 
+/// One heap for all threads, grown in large steps and never given back: a short run spends more on asking the kernel for
+/// memory than on using it.
+pub(crate) fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes numbers; called before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, 4 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+    }
+}
+
 /// As many descriptors as the hard limit allows.
 pub(crate) fn raise_descriptor_limit() {
     // SAFETY: the structure is plain and ours; both calls only read or write it.

@@ -1,10 +1,10 @@
 //! What to do about a queue that does not get shorter: past capacity the newest queries are answered and the oldest dropped.
 //!
 //! The kernel keeps the oldest datagrams and drops what comes when its queue is full. Where answers take long, a full queue is so many
-//! old queries that every answer comes late, and none is worth its work. So when two turns of a worker in a row have left so many
+//! old queries that every answer comes late, and none is worth its work. So when for two windows in a row a worker has left so many
 //! that the last would wait for longer than [`PATIENCE`], all but the newest are thrown away, and the queue is made shorter for a
-//! while. How long a turn takes is measured, time off the core included; one pause, after which the queue is soon empty, changes
-//! nothing.
+//! while. How long an answer takes is measured, time off the core included; one pause, after which the queue is soon empty,
+//! changes nothing.
 
 use chain::clock;
 
@@ -12,18 +12,22 @@ use chain::clock;
 const PATIENCE: u64 = 100_000_000;
 /// How much is left, in nanoseconds of work.
 const LEFT: u64 = 10_000_000;
-/// Slow turns in a row after which the queue is cut.
-const TURNS: u32 = 2;
+/// For how long is measured, in nanoseconds: several time slices of a shared core.
+const WINDOW: u64 = 40_000_000;
+/// Slow windows in a row after which the queue is cut.
+const WINDOWS: u32 = 2;
 /// How long a queue stays shorter at least.
 const SHORT: u64 = 5 * clock::SECOND;
 
 /// A socket's queue as its worker sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    /// Slow turns in a row.
+    /// Slow windows in a row.
     slow: u32,
-    /// When the last turn ended that left something; 0 when the queue has been empty since.
-    ended: u64,
+    /// When the window began; 0 when the queue has been empty since.
+    since: u64,
+    /// Queries that were answered in it.
+    taken: usize,
     /// When the queue was made shorter.
     cut: Option<u64>,
 }
@@ -42,7 +46,7 @@ impl Backlog {
     #[inline]
     pub(crate) fn empty(&mut self) -> bool {
         self.slow = 0;
-        self.ended = 0;
+        self.since = 0;
         self.cut.is_some() && self.may_grow(clock::now())
     }
 
@@ -61,18 +65,24 @@ impl Backlog {
     }
 
     fn left_at(&mut self, now: u64, taken: usize, waiting: impl FnOnce() -> usize) -> Option<Cut> {
-        let before = std::mem::replace(&mut self.ended, now);
-        if before == 0 {
+        if self.since == 0 {
+            (self.since, self.taken) = (now, 0);
             return None;
         }
+        self.taken += taken;
+        let took = now.saturating_sub(self.since);
+        if took < WINDOW {
+            return None;
+        }
+        let each = took / self.taken.max(1) as u64;
+        (self.since, self.taken) = (now, 0);
         let waiting = waiting() as u64;
-        let each = now.saturating_sub(before) / taken.max(1) as u64;
         if waiting * each <= PATIENCE {
             self.slow = 0;
             return None;
         }
         self.slow += 1;
-        if self.slow < TURNS {
+        if self.slow < WINDOWS {
             return None;
         }
         self.cut = Some(now);
@@ -99,7 +109,7 @@ mod tests {
             // A full queue that a fast worker has soon answered.
             (&[5, 5, 5, 5, 5, 5], 2_500, None),
             // The worker was away for a while.
-            (&[5, 500, 5, 5, 500, 5], 2_500, None),
+            (&[5, 500, 5, 5, 5, 5, 5, 5, 5, 5, 500, 5], 2_500, None),
             (&[50, 50, 50, 50], 1_000, None),
             (&[1_000, 1_000, 1_000], 2_500, Some((2_490, 50))),
         ];

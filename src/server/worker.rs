@@ -43,8 +43,8 @@ use crate::snapshot::Snapshot;
 pub(crate) const IN_FLIGHT: usize = if cfg!(test) { 64 } else { 4_096 };
 /// Exchanges that a worker keeps for reuse, of each kind.
 const POOLED: usize = 512;
-/// Batches that are read before other work of the worker gets its turn.
-const ROUNDS: usize = 32;
+/// Batches that are read before other work of the worker gets its turn: as many queries as a usual upstream's queue takes at once.
+const ROUNDS: usize = 8;
 /// The longest pause after an error that a socket keeps giving.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for a socket that is full.

@@ -522,13 +522,14 @@ fn turn(
     selector: &Selector,
     (told, struck, marked, farewell): (u64, usize, Instant, bool),
 ) -> Turn {
-    let changes = state.store.table(wanted.kind).since(told, selector);
-    if !changes.is_empty() {
-        return Turn::Tell(changes);
-    }
+    // Before changes: what comes after a strike is not told by the watch that was struck.
     let mut strikes = state.strikes.iter().enumerate().skip(struck);
     if let Some((at, (_, strike))) = strikes.find(|(_, (kind, _))| *kind == wanted.kind) {
         return Turn::Strike(*strike, at + 1);
+    }
+    let changes = state.store.table(wanted.kind).since(told, selector);
+    if !changes.is_empty() {
+        return Turn::Tell(changes);
     }
     let now = Instant::now();
     if now >= wanted.end {

@@ -512,7 +512,7 @@ fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
             }
             report.push(warning);
         }
-        if spec.dns == Dns::Bridge && picture.resolver(from).is_none() {
+        if spec.dns != Dns::Off && picture.resolver(from).is_none() {
             without.push(space);
         }
     }

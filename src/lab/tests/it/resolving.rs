@@ -626,3 +626,30 @@ fn an_ordinary_user_has_a_lab_with_names_and_a_way_in() {
     assert!(lab.wait().expect("it ends").success());
     let _ = std::fs::remove_dir_all(directory);
 }
+
+#[test]
+fn a_server_at_an_address_of_its_own_is_asked_there() {
+    let world = World::new();
+    world.outside();
+    let corefile = ". {\n  bind 203.0.113.1\n  lab\n  forward . 127.0.0.1:5300\n}\n";
+    if !serve(&world, corefile) {
+        return;
+    }
+    let file = world.file(
+        "apart",
+        "[lab]\ndns = \"203.0.113.1\"\n[net.br0]\nsubnet = \"10.201.0.0/24\"\n[ns]\na = \"br0\"\nb = \"br0 10.201.0.5\"\nc = \"none\"\nd = \"none\"\n[link]\nc-d = \"192.168.9.0/30\"\n",
+    );
+    applied(&world.lab(&["apply", file.to_str().expect("plain")]));
+    assert!(
+        world.pings("a", "b") && world.pings("b", "a.apart.test"),
+        "{}",
+        log(&world)
+    );
+    assert_eq!(dig(&world, "a", "b.apart.test"), "10.201.0.5");
+    assert_eq!(dig(&world, "a", "www.example.org"), "198.51.100.7");
+    // Who has no way there has the names in a file.
+    assert!(world.pings("c", "d"));
+    assert_eq!(world.sh("grep nameserver /etc/netns/c/resolv.conf").out, "");
+    let asked = world.ok("cat /run/work/asked");
+    assert!(!asked.contains("test"), "{asked}");
+}
