@@ -449,14 +449,18 @@ fn every_lab_has_its_resolver() {
         let path = entry.path();
         let file = path.to_str().expect("a plain path");
         applied(&world.lab(&["apply", file]));
-        let status = world.lab(&["status", "--json", file]);
-        let status: serde_json::Value = serde_json::from_str(&status.out).expect("JSON");
-        for space in status["namespaces"].as_array().expect("a list") {
-            if space["dns"].is_null() {
-                continue;
+        // A namespace's first packet of IPv6 may be lost to the discovery of its neighbour; a resolver asks again.
+        for again in (0..3).rev() {
+            let status = world.lab(&["status", "--json", file]);
+            let status: serde_json::Value = serde_json::from_str(&status.out).expect("JSON");
+            let spaces = status["namespaces"].as_array().expect("a list");
+            let with: Vec<_> = spaces.iter().filter(|at| !at["dns"].is_null()).collect();
+            let silent: Vec<_> = with.iter().filter(|at| at["dns"]["rcode"] != 0).collect();
+            if silent.is_empty() {
+                asked += with.len();
+                break;
             }
-            asked += 1;
-            assert_eq!(space["dns"]["rcode"], 0, "{file}: {space}\n{}", log(&world));
+            assert!(again > 0, "{file}: {silent:?}\n{}", log(&world));
         }
         assert_eq!(world.lab(&["down", file]).code, 0, "{file}");
     }
