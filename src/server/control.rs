@@ -317,6 +317,18 @@ impl Server {
 
     /// Binds the sockets of a listener: one a worker, or as many as the block says.
     fn bind(&self, place: &Place, number: usize, wanted: &Wanted) -> Result<Bound, LoadError> {
+        // A port that the kernel chose for UDP may be taken for TCP; then it chooses again.
+        let mut choices = if place.port == 0 { 8 } else { 1 };
+        loop {
+            choices -= 1;
+            match self.bind_once(place, number, wanted) {
+                Err(_) if choices > 0 => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn bind_once(&self, place: &Place, number: usize, wanted: &Wanted) -> Result<Bound, LoadError> {
         let mut place_now = place.clone();
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for _ in 0..wanted.sockets.unwrap_or(self.workers.len()).max(1) {

@@ -136,8 +136,9 @@ fn ports_and_ids_are_many_and_never_shared() {
     }
     assert!(pairs.len() >= 16_000, "{} pairs", pairs.len());
     assert!(ports.len() >= 40, "{} ports", ports.len());
+    // A socket goes after 512 queries; the kernel may give its port to another, and a query may be sent again.
     assert!(
-        ports.values().all(|&uses| uses <= 512),
+        ports.values().all(|&uses| uses <= 1_024),
         "a port stays in use for long"
     );
     let mean = QUERIES as f64 / 64.0;
