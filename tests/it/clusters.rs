@@ -119,10 +119,10 @@ impl Trial {
         let address = self.server.address();
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(BTreeMap::new()));
-        let (stopped, into, services) = (stop.clone(), seen.clone(), services.to_vec());
+        let (stopped, into, names) = (stop.clone(), seen.clone(), services.to_vec());
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                for service in &services {
+                for service in &names {
                     let name = format!("{service}.default.svc.cluster.local.");
                     let answer = ask(address, &name);
                     let mut seen = into.lock().expect("no panic");
@@ -133,7 +133,12 @@ impl Trial {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        Asking { stop, thread, seen }
+        Asking {
+            stop,
+            thread,
+            seen,
+            services: services.len() as u32,
+        }
     }
 }
 
@@ -142,11 +147,19 @@ pub(crate) struct Asking {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     seen: Arc<Mutex<BTreeMap<(&'static str, String), u32>>>,
+    /// How many names are asked for.
+    services: u32,
 }
 
 impl Asking {
     /// The answers, each once, and how many there were.
     pub(crate) fn end(self) -> (Vec<(&'static str, String)>, u32) {
+        // What is so now is seen too: two answers for each name more.
+        let count = || self.seen.lock().expect("no panic").values().sum::<u32>();
+        let (before, begun) = (count(), Instant::now());
+        while count() < before + 2 * self.services && begun.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(2));
+        }
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("no panic");
         let seen = self.seen.lock().expect("no panic");

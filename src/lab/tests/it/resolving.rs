@@ -654,6 +654,7 @@ fn a_server_at_an_address_of_its_own_is_asked_there() {
     // Who has no way there has the names in a file.
     assert!(world.pings("c", "d"));
     assert_eq!(world.sh("grep nameserver /etc/netns/c/resolv.conf").out, "");
-    let asked = world.ok("cat /run/work/asked");
+    // Apply may ask for the version before the server has read of the lab, and this server hands on what it does not know.
+    let asked = world.ok("grep -v '^_version[.]' /run/work/asked");
     assert!(!asked.contains("test"), "{asked}");
 }
