@@ -97,10 +97,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
 
 impl Setup for FileSetup {
     fn answers(&self) -> Vec<(Answers, Vec<String>)> {
-        let reach = match self.fall {
-            Fallthrough::No => Answers::Everything,
-            Fallthrough::All | Fallthrough::Zones(_) => Answers::SomeNames,
-        };
+        let reach = self.fall.reach();
         self.configs
             .iter()
             .map(|config| (reach, config.zones.clone()))

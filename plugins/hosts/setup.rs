@@ -173,9 +173,9 @@ fn inline(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
 impl Setup for HostsSetup {
     fn validate(&self, scene: &Scene<'_>, report: &mut Report) {
         for (at, config) in self.0.iter().enumerate() {
-            let zones = effective(&config.zones, scene.zones);
+            let zones = scene.zones_of(&config.zones);
             let upper = self.0[..at].iter().find(|upper| {
-                let above = effective(&upper.zones, scene.zones);
+                let above = scene.zones_of(&upper.zones);
                 upper.fall == Fallthrough::No && zones.iter().all(|zone| within(zone, above))
             });
             if let Some(upper) = upper {
@@ -195,13 +195,7 @@ impl Setup for HostsSetup {
     fn answers(&self) -> Vec<(Answers, Vec<String>)> {
         self.0
             .iter()
-            .map(|config| {
-                let reach = match config.fall {
-                    Fallthrough::No => Answers::Everything,
-                    Fallthrough::All | Fallthrough::Zones(_) => Answers::SomeNames,
-                };
-                (reach, config.zones.clone())
-            })
+            .map(|config| (config.fall.reach(), config.zones.clone()))
             .collect()
     }
 
@@ -238,11 +232,6 @@ impl Setup for HostsSetup {
         }
         Ok(())
     }
-}
-
-/// The directive's zones, or the block's.
-fn effective<'a>(zones: &'a [String], block: &'a [String]) -> &'a [String] {
-    if zones.is_empty() { block } else { zones }
 }
 
 /// Whether a normalised zone is one of `zones` or below one.

@@ -92,11 +92,7 @@ impl Setup for ExternalSetup {
     }
 
     fn answers(&self) -> Vec<(Answers, Vec<String>)> {
-        let reach = match self.fall {
-            Fallthrough::No => Answers::Everything,
-            _ => Answers::SomeNames,
-        };
-        vec![(reach, self.zones.clone())]
+        vec![(self.fall.reach(), self.zones.clone())]
     }
 
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {

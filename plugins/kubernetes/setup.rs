@@ -329,9 +329,9 @@ fn is_reverse(zone: &str) -> bool {
 impl Setup for KubernetesSetup {
     fn validate(&self, scene: &Scene<'_>, report: &mut Report) {
         for (at, config) in self.0.iter().enumerate() {
-            let zones = effective(&config.zones, scene.zones);
+            let zones = scene.zones_of(&config.zones);
             let upper = self.0[..at].iter().find(|upper| {
-                let above = effective(&upper.zones, scene.zones);
+                let above = scene.zones_of(&upper.zones);
                 upper.fall == Fallthrough::No && zones.iter().all(|zone| above.contains(zone))
             });
             if let Some(upper) = upper {
@@ -351,13 +351,7 @@ impl Setup for KubernetesSetup {
     fn answers(&self) -> Vec<(Answers, Vec<String>)> {
         self.0
             .iter()
-            .map(|config| {
-                let reach = match config.fall {
-                    Fallthrough::No => Answers::Everything,
-                    Fallthrough::All | Fallthrough::Zones(_) => Answers::SomeNames,
-                };
-                (reach, config.zones.clone())
-            })
+            .map(|config| (config.fall.reach(), config.zones.clone()))
             .collect()
     }
 
@@ -368,11 +362,6 @@ impl Setup for KubernetesSetup {
         }
         Ok(())
     }
-}
-
-/// The directive's zones, or the block's.
-fn effective<'a>(zones: &'a [String], block: &'a [String]) -> &'a [String] {
-    if zones.is_empty() { block } else { zones }
 }
 
 impl Config {

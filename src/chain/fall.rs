@@ -3,6 +3,8 @@
 use corefile::{Line, Report};
 use wire::{NameBuf, Qname};
 
+use crate::setup::Answers;
+
 /// The zones whose unknown names go on to the next plugin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Fallthrough {
@@ -43,6 +45,14 @@ impl Fallthrough {
             Self::No => false,
             Self::All => true,
             Self::Zones(zones) => zones.iter().any(|zone| qname.is_within(zone.as_name())),
+        }
+    }
+
+    /// How far the answers of a plugin reach that hands on so.
+    pub fn reach(&self) -> Answers {
+        match self {
+            Self::No => Answers::Everything,
+            Self::All | Self::Zones(_) => Answers::SomeNames,
         }
     }
 

@@ -232,6 +232,11 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// The zones that a directive names, or the block's where it names none.
+    pub fn zones_of<'a>(&'a self, named: &'a [String]) -> &'a [String] {
+        if named.is_empty() { self.zones } else { named }
+    }
+
     /// The first use of `name` in the block.
     pub fn directive(&self, name: &str) -> Option<&Directive> {
         self.directives

@@ -187,6 +187,10 @@ fn pods_have_their_search_path_walked() {
     wait_until("the lists", || {
         ask(&server, "web.shop.svc.cluster.local.", RecordType::A).starts_with('0')
     });
+    // Pods are a list of their own, which may come after the services'.
+    wait_until("the pod's path", || {
+        ask(&server, "far.other.shop.svc.cluster.local.", RecordType::A).starts_with('0')
+    });
     table(
         &server,
         &[
