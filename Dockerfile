@@ -3,12 +3,12 @@ FROM rust:1.95-bookworm AS build
 RUN apt-get -qq update && apt-get -qq --no-install-recommends install libcap2-bin
 WORKDIR /src
 COPY . .
-# Stripped, since the release profile keeps line tables. The capability is the file's, because Kubernetes gives a user other than root
+# Stripped, since the profile keeps line tables. The capability is the file's, because Kubernetes gives a user other than root
 # no ambient ones; deploy/README.md has the whole story.
-RUN cargo build --release --locked \
-    && ! readelf --program-headers target/release/nameplate | grep -q INTERP \
+RUN deploy/dist \
+    && ! readelf --program-headers target/dist/nameplate | grep -q INTERP \
     && mkdir /image \
-    && strip --output-file=/image/nameplate target/release/nameplate \
+    && strip --output-file=/image/nameplate target/dist/nameplate \
     && setcap cap_net_bind_service=+ep /image/nameplate \
     && ln -s nameplate /image/coredns
 

@@ -1,7 +1,7 @@
 //! `kubernetes` on generated clusters: list to ready, memory, an endpoint's change to its answer while others change, and what an answer
 //! costs meanwhile.
 //!
-//! `cargo bench --bench clusters [-- small|medium|large|pods|load|search]` prints a row for each cluster: the binary as built, with TLS,
+//! `cargo bench --bench clusters [-- small|medium|large|pods|load|search]` prints a row for each cluster: the server's binary, with TLS,
 //! against the API server of the tests, which is in the bench's own process (its memory is not counted, but it takes processor time of
 //! the same machine: the times are upper bounds). `load` and `search` are in [`under_churn`].
 
@@ -86,7 +86,7 @@ fn row(name: &str, size: Size, pods: &str) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let begun = Instant::now();
     let server = Nameplate::start(&folder.0, &corefile, false);
-    Asker::new(address).until_ready(size, pods != "disabled");
+    Client::new(address).until_ready(size, pods != "disabled");
     let start = begun.elapsed();
     let worked = server.times().1;
     let listed = api.counts().first.map_or(start, |first| first.elapsed());
@@ -171,7 +171,7 @@ impl Churn {
 fn follow(api: &Arc<Api>, size: Size, address: SocketAddr) -> (Vec<Duration>, f64) {
     let churn = Churn::start(api, size, RATE - PROBES);
     // Slice 0 is that of a headless service: its addresses are the answer.
-    let mut asker = Asker::new(address);
+    let mut client = Client::new(address);
     let owner = size.owner(0);
     let (mut times, begun, mut number) = (Vec::new(), Instant::now(), 0);
     while begun.elapsed() < CHURN {
@@ -180,7 +180,7 @@ fn follow(api: &Arc<Api>, size: Size, address: SocketAddr) -> (Vec<Duration>, f6
         let change = size.changed_slice(0, &new);
         let changed = Instant::now();
         api.apply(change);
-        while !asker.ask(&owner).is_some_and(|found| found.contains(&new)) {
+        while !client.ask(&owner).is_some_and(|found| found.contains(&new)) {
             assert!(changed.elapsed() < Duration::from_secs(10), "no answer");
         }
         times.push(changed.elapsed());
@@ -200,9 +200,9 @@ fn address_query(name: &str) -> Vec<u8> {
 }
 
 /// Asks for the addresses of services.
-struct Asker(UdpSocket);
+struct Client(UdpSocket);
 
-impl Asker {
+impl Client {
     fn new(address: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.connect(address).expect("an address");

@@ -7,13 +7,20 @@
 )]
 
 use std::fmt::Write as _;
+use std::future::Future as _;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread::Thread;
 
 use chain::{Exchange, Transport};
 use server::InProcess;
 
 /// Owners in the zone and lines in the hosts file that are asked.
 const NAMES: usize = 10_000;
+/// Networks of an access rule.
+const NETS: usize = 2_000;
 
 /// One kind of answer.
 pub struct Kind {
@@ -31,19 +38,95 @@ pub struct Kind {
     pub expected: (u8, u16, u16),
 }
 
+/// A key of example.org.
+const KEY: [&str; 2] = [
+    "example.org. DNSKEY 257 3 13 LvsKR4b9lTCzhAGixWelGjcLy7C/CGcyx/uf3loNSlst8HIGMSaDxRMvQyzQWYtSR/17oc4bUquWMSP5p2aZDw==\n",
+    "Private-key-format: v1.3\nAlgorithm: 13\nPrivateKey: VGkbGKAv/Z1RJ/Szl94vJ8RjD6L3LQmQt6snAV9t3ro=\n",
+];
+
 const FILE: &str = "example.org {\n  file {DIR}/zone\n}\n";
 const HOSTS: &str = ".:53 {\n  hosts {DIR}/hosts\n}\n";
+const TEMPLATE: &str = ".:53 {\n  template IN A match.lan {\n    match ^ip-[0-9]+[.]match[.]lan[.]$\n    \
+    answer \"{{ .Name }} 60 IN A 192.0.2.2\"\n  }\n  template IN A lan {\n    answer \"{{ .Name }} 60 IN A 192.0.2.1\"\n  }\n  \
+    template ANY ANY blocked {\n    rcode NXDOMAIN\n    ederror 15 \"not here\"\n    \
+    authority \"{{ .Zone }} 60 IN SOA ns.{{ .Zone }} hostmaster.{{ .Zone }} (1 60 60 60 60)\"\n  }\n}\n";
 const LAB: &str = ".:53 {\n  lab {DIR}/labs\n  whoami\n}\n";
 const CLUSTER: &str = "cluster.local in-addr.arpa {\n  kubernetes {\n    endpoint http://127.0.0.1:1\n    pods verified\n    \
     snapshot {DIR}/cluster\n  }\n}\n";
 const CACHED: &str = "example.org {\n  cache\n  file {DIR}/zone\n}\n";
+const RULES: &str = "example.org {\n  acl {\n    block net {NETS}\n    filter type TXT\n    allow net *\n  }\n  \
+    file {DIR}/zone\n}\n";
+const REWRITE: &str = ".:53 {\n  rewrite name exact other.lan host778.lan\n  rewrite name exact www.lan host777.lan\n  \
+    hosts {DIR}/hosts\n}\n";
+const VIEWS: &str = "example.org {\n  view inside {\n    expr incidr(client_ip(), '2001:db8::/32')\n  }\n  whoami\n}\n\
+    example.org {\n  view names {\n    expr type() in ['A', 'AAAA'] && name() matches '^name[0-9]+\\\\.'\n  }\n  file {DIR}/zone\n}\n\
+    example.org {\n  whoami\n}\n";
+const LABELS: &str = "example.org {\n  metadata\n  file {DIR}/zone\n}\n";
+const PASSING: &str = ".:53 {\n  metadata\n  cancel\n  bufsize 1232\n  prometheus localhost:0\n  errors\n  any\n  chaos\n  nsid\n  \
+    acl example.org {\n    block\n  }\n  template IN A example.org {\n    answer \"{{ .Name }} 60 IN A 192.0.2.1\"\n  }\n  \
+    rewrite name exact www.example.org www.example.com\n  file {DIR}/zone example.org\n  whoami\n}\n";
 const TWELVE: &str = ".:53 {\n  prometheus localhost:0\n  errors\n  loadbalance\n  \
     hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  \
     hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  hosts {DIR}/empty {\n    fallthrough\n  }\n  \
     file {DIR}/zone example.org\n  cache\n  whoami\n}\n";
 
-/// All kinds, one row each.
-pub const KINDS: [Kind; 35] = [
+const SIGNED_FILE: &str =
+    "example.org {\n  dnssec {\n    key file {DIR}/key\n  }\n  file {DIR}/zone\n}\n";
+
+/// Answers that are signed as they are given, by signatures that are known.
+pub const SIGNED: [Kind; 6] = [
+    kind(
+        "dnssec-answer",
+        SIGNED_FILE,
+        "name777.example.org.",
+        1,
+        true,
+        (0, 2, 2),
+    ),
+    kind(
+        "dnssec-alias",
+        SIGNED_FILE,
+        "alias.example.org.",
+        1,
+        true,
+        (0, 4, 2),
+    ),
+    kind(
+        "dnssec-nodata",
+        SIGNED_FILE,
+        "name777.example.org.",
+        28,
+        true,
+        (0, 0, 4),
+    ),
+    kind(
+        "dnssec-nxdomain",
+        SIGNED_FILE,
+        "nope.example.org.",
+        1,
+        true,
+        (0, 0, 4),
+    ),
+    kind(
+        "dnssec-referral",
+        SIGNED_FILE,
+        "x.sub.example.org.",
+        1,
+        true,
+        (0, 0, 3),
+    ),
+    kind(
+        "dnssec-keys",
+        SIGNED_FILE,
+        "example.org.",
+        48,
+        true,
+        (0, 2, 0),
+    ),
+];
+
+/// All kinds that are counted, one row each.
+pub const KINDS: [Kind; 43] = [
     kind(
         "refused-no-block",
         FILE,
@@ -68,6 +151,14 @@ pub const KINDS: [Kind; 35] = [
         false,
         (0, 0, 0),
     ),
+    kind(
+        "chain-of-12-pass",
+        PASSING,
+        "www.example.net.",
+        1,
+        false,
+        (0, 0, 0),
+    ),
     kind("hosts-hit", HOSTS, "host777.lan.", 1, false, (0, 1, 0)),
     kind("hosts-hit-edns", HOSTS, "host777.lan.", 1, true, (0, 1, 0)),
     kind("hosts-nodata", HOSTS, "host777.lan.", 28, false, (0, 0, 0)),
@@ -83,6 +174,31 @@ pub const KINDS: [Kind; 35] = [
         "hosts-wildcard",
         HOSTS,
         "any.wild.lan.",
+        1,
+        false,
+        (0, 1, 0),
+    ),
+    kind(
+        "rewrite-hosts-hit",
+        REWRITE,
+        "www.lan.",
+        1,
+        false,
+        (0, 1, 0),
+    ),
+    kind("template", TEMPLATE, "any.lan.", 1, false, (0, 1, 0)),
+    kind(
+        "template-nxdomain",
+        TEMPLATE,
+        "ads.blocked.",
+        28,
+        true,
+        (3, 0, 1),
+    ),
+    kind(
+        "template-match",
+        TEMPLATE,
+        "ip-7.match.lan.",
         1,
         false,
         (0, 1, 0),
@@ -166,6 +282,30 @@ pub const KINDS: [Kind; 35] = [
         1,
         true,
         (3, 0, 1),
+    ),
+    kind(
+        "acl-zone-hit",
+        RULES,
+        "name777.example.org.",
+        1,
+        false,
+        (0, 1, 1),
+    ),
+    kind(
+        "view-zone-hit",
+        VIEWS,
+        "name777.example.org.",
+        1,
+        false,
+        (0, 1, 1),
+    ),
+    kind(
+        "metadata-wildcard",
+        LABELS,
+        "any.wild.example.org.",
+        1,
+        false,
+        (0, 1, 1),
     ),
     kind("lab-hit", LAB, "host777.lab.test.", 1, false, (0, 1, 0)),
     kind("lab-nodata", LAB, "host777.lab.test.", 28, false, (0, 0, 1)),
@@ -331,14 +471,26 @@ pub fn write_data(dir: &Path) -> std::io::Result<()> {
         });
     let _ = writeln!(cluster, "end\t{}\t{sum:016x}", NAMES + 4);
     std::fs::write(dir.join("cluster"), cluster)?;
+    let [public, private] = KEY;
+    std::fs::write(dir.join("key.key"), public)?;
+    std::fs::write(dir.join("key.private"), private)?;
     std::fs::write(dir.join("zone"), zone)?;
     std::fs::write(dir.join("hosts"), hosts)?;
     std::fs::write(dir.join("empty"), "")
 }
 
+/// Networks that no client here is in.
+fn nets() -> String {
+    (0..NETS).fold(String::new(), |mut out, i| {
+        let _ = write!(out, "172.{}.{}.0/25 ", 16 + i / 256, i % 256);
+        out
+    })
+}
+
 /// A server for a Corefile.
 pub fn load(name: &str, corefile: &str, dir: &Path) -> InProcess {
     let corefile = corefile.replace("{DIR}", &dir.display().to_string());
+    let corefile = corefile.replace("{NETS}", &nets());
     InProcess::load(&corefile, plugins::ORDER).unwrap_or_else(|error| panic!("{name}:\n{error}"))
 }
 
@@ -360,14 +512,33 @@ pub fn received(qname: &str, qtype: u16, edns: bool) -> Box<Exchange> {
     exchange.context.transport = Transport::Udp;
     // A host of the lab.
     exchange.context.peer = ([10, 0, 200, 1], 4_711).into();
-    exchange.context.received = chain::clock::now();
+    exchange.context.received = host::clock::now();
     exchange
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 impl Kind {
     /// The server that answers it.
     pub fn server(&self, dir: &Path) -> InProcess {
         load(self.name, self.corefile, dir)
+    }
+
+    /// Has it answered once, however long that takes: signatures are made by another thread.
+    pub fn warm(&self, server: &InProcess) {
+        let mut answering = pin!(server.answer_waiting(self.exchange()));
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        while answering.as_mut().poll(&mut context).is_pending() {
+            std::thread::park();
+        }
     }
 
     /// The query, received.

@@ -180,7 +180,7 @@ fn measure(subject: &Subject, size: u64) -> Value {
 fn time(server: &InProcess, queries: &[Vec<u8>], rcode: u8) -> f64 {
     let mut exchange = Exchange::datagram();
     exchange.context.transport = Transport::Udp;
-    exchange.context.received = chain::clock::now();
+    exchange.context.received = host::clock::now();
     let mut passes: Vec<f64> = (0..PASSES)
         .map(|pass| {
             let began = Instant::now();

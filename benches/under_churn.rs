@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cluster::{Server as Api, Size};
 use hickory_proto::op::{Message, ResponseCode};
 
-use super::{Asker, Churn, Folder, Nameplate, RATE, address_query, free_port};
+use super::{Churn, Client, Folder, Nameplate, RATE, address_query, free_port};
 
 /// Lines of the hosts file, as in W2 of the load bench.
 const HOSTS: u32 = 10_000;
@@ -46,7 +46,7 @@ pub(crate) fn load() {
     );
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let server = Nameplate::start(&folder.0, &corefile, true);
-    Asker::new(address).until_ready(size, false);
+    Client::new(address).until_ready(size, false);
     let hosts: Vec<Vec<u8>> = (0..HOSTS)
         .map(|number| address_query(&format!("h{number}.hosts.example.")))
         .collect();
@@ -182,9 +182,9 @@ pub(crate) fn search_path() {
     );
     let server = Nameplate::start(&folder.0, &corefile, true);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    Asker::new(address).until_ready(size, false);
+    Client::new(address).until_ready(size, false);
     // Another socket: late answers to the questions before are not for it.
-    let mut asker = Asker::new(address);
+    let mut client = Client::new(address);
     let names = [
         "ns-1.svc.cluster.local.",
         "svc.cluster.local.",
@@ -195,7 +195,7 @@ pub(crate) fn search_path() {
     let queries = names.map(|suffix| address_query(&format!("www.example.org.{suffix}")));
     let mut path = || {
         for query in &queries {
-            let answer = asker.exchange(query).expect("an answer");
+            let answer = client.exchange(query).expect("an answer");
             assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
         }
     };

@@ -169,15 +169,28 @@ pub(crate) fn serve(trial: &Trial, zone: &str, last: Arc<dyn Plugin>) -> Arc<Blo
         .map(|step| Step::new(step.plugin.clone()))
         .collect();
     steps.push(Step::new(last));
-    block_of(zone, built.config.debug, steps)
+    block_of(
+        (zone, built.config.debug),
+        steps,
+        built.config.labels.clone(),
+    )
 }
 
 /// A chain of these, for the root zone.
 pub(crate) fn chain(plugins: impl IntoIterator<Item = Arc<dyn Plugin>>) -> Arc<Block> {
-    block_of(".", false, plugins.into_iter().map(Step::new).collect())
+    block_of(
+        (".", false),
+        plugins.into_iter().map(Step::new).collect(),
+        None,
+    )
 }
 
-fn block_of(zone: &str, debug: bool, steps: Vec<Step>) -> Arc<Block> {
+/// A block of these steps, which collects labels about names in the zones of `labels`.
+fn block_of(
+    (zone, debug): (&str, bool),
+    steps: Vec<Step>,
+    labels: Option<Vec<NameBuf>>,
+) -> Arc<Block> {
     let info = BlockInfo {
         debug,
         plugins: steps.iter().map(|step| step.plugin.name()).collect(),
@@ -187,6 +200,10 @@ fn block_of(zone: &str, debug: bool, steps: Vec<Step>) -> Arc<Block> {
         step.plugin.attach(&info);
     }
     let chain = Chain::new(steps).unwrap_or_else(|count| panic!("{count} steps"));
+    let chain = match labels {
+        Some(zones) => chain.collecting(zones),
+        None => chain,
+    };
     Arc::new(Block::new(info, Arc::new(chain)))
 }
 
@@ -261,7 +278,28 @@ pub(crate) fn exchange(name: &str, qtype: Type, udp_size: Option<u16>) -> Box<Ex
     exchange.parse().expect("a query");
     exchange.context.peer = "192.0.2.1:4711".parse().expect("an address");
     exchange.context.local = "192.0.2.53:53".parse().expect("an address");
-    exchange.context.received = chain::clock::now();
+    exchange.context.received = host::clock::now();
+    exchange
+}
+
+/// A query for addresses of `www.example.org.` with these EDNS options, or without an OPT record.
+pub(crate) fn with_options(options: Option<&[(u16, &[u8])]>) -> Box<Exchange> {
+    let mut exchange = exchange("www.example.org.", Type::A, options.map(|_| 1_232));
+    let mut message = exchange.message().to_vec();
+    let mut data = Vec::new();
+    for (code, octets) in options.unwrap_or_default() {
+        data.extend_from_slice(&code.to_be_bytes());
+        data.extend_from_slice(&(octets.len() as u16).to_be_bytes());
+        data.extend_from_slice(octets);
+    }
+    if options.is_some() {
+        let end = message.len();
+        message[end - 2..].copy_from_slice(&(data.len() as u16).to_be_bytes());
+        message.extend_from_slice(&data);
+    }
+    exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(&message);
+    exchange.set_received(message.len());
+    exchange.parse().expect("a query");
     exchange
 }
 
@@ -317,4 +355,60 @@ impl Visit for Message<'_> {
             let _ = write!(self.0, "{value:?}");
         }
     }
+}
+
+/// An upstream over UDP on loopback, until the process ends: `reply` says what it sends for a query; nothing is silence.
+pub(crate) fn upstream(
+    reply: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+) -> std::net::SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+            if let Some(reply) = reply(&buffer[..len]) {
+                let _ = socket.send_to(&reply, peer);
+            }
+        }
+    });
+    address
+}
+
+/// A response to a query without OPT: an RCODE and, where there is one, an address.
+pub(crate) fn reply_of(query: &[u8], rcode: wire::Rcode, address: Option<[u8; 4]>) -> Vec<u8> {
+    let mut reply = query.to_vec();
+    reply[2] |= 0x80;
+    reply[3] = 0x80 | rcode.0 as u8;
+    if let Some(address) = address {
+        reply[7] = 1;
+        reply.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        reply.extend_from_slice(&address);
+    }
+    reply
+}
+
+/// What a block answers, on a runtime such as a worker has; what `before` does with the query comes first.
+pub(crate) fn ask_with(
+    block: &Arc<Block>,
+    (name, qtype): (&str, Type),
+    before: impl FnOnce(&mut Query<'_>, &mut Response<'_>),
+) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let mut exchange = exchange(name, qtype, None);
+        let (mut query, mut response) = exchange.views(block);
+        before(&mut query, &mut response);
+        if let chain::Outcome::Suspended(at) = exchange.walk(block) {
+            exchange = chain::resume(exchange, block.clone(), at).await.0;
+        }
+        told(&exchange.response())
+    })
+}
+
+/// What a block answers.
+pub(crate) fn ask(block: &Arc<Block>, name: &str, qtype: Type) -> String {
+    ask_with(block, (name, qtype), |_, _| {})
 }

@@ -1,102 +1,24 @@
 //! `nameplate`: reads the command line, and hands the plugins to the server.
-//!
-//! CoreDNS's flags come in Go's form, `-conf F` or `--conf=F`; they are rewritten to clap's before clap sees them.
+
+mod arguments;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Read};
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use arguments::{Check, Cli, Command, Explain, Foreign, InstallArgs, Serve, Shape, ZoneArgs};
 use chain::setup::{Catalogue, Entry};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use server::{Format, Options, Source};
+use clap::{CommandFactory, Parser};
+use corefile::Severity;
+use server::explain::Request;
+use server::logging::{complain, print};
+use server::{AdminSocket, Checking, Format, Options, Source};
 
-/// CoreDNS's flags, which Go lets stand behind one dash.
-const GO_FLAGS: [&str; 8] = [
-    "conf", "dns.port", "p", "pidfile", "plugins", "quiet", "version", "compat",
-];
-
-/// A DNS server that reads a CoreDNS Corefile.
-#[derive(Parser)]
-#[command(name = "nameplate", disable_version_flag = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    serve: Serve,
-}
-
-#[derive(Args)]
-struct Serve {
-    /// Corefile to load, or `stdin` (default: Corefile in the working directory)
-    #[arg(long, value_name = "FILE")]
-    conf: Option<String>,
-    /// Port where a server block names none
-    #[arg(long = "dns.port", short = 'p', value_name = "N", default_value_t = 53)]
-    port: u16,
-    /// File to write the process ID to
-    #[arg(long, value_name = "FILE")]
-    pidfile: Option<PathBuf>,
-    /// List the plugins
-    #[arg(long)]
-    plugins: bool,
-    /// Print no zones and no version at start
-    #[arg(long)]
-    quiet: bool,
-    /// Show the version
-    #[arg(long)]
-    version: bool,
-    /// Without a Corefile, serve what CoreDNS serves: `whoami` and `log`
-    #[arg(long)]
-    compat: bool,
-    #[arg(hide = true)]
-    extra: Vec<String>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Report every mistake of a Corefile, and serve nothing
-    Check(Check),
-    /// Run nameplate-lab: labs of network namespaces whose names this server answers
-    #[command(disable_help_flag = true)]
-    Lab {
-        /// What nameplate-lab is told
-        #[arg(
-            trailing_var_arg = true,
-            allow_hyphen_values = true,
-            value_name = "ARGUMENTS"
-        )]
-        arguments: Vec<OsString>,
-    },
-}
-
-#[derive(Args)]
-struct Check {
-    /// Corefile to check, or `stdin` (default: Corefile in the working directory)
-    #[arg(long, value_name = "FILE")]
-    conf: Option<String>,
-    /// How to write what is found
-    #[arg(long, value_enum, default_value_t = Shape::Text)]
-    format: Shape,
-    /// What ends with status 1
-    #[arg(long, value_enum, value_name = "WHAT")]
-    deny: Option<Deny>,
-    /// Explain a code, such as CF0101
-    #[arg(long, value_name = "CODE")]
-    explain: Option<String>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Shape {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Deny {
-    Warnings,
-}
+/// The port where nothing says otherwise.
+const DNS_PORT: u16 = 53;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -104,7 +26,24 @@ fn main() -> ExitCode {
         // Its words are its own: nothing in them is a flag of CoreDNS.
         return ExitCode::from(run_lab(words.collect()));
     }
-    let cli = match Cli::try_parse_from(std::env::args().enumerate().map(translate)) {
+    #[cfg(feature = "query")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "query")
+    {
+        // Its flags are dig's.
+        return ExitCode::from(run_query(&std::env::args().skip(2).collect::<Vec<_>>()));
+    }
+    if let Some(explained) = arguments::explain_node_cache(std::env::args().skip(1)) {
+        eprint!("{explained}");
+        return ExitCode::from(2);
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(said) = arguments::unknown_command(&words) {
+        eprint!("{said}");
+        return ExitCode::FAILURE;
+    }
+    let cli = match Cli::try_parse_from(arguments::translate(std::env::args())) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -113,9 +52,139 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match cli.command {
         Some(Command::Check(check)) => run_check(&check),
+        Some(Command::Explain(explain)) => run_explain(explain),
+        Some(Command::Zone(zone)) => run_zone(zone),
+        Some(Command::Lsp { .. }) => run_lsp(),
+        #[cfg(feature = "query")]
+        Some(Command::Query { words }) => run_query(&words),
         Some(Command::Lab { arguments }) => run_lab(arguments),
+        Some(Command::Install(install)) => run_install(install),
+        Some(Command::Uninstall { yes }) => {
+            operate(|input, out| operate::uninstall(yes, input, out))
+        }
+        Some(Command::Doctor { name, conf, output }) => run_doctor(name, conf, output.shape()),
+        Some(Command::Import {
+            from,
+            path,
+            out,
+            output,
+        }) => run_import(from, path, out, output.shape()),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "nameplate",
+                &mut std::io::stdout(),
+            );
+            0
+        }
+        Some(Command::Man { directory }) => operate(|_, _| {
+            clap_mangen::generate_to(Cli::command(), &directory)?;
+            Ok(0)
+        }),
         None => serve(cli.serve),
     })
+}
+
+/// Asks a server.
+#[cfg(feature = "query")]
+fn run_query(words: &[String]) -> u8 {
+    let outcome = query::run(words);
+    if !outcome.error.is_empty() {
+        complain(&outcome.error);
+    }
+    if !outcome.text.is_empty() {
+        print(&outcome.text);
+    }
+    outcome.code
+}
+
+/// Shows what happens to a query, or in which order plugins run. 0: shown, whatever the answer is; 1: no server that runs explained
+/// it; 2: a mistake in the Corefile or on the command line.
+fn run_explain(explain: Explain) -> u8 {
+    let asks_order = explain.name == "order";
+    let request = Request {
+        name: explain.name,
+        qtype: explain.qtype,
+        from: explain.from,
+        tcp: explain.tcp,
+        dnssec_ok: explain.dnssec_ok,
+        at: explain.at,
+    };
+    if asks_order && explain.live {
+        complain("the order is that of a Corefile: nameplate explain order --conf FILE");
+        return 2;
+    }
+    let told = if explain.live {
+        let asked = server::ask_running(explain.admin.as_deref(), &request);
+        asked.map_err(|error| (error, 1))
+    } else {
+        let source = match source(explain.conf.as_deref()) {
+            Ok(Some(source)) => source,
+            Ok(None) => {
+                complain("open Corefile: no such file or directory");
+                return 2;
+            }
+            Err(error) => {
+                complain(&error);
+                return 2;
+            }
+        };
+        if asks_order {
+            return show_order(&source, explain.output.shape());
+        }
+        server::explain::dry(&source, plugins::ORDER, DNS_PORT, &request)
+            .map_err(|error| (error, 2))
+    };
+    match told {
+        Ok(record) => {
+            match explain.output.shape() {
+                Shape::Text => print(&server::explain::render(&record)),
+                Shape::Json => print(&serde_json::json!(record).to_string()),
+            }
+            0
+        }
+        Err((error, code)) => {
+            complain(&error);
+            code
+        }
+    }
+}
+
+/// Shows the zones of the running server, or tells it what to do with one. 0: done; 1: no server that runs did it.
+fn run_zone(zone: ZoneArgs) -> u8 {
+    match server::ask_zones(zone.admin.as_deref(), &zone.action.request()) {
+        Ok(answer) if zone.json => print(&serde_json::json!(answer).to_string()),
+        Ok(answer) => print(&server::zones::render(&answer)),
+        Err(error) => {
+            complain(&error);
+            return 1;
+        }
+    }
+    0
+}
+
+/// Shows in which order the plugins of each server block run.
+fn show_order(source: &Source, format: Shape) -> u8 {
+    match server::explain::order(source, plugins::ORDER) {
+        Ok(server::explain::Order { blocks, warnings }) => {
+            if let Some(warnings) = warnings {
+                complain(&warnings);
+            }
+            match format {
+                Shape::Json => print(&serde_json::json!(blocks).to_string()),
+                Shape::Text => {
+                    let blocks = blocks.iter().map(|block| block.render(plugins::ORDER_NAME));
+                    print(&blocks.collect::<Vec<_>>().join("\n"));
+                }
+            }
+            0
+        }
+        Err(error) => {
+            complain(&error);
+            2
+        }
+    }
 }
 
 /// Becomes `nameplate-lab`, installed beside this program or somewhere on the path. It is a program of its own so that the server has
@@ -130,10 +199,10 @@ fn run_lab(arguments: Vec<OsString>) -> u8 {
         _ => PathBuf::from(PROGRAM),
     };
     let error = std::process::Command::new(&program).args(arguments).exec();
-    eprintln!(
-        "cannot run {}: {error}\n  it is a program of its own: cargo build --release -p nameplate-lab",
+    complain(&format!(
+        "cannot run {}: {error}\n  it is a separate program: cargo build --release --workspace",
         program.display()
-    );
+    ));
     if error.kind() == std::io::ErrorKind::NotFound {
         127
     } else {
@@ -141,34 +210,101 @@ fn run_lab(arguments: Vec<OsString>) -> u8 {
     }
 }
 
-/// Go's `-flag` and `--flag` as clap's `--flag`; a value behind `=` stays where it is.
-fn translate((at, word): (usize, String)) -> String {
-    let Some(bare) = word.strip_prefix('-').filter(|_| at > 0) else {
-        return word;
+fn run_lsp() -> u8 {
+    let plugins = lsp::Plugins {
+        catalogue: plugins::ORDER,
+        order: plugins::ORDER_NAME,
+        manuals: plugins::MANUALS,
     };
-    let bare = bare.strip_prefix('-').unwrap_or(bare);
-    let (name, value) = bare
-        .split_once('=')
-        .map_or((bare, None), |(name, value)| (name, Some(value)));
-    if !GO_FLAGS.contains(&name) && !matches!(name, "format" | "deny" | "explain" | "help") {
-        return word;
-    }
-    let name = if name == "p" { "dns.port" } else { name };
-    // Go takes `-quiet=true`.
-    match value {
-        Some("true") => format!("--{name}"),
-        Some(value) => format!("--{name}={value}"),
-        None => format!("--{name}"),
-    }
+    lsp::serve(
+        plugins,
+        std::io::BufReader::new(std::io::stdin()),
+        &mut std::io::stdout().lock(),
+    )
+}
+
+fn run_install(words: InstallArgs) -> u8 {
+    let wanted = operate::Install {
+        interfaces: words.interface,
+        replace: words.replace,
+        yes: words.yes,
+        dry_run: words.dry_run,
+    };
+    operate(|input, out| operate::install(&wanted, input, out))
+}
+
+fn run_doctor(name: Option<String>, conf: Option<String>, format: Shape) -> u8 {
+    const INSTALLED: &str = "/etc/nameplate/Corefile";
+    let installed = || Path::new(INSTALLED).exists().then(|| INSTALLED.to_owned());
+    let corefile = conf.or_else(installed).map(|file| {
+        let source = Source::File(PathBuf::from(&file));
+        match server::findings(&source, plugins::ORDER, false) {
+            Ok((_, report)) => {
+                let count = |severity| {
+                    report
+                        .iter()
+                        .filter(|found| found.severity == severity)
+                        .count()
+                };
+                (file, count(Severity::Error), count(Severity::Warning))
+            }
+            Err(error) => (error, 1, 0),
+        }
+    });
+    let wanted = operate::Doctor {
+        name,
+        corefile,
+        json: matches!(format, Shape::Json),
+    };
+    operate(|_, out| operate::doctor(&wanted, out))
+}
+
+fn run_import(from: Foreign, path: PathBuf, out: PathBuf, format: Shape) -> u8 {
+    let from = match from {
+        Foreign::Dnsmasq => operate::From::Dnsmasq,
+        Foreign::Unbound => operate::From::Unbound,
+        Foreign::Bind => operate::From::Bind,
+        Foreign::Pihole => operate::From::Pihole,
+        Foreign::HostsDir => operate::From::HostsDir,
+    };
+    let wanted = operate::Import {
+        from,
+        path,
+        out,
+        json: matches!(format, Shape::Json),
+    };
+    operate(|_, out| operate::import(&wanted, out, &mut std::io::stderr()))
+}
+
+/// Runs a verb that talks with whoever typed it.
+fn operate(verb: impl FnOnce(&mut dyn BufRead, &mut dyn Write) -> std::io::Result<u8>) -> u8 {
+    verb(&mut std::io::stdin().lock(), &mut std::io::stdout()).unwrap_or_else(|error| {
+        complain(&format!("error: {error}"));
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            complain("  this needs root: run it with sudo");
+        }
+        1
+    })
 }
 
 fn serve(serve: Serve) -> u8 {
+    // From here on nothing that is printed holds the server up.
+    server::logging::install();
+    let status = serve_as(serve);
+    server::logging::flush();
+    status
+}
+
+fn serve_as(serve: Serve) -> u8 {
     if !serve.extra.is_empty() {
-        eprintln!("extra command line arguments: [{}]", serve.extra.join(" "));
+        complain(&format!(
+            "extra command line arguments: [{}]",
+            serve.extra.join(" ")
+        ));
         return 1;
     }
     if serve.version {
-        println!("{}", banner());
+        print(&banner());
         return 0;
     }
     if serve.plugins {
@@ -182,15 +318,15 @@ fn serve(serve: Serve) -> u8 {
         Ok(_) => {
             let lan = server::lan(serve.port);
             if let (Source::Text { text, .. }, false) = (&lan, serve.quiet) {
-                print!(
-                    "No Corefile here, or none with a server block, so this is served:\n\n{}\n",
+                print(&format!(
+                    "There is no Corefile here, or it has no server block. This is served instead:\n\n{}\n",
                     String::from_utf8_lossy(text)
-                );
+                ));
             }
             lan
         }
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             return 1;
         }
     };
@@ -201,19 +337,30 @@ fn serve(serve: Serve) -> u8 {
         pidfile: serve.pidfile,
         quiet: serve.quiet,
         banner: banner(),
-        colour: std::io::stderr().is_terminal(),
+        colour: wants_colour(&std::io::stderr()),
+        takes_over: serve.takeover,
+        admin: match serve.admin {
+            None => AdminSocket::Usual,
+            Some(path) if path.as_os_str() == "off" => AdminSocket::Off,
+            Some(path) => AdminSocket::At(path),
+        },
     })
+}
+
+/// Whether an output takes colours: a terminal does, unless NO_COLOR says otherwise (no-color.org).
+fn wants_colour(output: &impl IsTerminal) -> bool {
+    output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn run_check(check: &Check) -> u8 {
     if let Some(code) = &check.explain {
-        return match server::explain(code) {
+        return match server::explain_code(code) {
             Some(text) => {
-                println!("{}", text.trim_end());
+                print(text);
                 0
             }
             None => {
-                eprintln!("no such code: {code}");
+                complain(&format!("no such code: {code}"));
                 2
             }
         };
@@ -221,25 +368,29 @@ fn run_check(check: &Check) -> u8 {
     let source = match source(check.conf.as_deref()) {
         Ok(Some(source)) => source,
         Ok(None) => {
-            eprintln!("open Corefile: no such file or directory");
+            complain("open Corefile: no such file or directory");
             return 2;
         }
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             return 2;
         }
     };
-    let format = match check.format {
+    let format = match check.output.shape() {
         Shape::Text => Format::Text,
         Shape::Json => Format::Json,
     };
-    let colour = std::io::stdout().is_terminal();
     server::check(
         &source,
         plugins::ORDER,
-        format,
-        check.deny.is_some(),
-        colour,
+        Checking {
+            format,
+            deny_warnings: check.deny.is_some(),
+            allowed: check.allow.clone(),
+            no_files: check.no_files,
+            fix: check.fix,
+            colour: wants_colour(&std::io::stdout()),
+        },
     )
 }
 
@@ -257,10 +408,21 @@ fn source(conf: Option<&str>) -> Result<Option<Source>, String> {
             }))
         }
         Some(file) => {
+            // A pipe gives its content once.
+            let is_pipe = std::fs::metadata(file).is_ok_and(|found| found.file_type().is_fifo());
+            if is_pipe {
+                let read = std::fs::File::open(file).and_then(corefile::read_bounded);
+                let text =
+                    read.map_err(|error| format!("cannot read the Corefile: {file}: {error}"))?;
+                return Ok(Some(Source::Text {
+                    name: file.to_owned(),
+                    text,
+                }));
+            }
             let source = Source::File(PathBuf::from(file));
             source
                 .probe()
-                .map_err(|error| format!("loading Caddyfile via flag: {error}"))?;
+                .map_err(|error| format!("cannot read the Corefile: {error}"))?;
             Ok(Some(source))
         }
         None if !Path::new("Corefile").exists() => Ok(None),
@@ -276,9 +438,7 @@ fn list(catalogue: Catalogue) {
         .map(Entry::name)
         .collect();
     names.sort_unstable();
-    for name in names {
-        println!("{name}");
-    }
+    print(&names.join("\n"));
 }
 
 fn banner() -> String {
@@ -287,11 +447,14 @@ fn banner() -> String {
         "aarch64" => "arm64",
         other => other,
     };
+    // A tree without its repository has no commit.
+    let commit = option_env!("NAMEPLATE_COMMIT").map(|commit| format!("{commit}, "));
     format!(
-        "nameplate-{}\n{}/{machine}, rustc {}, order {}",
+        "nameplate-{}\n{}/{machine}, rustc {}, {}order {}",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS,
-        env!("CARGO_PKG_RUST_VERSION"),
+        env!("NAMEPLATE_RUSTC"),
+        commit.unwrap_or_default(),
         plugins::ORDER_NAME,
     )
 }

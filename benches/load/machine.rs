@@ -52,23 +52,41 @@ pub fn cpu_seconds(process: u32) -> f64 {
     family(process).iter().filter_map(ticks).sum::<u64>() as f64 / TICKS
 }
 
-/// Resident MiB of a process and its descendants; pages that they share are counted once (Pss) where the kernel tells.
-pub fn resident(process: u32) -> f64 {
+/// Resident memory in MiB.
+#[derive(Clone, Copy, Default)]
+pub struct Resident {
+    /// All of it.
+    pub total: f64,
+    /// What the process allocated and wrote: the memory that a server costs.
+    pub anonymous: f64,
+    /// Pages of files, the program's own first: the kernel can drop them, and processes of one program share them.
+    pub file: f64,
+}
+
+/// Resident memory of a process and its descendants; pages that they share are counted once (Pss) where the kernel tells.
+pub fn resident(process: u32) -> Resident {
     let field = |process: &u32, file: &str, name: &str| {
         let text = fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
         let line = text.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse::<f64>().ok()
     };
     let family = family(process);
-    let kibibytes: f64 = if family.len() == 1 {
-        field(&process, "status", "VmRSS:").unwrap_or(0.0)
-    } else {
-        family
-            .iter()
-            .filter_map(|process| field(process, "smaps_rollup", "Pss:"))
-            .sum()
+    let mebibytes = |alone: &str, shared: &str| {
+        let kibibytes: f64 = if family.len() == 1 {
+            field(&process, "status", alone).unwrap_or(0.0)
+        } else {
+            family
+                .iter()
+                .filter_map(|process| field(process, "smaps_rollup", shared))
+                .sum()
+        };
+        kibibytes / 1024.0
     };
-    kibibytes / 1024.0
+    Resident {
+        total: mebibytes("VmRSS:", "Pss:"),
+        anonymous: mebibytes("RssAnon:", "Pss_Anon:"),
+        file: mebibytes("RssFile:", "Pss_File:"),
+    }
 }
 
 /// Nanoseconds of the wall clock's second: a number that differs between runs.

@@ -88,6 +88,8 @@ struct Options {
     only: Vec<String>,
     repetitions: usize,
     window: Duration,
+    /// Sockets that the generator asks from.
+    sockets: usize,
     servers: Option<Vec<String>>,
     server_cores: Vec<usize>,
     generator_cores: Vec<usize>,
@@ -95,7 +97,7 @@ struct Options {
 }
 
 const USAGE: &str = "benches/load/run [--quick] [--only w1,w2,w3,w4,start,workers,overload] [--repetitions 3] [--seconds 2]
-    [--servers nameplate,knot,…] [--server-cores 0] [--generator-cores 1] [--record benches/record]
+    [--sockets 8] [--servers nameplate,knot,…] [--server-cores 0] [--generator-cores 1] [--record benches/record]
 NAMEPLATE, COREDNS, KNOTD, … name other programs. --quick: one short repetition, recorded in the scratch directory.";
 
 fn main() -> ExitCode {
@@ -126,6 +128,7 @@ impl Options {
                 .into(),
             repetitions: 3,
             window: Duration::from_secs(2),
+            sockets: 8,
             servers: None,
             server_cores,
             generator_cores,
@@ -153,6 +156,7 @@ impl Options {
                 "--seconds" => {
                     options.window = Duration::from_secs_f64(value.parse().map_err(|_| USAGE)?)
                 }
+                "--sockets" => options.sockets = value.parse().map_err(|_| USAGE)?,
                 "--servers" => options.servers = Some(list()),
                 "--server-cores" => options.server_cores = cores()?,
                 "--generator-cores" => options.generator_cores = cores()?,
@@ -220,7 +224,7 @@ impl Bench {
         let mut versions = serde_json::Map::new();
         let mut skipped = Vec::new();
         for peer in ALL.iter().filter(wanted) {
-            let default = root().join("target/release/nameplate");
+            let default = root().join("target/dist/nameplate");
             let own = (peer.name == NAMEPLATE && default.is_file())
                 .then(|| default.display().to_string());
             let Some(program) = peer.find().or(own) else {
@@ -339,7 +343,7 @@ impl Bench {
             line["server"] = peer.map_or(ECHO, |(peer, _)| peer.name).into();
             line["pace"] = name.into();
             line["repetition"] = repetition.into();
-            line["mib"] = round(server.resident());
+            weigh(&mut line, &server);
             self.record.add(line);
         }
         Ok(())
@@ -359,7 +363,7 @@ impl Bench {
             line["repetition"] = repetition.into();
             line["offered"] = round(outcome.sent as f64 / outcome.seconds);
             line["goodput"] = round(outcome.good() as f64 / outcome.seconds);
-            line["mib"] = round(server.resident());
+            weigh(&mut line, &server);
             bench.record.add(line);
         };
         let whole = self.generate(&server, cell.0, Pace::Window(WINDOW), (0.3, window))?;
@@ -406,7 +410,7 @@ impl Bench {
                         line["server"] = peer.name.into();
                         line["pace"] = workers.to_string().into();
                         line["repetition"] = repetition.into();
-                        line["mib"] = round(server.resident());
+                        weigh(&mut line, &server);
                         self.record.add(line);
                         Ok(())
                     });
@@ -425,10 +429,11 @@ impl Bench {
                 let cell = (workload, Some((*peer, program.as_str())));
                 let cores = self.options.server_cores[..1].to_vec();
                 let done = self.start(cell, &cores, 1).map(|(server, _upstream)| {
-                    let line = json!({
+                    let mut line = json!({
                         "section": "start", "workload": workload.key(), "server": peer.name, "pace": "start", "repetition": repetition,
-                        "seconds": (server.start * 1e4).round() / 1e4, "mib": round(server.resident()),
+                        "seconds": (server.start * 1e4).round() / 1e4,
                     });
+                    weigh(&mut line, &server);
                     self.record.add(line);
                 });
                 self.note(cell, done);
@@ -494,7 +499,7 @@ impl Bench {
             warm: Duration::from_secs_f64(warm),
             window: Duration::from_secs_f64(window),
             process: Some(server.process()),
-            sockets: 8,
+            sockets: self.options.sockets,
         };
         // One core's worth of queries saturates one worker; more threads would only share the window.
         let threads = if matches!(pace, Pace::Window(queries) if queries > WINDOW) {
@@ -525,6 +530,14 @@ fn report(outcome: &Outcome) -> Value {
 }
 
 /// To a tenth.
+/// Notes a server's memory: all of it, and of that what is anonymous and what is file-backed.
+fn weigh(line: &mut Value, server: &Server) {
+    let resident = server.resident();
+    line["mib"] = round(resident.total);
+    line["anonymous_mib"] = round(resident.anonymous);
+    line["file_mib"] = round(resident.file);
+}
+
 fn round(value: f64) -> Value {
     ((value * 10.0).round() / 10.0).into()
 }

@@ -246,8 +246,8 @@ impl Lines {
         let _ = writeln!(
             page,
             "\n## Load\n\nCPU µs of the server per query, its whole process tree, read at the window's edges: with {} queries in flight, and at\n\
-             {} q/s.\n\n| workload | server | CPU µs, saturated | to the echo | q/s | CPU µs at 20,000 q/s | p50 µs there | MiB |\n\
-             |---|---|---|---|---|---|---|---|",
+             {} q/s. Memory is resident, with what of it is anonymous and what is pages of files, the program's own first.\n\n| workload | server | CPU µs, saturated | to the echo | q/s | CPU µs at 20,000 q/s | p50 µs there | MiB | anonymous | file-backed |\n\
+             |---|---|---|---|---|---|---|---|---|---|",
             crate::WINDOW,
             crate::MODERATE
         );
@@ -262,13 +262,15 @@ impl Lines {
                     echo.map_or_else(String::new, |echo| format!("{:.2}", cost.median / echo));
                 let _ = writeln!(
                     page,
-                    "| {} | {server} | {} | {ratio} | {} | {} | {} | {} |",
+                    "| {} | {server} | {} | {ratio} | {} | {} | {} | {} | {} | {} |",
                     title(workload),
                     range(Some(cost), 2),
                     range(at("saturated", "qps"), 0),
                     range(at("moderate", "us"), 1),
                     range(at("moderate", "p50_us"), 0),
                     median(at("saturated", "mib"), 1),
+                    median(at("saturated", "anonymous_mib"), 1),
+                    median(at("saturated", "file_mib"), 1),
                 );
             }
         }
@@ -404,15 +406,26 @@ impl Lines {
             }
         }
         for workload in [Workload::Zone, Workload::Hosts, Workload::Cached] {
-            let mib =
-                |server: &str| self.figure(["load", workload.key(), server, "saturated"], "mib");
-            let others = others(mib, |value| format!("{value:.0}"));
-            let _ = writeln!(
-                part,
-                "| {}'s memory | {} MiB | | {others} |",
-                name(workload),
-                median(mib(NAMEPLATE), 0)
-            );
+            let figure = |server: &str, field| {
+                self.figure(["load", workload.key(), server, "saturated"], field)
+            };
+            for (kind, field) in [
+                ("anonymous memory", "anonymous_mib"),
+                ("file-backed memory", "file_mib"),
+            ] {
+                let others = others(
+                    |server| figure(server, field),
+                    |value| format!("{value:.1}"),
+                );
+                if let Some(own) = figure(NAMEPLATE, field) {
+                    let _ = writeln!(
+                        part,
+                        "| {}'s {kind} | {:.1} MiB | | {others} |",
+                        name(workload),
+                        own.median
+                    );
+                }
+            }
         }
         part
     }
@@ -508,5 +521,23 @@ mod tests {
         let other = Record::open(&directory, run("b")).expect("a record");
         assert_eq!(other.merged().len(), 1, "another commit begins anew");
         std::fs::remove_dir_all(directory).expect("it is removed");
+    }
+
+    #[test]
+    fn memory_is_stated_as_anonymous_and_file_backed_apart() {
+        let mut own = line(NAMEPLATE, 4.0);
+        own["mib"] = 13.4.into();
+        own["anonymous_mib"] = 9.1.into();
+        own["file_mib"] = 4.3.into();
+        let lines = Lines(vec![own]);
+        let summary = lines.summary("2026-11-28-load.md");
+        assert!(
+            summary.contains("| W1's anonymous memory | 9.1 MiB |"),
+            "{summary}"
+        );
+        assert!(
+            summary.contains("| W1's file-backed memory | 4.3 MiB |"),
+            "{summary}"
+        );
     }
 }

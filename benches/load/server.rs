@@ -82,8 +82,8 @@ impl Server {
         self.child.id()
     }
 
-    /// Its resident memory in MiB.
-    pub fn resident(&self) -> f64 {
+    /// Its resident memory.
+    pub fn resident(&self) -> machine::Resident {
         machine::resident(self.process())
     }
 }

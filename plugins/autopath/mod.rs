@@ -18,12 +18,14 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use chain::metrics::{Striped, family};
-use chain::offer::{Offers, SearchPath, VisitName};
+use chain::capability::{Capabilities, SearchPath, VisitName};
+use chain::trace::Remark;
 use chain::{
     BlockInfo, Cause, Ending, Exchange, Failure, Flow, Plugin, Query, Resolved, Resolving,
-    ask_below, splice,
+    ask_below,
 };
+use telemetry::metrics::{Striped, family};
+use wire::reencode::Verbatim;
 use wire::{Class, Name, NameBuf, Qname, Rcode, Response, Section, Type};
 
 pub(crate) use setup::REGISTRATION;
@@ -37,7 +39,7 @@ enum Path {
         /// Its directive.
         directive: String,
         /// Where it offers them.
-        offers: Arc<Offers>,
+        capabilities: Arc<Capabilities>,
         /// Who does, known when everybody is built.
         found: OnceLock<Vec<Arc<dyn SearchPath>>>,
     },
@@ -103,7 +105,7 @@ impl Autopath {
     }
 
     async fn search(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolved {
-        let Some((query, _)) = exchange.suspended_views() else {
+        let Some(query) = exchange.suspended_query() else {
             return (exchange, Ok(Flow::Next));
         };
         let names = self.candidates(&query);
@@ -130,9 +132,12 @@ impl Autopath {
                 None if inner.response().rcode() == Rcode::NXDOMAIN => {}
                 None => {
                     exchange.begin();
-                    copy(&asked, &mut inner.response(), &mut exchange.response());
-                    success(&block.info.server).inc(worker);
-                    return (exchange, Ok(Flow::Answered));
+                    let copied = copy(&asked, &inner.response(), &mut exchange.response());
+                    exchange.remark(|| Remark::new("found").with("name", name));
+                    if copied.is_ok() {
+                        success(&block.info.server).inc(worker);
+                    }
+                    return (exchange, copied.map(|()| Flow::Answered));
                 }
             }
             first.get_or_insert((inner, failure));
@@ -142,8 +147,10 @@ impl Autopath {
             Some((_, Some(failure))) => Err(failure),
             Some((mut inner, None)) => {
                 exchange.begin();
-                splice::all(&mut inner.response(), &mut exchange.response());
-                Ok(Flow::Answered)
+                let taken = exchange
+                    .response()
+                    .take_over(&inner.response(), &mut Verbatim);
+                taken.map(|()| Flow::Answered).map_err(Failure::from)
             }
             None => Ok(Flow::Next),
         };
@@ -161,7 +168,7 @@ fn success(server: &str) -> Striped {
 }
 
 /// Copies an answer, behind an alias from the name that was asked where it is about another.
-fn copy(asked: &NameBuf, from: &mut Response<'_>, to: &mut Response<'_>) {
+fn copy(asked: &NameBuf, from: &Response<'_>, to: &mut Response<'_>) -> Result<(), Failure> {
     let other = from.records().map_while(Result::ok).find_map(|record| {
         let owner = record.owner().ok()?;
         let lower = |name: &NameBuf| name.to_lower();
@@ -178,7 +185,7 @@ fn copy(asked: &NameBuf, from: &mut Response<'_>, to: &mut Response<'_>) {
             (&[], owner.as_name()),
         );
     }
-    splice::all(from, to);
+    to.take_over(from, &mut Verbatim).map_err(Failure::from)
 }
 
 impl Plugin for Autopath {
@@ -198,11 +205,11 @@ impl Plugin for Autopath {
     fn attach(&self, _: &BlockInfo) {
         if let Path::Offered {
             directive,
-            offers,
+            capabilities,
             found,
         } = &self.path
         {
-            let paths = found.get_or_init(|| offers.search_paths(directive));
+            let paths = found.get_or_init(|| capabilities.search_paths(directive));
             if paths.is_empty() {
                 tracing::error!(target: "plugin/autopath", "{directive} knows no search paths");
             }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use chain::setup::{Build, BuildError, Parse, Registration, Scene, Setup};
-use corefile::{Diagnostic, Report, Span, value};
+use corefile::{Diagnostic, Report, Span};
 use wire::{Name, NameBuf};
 
 use super::{Autopath, Path};
@@ -33,10 +33,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
             continue;
         };
         parse.no_block(directive);
-        let zones = value::zones_or_cidrs(zones).unwrap_or_else(|diagnostic| {
-            parse.report.push(diagnostic);
-            Vec::new()
-        });
+        let zones = parse.read_zones(zones, &[]);
         setup = Some(AutopathSetup {
             source: source.text.clone(),
             span: source.span,
@@ -70,14 +67,16 @@ impl Setup for AutopathSetup {
         let path = match self.source.strip_prefix('@') {
             Some(directive) => Path::Offered {
                 directive: directive.to_owned(),
-                offers: build.offers(),
+                capabilities: build.capabilities(),
                 found: OnceLock::new(),
             },
             None => {
-                let text = std::fs::read_to_string(&self.source).map_err(|error| {
-                    BuildError::new(format!("failed to parse \"{}\": {error}", self.source))
-                        .at(self.span)
-                })?;
+                let text = host::regular::read_text(std::path::Path::new(&self.source)).map_err(
+                    |error| {
+                        BuildError::new(format!("failed to parse \"{}\": {error}", self.source))
+                            .at(self.span)
+                    },
+                )?;
                 Path::Fixed(search(&text).map_err(|word| {
                     BuildError::new(format!("{}: not a domain name: {word}", self.source))
                         .at(self.span)

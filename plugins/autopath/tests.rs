@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use chain::offer::{Offers, SearchPath, VisitName};
+use chain::capability::{Capabilities, SearchPath, VisitName};
 use chain::{Block, Failure, Flow, Outcome, Plugin, resume};
 use wire::{Class, NameBuf, Qname, Rcode, Section, Type};
 
@@ -59,7 +59,7 @@ fn the_last_search_line_counts() {
     assert_eq!(suffixes("nameserver 192.0.2.1\n"), [""; 0]);
 }
 
-/// The names that were asked below, and a plugin that knows some: `a.` NXDOMAIN, `n.` NODATA, `f.` a failure, `p.` a refusal.
+/// The names that were asked below, and a plugin that knows some: `a.` NXDOMAIN, `n.` NODATA, `f.` a failure, `p.` a refusal, `m.` what cannot be read.
 struct Below {
     block: Arc<Block>,
     asked: Arc<Mutex<Vec<String>>>,
@@ -86,6 +86,14 @@ impl Below {
                     Some("f") => return Err(Failure::servfail("broken")),
                     Some("p") => return Err(Failure::policy(Rcode::REFUSED)),
                     Some("n") => {}
+                    // A good record, and an alias whose target points to itself.
+                    Some("m") => {
+                        let good = [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 192, 0, 2, 1];
+                        let mut bad = [0xC0, 12, 0, 5, 0, 1, 0, 0, 0, 30, 0, 2, 0xC0, 0];
+                        bad[13] = (response.len() + good.len() + 12) as u8;
+                        let _ = response.push_octets(Section::Answer, &good, 1);
+                        let _ = response.push_octets(Section::Answer, &bad, 1);
+                    }
                     _ if exists.contains(&name.as_str()) => {
                         let fixed = (Type::A, Class::IN, 30);
                         let _ =
@@ -104,7 +112,7 @@ impl Below {
         let mut exchange = trial::exchange(name, Type::A, None);
         let mut exchange = match exchange.walk(&self.block) {
             Outcome::Respond => exchange,
-            Outcome::Silent => panic!("silence"),
+            Outcome::Silent | Outcome::Stream(_) => panic!("silence"),
             Outcome::Suspended(at) => {
                 let resumed = resume(exchange, self.block.clone(), at);
                 let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -202,6 +210,12 @@ fn a_search_goes_on_until_a_name_exists() {
             "SERVFAIL",
             &["f.ns1.svc.cluster.local."],
         ),
+        // Nor is half of an answer handed on.
+        (
+            "m.ns1.svc.cluster.local.",
+            "SERVFAIL",
+            &["m.ns1.svc.cluster.local."],
+        ),
         (
             "p.ns1.svc.cluster.local.",
             "REFUSED",
@@ -261,15 +275,15 @@ impl SearchPath for Pods {
 
 #[test]
 fn a_client_has_the_path_that_another_plugin_knows() {
-    let offers = Arc::new(Offers::default());
+    let capabilities = Arc::new(Capabilities::default());
     let path = Path::Offered {
         directive: "pods".to_owned(),
-        offers: offers.clone(),
+        capabilities: capabilities.clone(),
         found: std::sync::OnceLock::new(),
     };
     let autopath = Arc::new(Autopath::new(vec![NameBuf::root()], path));
     // Built first, as in the catalogue's order; offered later.
-    offers.offer_search_path("pods", Arc::new(Pods));
+    capabilities.provide_search_path("pods", Arc::new(Pods));
     let mut trial = trial::block("whoami");
     let step = chain::Step::new(autopath as Arc<dyn Plugin>);
     trial.blocks[0].chain = Arc::new(

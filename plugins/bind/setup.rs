@@ -1,9 +1,11 @@
 //! Reads `bind` lines.
 
 use std::net::IpAddr;
+use std::path::Path;
 
+use chain::inspect::Inspect;
 use chain::setup::{BindWord, Build, BuildError, Parse, Registration, Scene, Setup};
-use corefile::{Diagnostic, Report, Token};
+use corefile::{Diagnostic, Report, Severity, Token};
 
 /// `bind` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -68,6 +70,26 @@ struct Bind {
 }
 
 impl Setup for Bind {
+    /// An interface that is not there, where the machine says which are.
+    fn inspect(&self, inspect: &mut Inspect<'_>) {
+        let interfaces = Path::new("/sys/class/net");
+        if !interfaces.is_dir() {
+            return;
+        }
+        for word in self.lines.iter().flatten() {
+            let name = word.word.rsplit('%').next().unwrap_or(&word.word);
+            // Numbers with dots were meant as an address, which is told already.
+            let number = name
+                .bytes()
+                .all(|octet| octet.is_ascii_digit() || octet == b'.');
+            let known = number || name.parse::<IpAddr>().is_ok() || interfaces.join(name).exists();
+            if !known {
+                let message = format!("this machine has no interface `{name}`");
+                inspect.tell(Severity::Error, message, word.span);
+            }
+        }
+    }
+
     /// An interface is known only where the server runs; what can be neither an interface nor an address is refused here.
     fn validate(&self, _: &Scene<'_>, report: &mut Report) {
         for word in self.lines.iter().flatten() {

@@ -79,7 +79,6 @@ fn blocks_that_contend_are_told_without_a_start() {
             "",
         ),
         ("a.org:53 {\n whoami\n}\na.org:54 {\n whoami\n}", ""),
-        ("tls://a.org {\n whoami\n}", "cannot serve tls://a.org"),
     ] {
         let (_, report) = trial::plan(corefile);
         let messages: Vec<_> = report

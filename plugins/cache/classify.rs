@@ -14,7 +14,8 @@ const MOST_ALIASES: usize = 32;
 pub(super) enum Kind {
     /// NOERROR with something in it, or with nothing at all.
     Positive,
-    /// NOERROR with NS records in the authority section.
+    /// A referral: NOERROR with NS records in the authority section. It is passed on and never kept: it is no answer, and who asks for
+    /// recursion next is to get one.
     Delegation,
     /// NXDOMAIN.
     NxDomain,
@@ -79,13 +80,15 @@ pub(super) fn judge(response: &Response<'_>, asked: Asked<'_>, limits: &Limits) 
     let seen = Seen::of(response);
     let rcode = response.rcode();
     let answers = response.count(Section::Answer);
-    let answering = rcode == Rcode::NOERROR && answers > 0 && answers_question(response, asked);
+    let answering =
+        rcode == Rcode::NOERROR && answers > 0 && chain_answers(response, asked.name, asked);
     let expired = asked.dnssec_ok && seen.signatures && has_expired_signature(response);
     let kind = match rcode {
         _ if !seen.sound || expired => Kind::Other,
         Rcode::NOERROR if answers > 0 && !answering && seen.soa => Kind::NoData,
         Rcode::NOERROR if answers > 0 => Kind::Positive,
-        Rcode::NXDOMAIN if answers > 0 => Kind::Other,
+        // An alias to nothing: the name that is not there is the last one (RFC 2308, 2.1).
+        Rcode::NXDOMAIN if answers > 0 && !leads_away(response, asked) => Kind::Other,
         Rcode::NOERROR if seen.soa => Kind::NoData,
         Rcode::NXDOMAIN => Kind::NxDomain,
         Rcode::SERVFAIL | Rcode::NOTIMP => Kind::Failure,
@@ -110,10 +113,10 @@ pub(super) fn judge(response: &Response<'_>, asked: Asked<'_>, limits: &Limits) 
     let keep = !response.flags().has(Flags::TC)
         && ttl > 0
         && match kind {
-            Kind::Other => false,
+            Kind::Other | Kind::Delegation => false,
             Kind::NxDomain => seen.soa,
             Kind::Positive => answers == 0 || answering,
-            Kind::NoData | Kind::Delegation | Kind::Failure => true,
+            Kind::NoData | Kind::Failure => true,
         };
     Verdict {
         kind,
@@ -181,16 +184,16 @@ fn answer<'r>(response: &'r Response<'_>) -> impl Iterator<Item = Record<'r>> {
         .take_while(|record| record.section == Section::Answer)
 }
 
-/// Whether the answer section has what was asked for, at the end of the CNAME chain that begins at QNAME (RFC 1034, 3.6.2).
-fn answers_question(response: &Response<'_>, asked: Asked<'_>) -> bool {
-    // Below a plugin that rewrites names, either name may be the owner.
-    let wire_name = NameBuf::read(response.octets(), wire::HEADER_LEN).map(|(name, _)| name);
-    chain_answers(response, asked.name, asked)
-        || wire_name.is_ok_and(|name| {
-            name.as_name() != asked.name && chain_answers(response, name.as_name(), asked)
-        })
+/// Whether the answer section is a chain of aliases that begins at QNAME and nothing else.
+fn leads_away(response: &Response<'_>, asked: Asked<'_>) -> bool {
+    let owned_by = |record: &Record<'_>, owner: Name<'_>| {
+        record.owner().is_ok_and(|name| name.as_name() == owner)
+    };
+    answer(response).all(|record| matches!(record.rtype, Type::CNAME | Type::DNAME | Type::RRSIG))
+        && matches!(target(response, asked.name, &owned_by), Alias::To(_))
 }
 
+/// Whether the answer section has what was asked for, at the end of the CNAME chain that begins at QNAME (RFC 1034, 3.6.2).
 fn chain_answers(response: &Response<'_>, start: Name<'_>, asked: Asked<'_>) -> bool {
     let in_class = |record: &Record<'_>| asked.qclass == Class::ANY || record.class == asked.qclass;
     let owned_by = |record: &Record<'_>, owner: Name<'_>| {

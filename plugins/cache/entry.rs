@@ -1,7 +1,7 @@
-//! One response as it lies in the cache: octets that are ready to be copied behind the question of the next asker.
+//! One response as it lies in the cache: octets that are ready to be copied behind the question of the next client.
 //!
 //! ```text
-//! octets:  key (QNAME in lower case, …) │ answer │ authority │ additional │ places of the TTLs, two octets each
+//! octets:  identity (QNAME in lower case, …) │ answer │ authority │ additional │ places of the TTLs, two octets each
 //! ```
 //!
 //! Compression pointers in the records stay valid: everything before them, header and question, has the same length in every response to the same
@@ -10,77 +10,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use chain::Query;
-use chain::clock::SECOND;
-use wire::{Flags, Rcode, Response, Section, Type, mix};
+use chain::Identity;
+use chain::trace::Remark;
+use host::clock::SECOND;
+use wire::{Flags, NameBuf, Rcode, Response, Section, Type};
 
 use super::classify::Kind;
-
-/// In a key's word: there is a name that was asked beside the name that is looked up.
-const REWRITTEN: u64 = 1 << 34;
-/// In a key's word: there is a client subnet.
-const SUBNET: u64 = 1 << 35;
-/// In a key's word: the name is not all of the key.
-const EXTENDED: u64 = REWRITTEN | SUBNET;
-
-/// What a response is kept under: question, DO, CD, and what else an answer may hang on.
-pub(super) struct Key<'a> {
-    /// The hash of all of it.
-    pub(super) hash: u64,
-    /// QTYPE, QCLASS, DO, CD, and whether the two below are set.
-    word: u64,
-    /// QNAME, in lower case.
-    name: &'a [u8],
-    /// QNAME as it was asked, when it was rewritten: its length is that of the question.
-    asked: &'a [u8],
-    /// The client subnet option (RFC 7871): the answer may be for that network only.
-    subnet: &'a [u8],
-}
-
-impl<'a> Key<'a> {
-    /// The key of a query.
-    #[inline(always)]
-    pub(super) fn of(query: &'a Query<'_>) -> Self {
-        let qname = query.qname();
-        let mut word = u64::from(query.qtype().0)
-            | u64::from(query.qclass().0) << 16
-            | u64::from(query.dnssec_ok()) << 32
-            | u64::from(query.flags().has(Flags::CD)) << 33;
-        let mut hash = qname.hash(0);
-        let mut asked: &[u8] = &[];
-        if query.is_rewritten() {
-            asked = query.asked().qname.name().octets();
-            word |= REWRITTEN;
-            hash = mix(hash, query.asked().qname.hash(0));
-        }
-        let mut subnet: &[u8] = &[];
-        if let Some(edns) = query.edns()
-            && edns.options_start != edns.options_end
-        {
-            let mut options = edns.options(query.message());
-            if let Some(option) =
-                options.find(|option| option.code == wire::EdnsOption::CLIENT_SUBNET)
-            {
-                subnet = option.data;
-                word |= SUBNET;
-                hash = subnet
-                    .iter()
-                    .fold(hash, |hash, &octet| mix(hash, u64::from(octet)));
-            }
-        }
-        Self {
-            hash: mix(hash, word),
-            word,
-            name: qname.name().octets(),
-            asked,
-            subnet,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.name.len() + self.asked.len() + self.subnet.len()
-    }
-}
 
 /// A response in the cache.
 pub(super) struct Entry {
@@ -111,10 +46,11 @@ pub(super) struct Entry {
     retry_after: AtomicU64,
     last_hit: AtomicU64,
     hits: AtomicU32,
+    /// The wildcard that it was synthesised from, where labels are collected.
+    pub(super) wildcard: Option<Box<NameBuf>>,
 }
 
 /// What is known of a response before it is stored.
-#[derive(Clone, Copy)]
 pub(super) struct Facts {
     /// What it says.
     pub(super) kind: Kind,
@@ -126,22 +62,28 @@ pub(super) struct Facts {
     pub(super) stale_for: u64,
     /// When it came.
     pub(super) now: u64,
+    /// The wildcard that it was synthesised from, if that is known.
+    pub(super) wildcard: Option<Box<NameBuf>>,
 }
 
 impl Entry {
     /// Takes what there is in `response`; `None` when it cannot be read, or holds what no response at this place may.
-    pub(super) fn new(key: &Key<'_>, response: &Response<'_>, facts: Facts) -> Option<Arc<Self>> {
+    pub(super) fn new(
+        key: &Identity<'_>,
+        response: &Response<'_>,
+        facts: Facts,
+    ) -> Option<Arc<Self>> {
         let start = response.question_end();
         let records = response.octets().get(start..)?;
         let total: usize = [Section::Answer, Section::Authority, Section::Additional]
             .iter()
             .map(|&section| usize::from(response.count(section)))
             .sum();
-        let key_len = key.len();
+        let key_len = key.octets().iter().map(|part| part.len()).sum::<usize>();
         let mut octets = Vec::with_capacity(key_len + records.len() + 2 * total);
-        octets.extend_from_slice(key.name);
-        octets.extend_from_slice(key.asked);
-        octets.extend_from_slice(key.subnet);
+        for part in key.octets() {
+            octets.extend_from_slice(part);
+        }
         octets.extend_from_slice(records);
         let mut ends = [key_len as u32; 3];
         for record in response.records() {
@@ -156,8 +98,8 @@ impl Entry {
         }
         let life = u64::from(facts.ttl) * SECOND;
         Some(Arc::new(Self {
-            hash: key.hash,
-            word: key.word,
+            hash: key.hash(),
+            word: key.word(),
             octets: octets.into(),
             key_len: key_len as u16,
             counts: [Section::Answer, Section::Authority, Section::Additional]
@@ -177,24 +119,14 @@ impl Entry {
             retry_after: AtomicU64::new(0),
             last_hit: AtomicU64::new(facts.now),
             hits: AtomicU32::new(0),
+            wildcard: facts.wildcard,
         }))
     }
 
     /// Whether it was stored under `key`.
     #[inline]
-    pub(super) fn is_for(&self, key: &Key<'_>) -> bool {
-        if self.hash != key.hash || self.word != key.word {
-            return false;
-        }
-        let mine = self.key();
-        if key.word & EXTENDED == 0 {
-            return mine == key.name;
-        }
-        let name = key.name.len();
-        mine.len() == key.len()
-            && mine[..name] == *key.name
-            && mine[name..name + key.asked.len()] == *key.asked
-            && mine[name + key.asked.len()..] == *key.subnet
+    pub(super) fn is_for(&self, key: &Identity<'_>) -> bool {
+        key.is(self.hash, self.word, self.key())
     }
 
     /// Whether both were stored under one key.
@@ -209,6 +141,22 @@ impl Entry {
     /// The octets that it takes, its place in the table included.
     pub(super) fn cost(&self) -> usize {
         size_of::<Self>() + 32 + self.octets.len()
+    }
+
+    /// What is said of the entry to who watches.
+    #[cold]
+    pub(super) fn remark(&self, what: &'static str, now: u64) -> Remark {
+        let kind = match self.kind {
+            Kind::Positive => "answer",
+            Kind::NxDomain => "NXDOMAIN",
+            Kind::NoData => "NODATA",
+            Kind::Failure => "failure",
+            Kind::Delegation | Kind::Other => "other",
+        };
+        let age = now.saturating_sub(self.stored()) / SECOND;
+        Remark::new(what)
+            .with("kind", kind)
+            .with("age", format_args!("{age} s"))
     }
 
     /// When it was stored.
@@ -243,17 +191,17 @@ impl Entry {
         self.rcode == Rcode::NXDOMAIN
     }
 
-    /// Writes it into the response that was begun, with this TTL, and AD if the asker wants to know.
+    /// Writes it into the response that was begun, with this TTL, AA and RA as they came, and AD if the client wants to know.
     #[inline]
     pub(super) fn write(&self, response: &mut Response<'_>, ttl: u32, authenticated: bool) {
         response.set_rcode(self.rcode);
         let told = if authenticated {
-            Flags::RA | Flags::AD
+            Flags::AA | Flags::RA | Flags::AD
         } else {
-            Flags::RA
+            Flags::AA | Flags::RA
         };
-        response.set_flag(Flags::RA | Flags::AD, false);
-        response.set_flag(Flags::AA | self.flags.0 & told, true);
+        response.set_flag(Flags::AA | Flags::RA | Flags::AD, false);
+        response.set_flag(self.flags.0 & told, true);
         let base = response.len();
         let end = self.ends[2] as usize;
         let records = self

@@ -1,6 +1,6 @@
-//! Queries that are on their way, so that 500 askers of one cold name make one query upstream (RFC 5452, section 5).
+//! Queries that are on their way, so that 500 clients of one cold name make one query upstream (RFC 5452, section 5).
 //!
-//! 4,096 places, each a hash and the time of its taking: the first asker takes the place, and gives it back when its response comes up;
+//! 4,096 places, each a hash and the time of its taking: the first client takes the place, and gives it back when its response comes up;
 //! who finds the place taken waits for that. When nothing came of it but a failure, that is said at the place too, so that those who
 //! waited fail with it, and do not ask all at once what nobody answers. A place is never locked, and one that was not given back within
 //! [`DEADLINE`] is free. When all four places of a hash are taken by others, the query just goes down.
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chain::clock::SECOND;
+use host::clock::SECOND;
 use tokio::sync::Notify;
 
 /// Places for queries on their way.

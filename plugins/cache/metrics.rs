@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chain::BlockInfo;
-use chain::metrics::{Striped, family};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use telemetry::metrics::{Striped, family};
 
 type Labels = Vec<(&'static str, String)>;
 

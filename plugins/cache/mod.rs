@@ -24,14 +24,17 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use chain::clock;
+use chain::metadata::{self, Note};
+use chain::trace::Remark;
 use chain::{
-    BlockInfo, Exchange, ExtendedError, Failure, Flow, Hooks, Plugin, Query, Resolving, Turn,
+    Admits, BlockInfo, Exchange, ExtendedError, Failure, Flow, Hooks, Identity, Opcodes, Plugin,
+    Query, Resolving, Turn,
 };
-use wire::{NameBuf, Opcode, Rcode, Response, Type};
+use host::clock;
+use wire::{NameBuf, Rcode, Response, Type};
 
 use self::classify::{Asked, Kind, Verdict};
-use self::entry::{Entry, Facts, Key};
+use self::entry::{Entry, Facts};
 use self::flight::Flights;
 use self::metrics::{ByBlock, Metrics};
 use self::setup::Options;
@@ -136,6 +139,13 @@ impl Plugin for Cache {
         "cache"
     }
 
+    fn admits(&self) -> Admits {
+        Admits {
+            opcodes: Opcodes::Query,
+            ..Admits::WATCHED
+        }
+    }
+
     fn hooks(&self) -> Hooks {
         Hooks::BOTH
     }
@@ -150,8 +160,8 @@ impl Plugin for Cache {
             metrics.requests.inc(query.worker());
         }
         let now = query.received();
-        let key = Key::of(query);
-        let hash = key.hash;
+        let key = Identity::of(query);
+        let hash = key.hash();
         match core.find(&key, now) {
             Found::Fresh(held) => {
                 let Some(entry) = held.as_ref() else {
@@ -185,7 +195,11 @@ impl Plugin for Cache {
         }
         query.ask_authenticated(query.asked_authenticated());
         if query.failure().is_none() {
-            core.keep(query, response, false);
+            let kept = core.keep(query, response, false);
+            query.remark(|| match &kept {
+                Some(entry) => Remark::new("kept").with("ttl", entry.ttl),
+                None => Remark::new("not kept"),
+            });
             if !query.dnssec_ok() && !query.asked_authenticated() {
                 // Nobody who did not ask is told (RFC 6840, 5.8).
                 response.set_flag(wire::Flags::AD, false);
@@ -195,9 +209,17 @@ impl Plugin for Cache {
             let failed = query
                 .failure()
                 .is_some_and(|failure| failure.rcode == Rcode::SERVFAIL);
-            core.flights.land(place, Key::of(query).hash, failed);
+            core.flights.land(place, Identity::of(query).hash(), failed);
         }
         Turn::Up
+    }
+
+    fn silent(&self, query: &mut Query<'_>) {
+        // Those who wait for its answer go their own way.
+        if let Memo::First(place) = Memo::read(query) {
+            let hash = Identity::of(query).hash();
+            self.core.flights.land(place, hash, false);
+        }
     }
 
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
@@ -219,9 +241,7 @@ impl Core {
     #[inline]
     fn covers(&self, query: &Query<'_>) -> bool {
         let qtype = query.qtype();
-        query.flags().opcode() == Opcode::QUERY
-            && (!qtype.is_meta() || qtype == Type::ANY)
-            && self.reaches(query)
+        (!qtype.is_meta() || qtype == Type::ANY) && self.reaches(query)
     }
 
     /// Whether QNAME is in its zones.
@@ -241,9 +261,34 @@ impl Core {
         u64::try_from(self.options.stale.up_to.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// What there is for `key`.
+    /// What there is for the question `key`.
     #[inline]
-    fn find(&self, key: &Key<'_>, now: u64) -> Found {
+    fn find(&self, key: &Identity<'_>, now: u64) -> Found {
+        match key.is_recursive() {
+            true => self.find_exact(key, now),
+            false => self.find_unrecursed(key, now),
+        }
+    }
+
+    /// What there is for a question without RD: what one with it was answered, since that is what a resolver has, else what one
+    /// without it was. An upstream's failure to resolve is none of either.
+    #[cold]
+    fn find_unrecursed(&self, key: &Identity<'_>, now: u64) -> Found {
+        match self.find_exact(&key.recursive(), now) {
+            Found::Fresh(held)
+                if held
+                    .as_ref()
+                    .is_some_and(|entry| entry.kind != Kind::Failure) =>
+            {
+                Found::Fresh(held)
+            }
+            _ => self.find_exact(key, now),
+        }
+    }
+
+    /// What there is for `key` and no other.
+    #[inline]
+    fn find_exact(&self, key: &Identity<'_>, now: u64) -> Found {
         let success = self.success.find(key);
         let entry = success.as_ref().and_then(|held| held.as_ref());
         if entry.is_some_and(|entry| entry.left(now).is_some()) {
@@ -253,7 +298,7 @@ impl Core {
     }
 
     /// What there is where no positive response is fresh.
-    fn find_other(&self, success: Option<Held>, key: &Key<'_>, now: u64) -> Found {
+    fn find_other(&self, success: Option<Held>, key: &Identity<'_>, now: u64) -> Found {
         let is = |held: &Option<Held>, test: &dyn Fn(&Entry) -> bool| {
             held.as_ref()
                 .and_then(|held| held.as_ref())
@@ -295,7 +340,7 @@ impl Core {
 
     /// Sends a query down, or lets it wait for one that is on its way.
     fn go_down(&self, query: &mut Query<'_>, hash: u64, now: u64) -> Flow {
-        // A look-up of the server to itself may be what its own asker waits for: it waits for nobody.
+        // A look-up of the server to itself may be what its own client waits for: it waits for nobody.
         let memo = match query.depth() {
             0 => match self.flights.take(hash, now) {
                 flight::Turn::First(place) => Memo::First(place),
@@ -306,6 +351,7 @@ impl Core {
         };
         memo.write(query);
         if let Memo::Behind(_) = memo {
+            query.remark(|| Remark::new("waits for the same question"));
             return Flow::Suspend;
         }
         self.missed(query);
@@ -314,6 +360,7 @@ impl Core {
 
     /// Makes the query ready for the plugins below.
     fn missed(&self, query: &mut Query<'_>) {
+        query.remark(|| Remark::new("miss"));
         if let Some(metrics) = self.metrics(query) {
             metrics.misses.inc(query.worker());
         }
@@ -327,6 +374,7 @@ impl Core {
             true => entry.ttl,
             false => entry.left(now).unwrap_or(0),
         };
+        query.remark(|| entry.remark("hit", now).with("ttl", ttl));
         self.write(query, response, entry, ttl);
         if entry.kind == Kind::Failure && query.edns().is_some() {
             query.set_extended_error(ExtendedError::new(ExtendedError::CACHED_ERROR, ""));
@@ -339,6 +387,7 @@ impl Core {
             (0, true) => entry.ttl,
             (ttl, _) => ttl,
         };
+        query.remark(|| entry.remark("stale", clock::now()).with("ttl", ttl));
         self.write(query, response, entry, ttl);
         let code = match entry.is_nxdomain() {
             true => ExtendedError::STALE_NXDOMAIN,
@@ -351,12 +400,15 @@ impl Core {
     }
 
     #[inline]
-    fn write(&self, query: &Query<'_>, response: &mut Response<'_>, entry: &Entry, ttl: u32) {
+    fn write(&self, query: &mut Query<'_>, response: &mut Response<'_>, entry: &Entry, ttl: u32) {
         let authenticated = query.dnssec_ok() || query.asked_authenticated();
         entry.write(response, ttl, authenticated);
+        if let Some(wildcard) = &entry.wildcard {
+            query.note(metadata::WILDCARD, Note::Name(**wildcard));
+        }
         if let Some(metrics) = self.metrics(query) {
             match entry.kind {
-                Kind::Positive | Kind::Delegation => metrics.hits.success.inc(query.worker()),
+                Kind::Positive => metrics.hits.success.inc(query.worker()),
                 _ => metrics.hits.denial.inc(query.worker()),
             };
         }
@@ -377,26 +429,30 @@ impl Core {
             dnssec_ok: query.dnssec_ok(),
         };
         let verdict = classify::judge(response, asked, &self.options.limits);
-        response.set_ttls(verdict.ttl);
+        if verdict.kind != Kind::Delegation {
+            response.set_ttls(verdict.ttl);
+        }
         if !verdict.sound
             && let Some(metrics) = self.metrics(query)
         {
             metrics.drops.inc();
         }
+        if query.is_for_client() {
+            return None;
+        }
         let prefer = self.options.stale.prefer_positive;
         let worth = match verdict.kind {
-            Kind::Other => false,
+            Kind::Other | Kind::Delegation | Kind::Failure => false,
             _ if response.flags().has(wire::Flags::TC) => false,
             Kind::Positive => verdict.answering || !prefer,
-            Kind::Failure => false,
-            Kind::Delegation | Kind::NxDomain | Kind::NoData => !prefer,
+            Kind::NxDomain | Kind::NoData => !prefer,
         };
         // Under `prefer_positive` what is not worth it is kept all the same, though not served in the place of the expired entry.
-        if refresh && !worth && !prefer {
+        if !worth && (!verdict.keep || refresh && !prefer) {
             return None;
         }
         let entry = Entry::new(
-            &Key::of(query),
+            &Identity::of(query),
             response,
             Facts {
                 kind: verdict.kind,
@@ -407,6 +463,10 @@ impl Core {
                     _ => self.stale_for(),
                 },
                 now: clock::now().max(query.received()),
+                wildcard: match query.noted(metadata::WILDCARD) {
+                    Some(Note::Name(name)) => Some(Box::new(*name)),
+                    _ => None,
+                },
             },
         )?;
         if verdict.keep {
@@ -418,9 +478,9 @@ impl Core {
     /// Puts an entry in its table, and takes out what it contradicts.
     fn store(&self, query: &Query<'_>, entry: &Arc<Entry>, verdict: Verdict) {
         let now = entry.stored();
-        let key = Key::of(query);
+        let key = Identity::of(query);
         let within = |zones: &[NameBuf]| query.enclosing(zones).is_some();
-        let positive = matches!(verdict.kind, Kind::Positive | Kind::Delegation);
+        let positive = verdict.kind == Kind::Positive;
         let except = match positive {
             true => &self.options.success_except,
             false => &self.options.denial_except,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chain::clock;
-use chain::{Block, Ending, Exchange, Failure, Flow, Query, ask_below};
+use chain::{Block, Ending, Exchange, Failure, Flow, Identity, Query, ask_below};
+use host::clock;
 use wire::Flags;
 
-use super::entry::{Entry, Key};
+use super::entry::Entry;
 use super::flight::{DEADLINE, Turn};
 use super::{Core, Found, Memo};
 
@@ -26,7 +26,10 @@ pub(super) fn prefetch(core: &Arc<Core>, query: &Query<'_>, entry: &Arc<Entry>, 
     let hits = entry.count_hit(now, pause);
     let threshold = u64::from(entry.ttl) * u64::from(options.percentage);
     let left = u64::from(entry.left(now).unwrap_or(0));
-    if hits >= options.amount && left <= threshold.div_ceil(100) && entry.begin_refresh(now) {
+    // One that answers a query without RD too is refreshed by those with it.
+    let own = entry.is_for(&Identity::of(query));
+    if own && hits >= options.amount && left <= threshold.div_ceil(100) && entry.begin_refresh(now)
+    {
         start(core, query, entry, false);
     }
 }
@@ -81,7 +84,7 @@ impl Refresh {
         block: Arc<Block>,
         step: usize,
     ) -> Option<Arc<Entry>> {
-        // What is kept serves askers who want AD as well as those who do not.
+        // What is kept serves clients who want AD as well as those who do not.
         if let Some(octet) = fork.receive_buffer(4).get_mut(3) {
             *octet |= Flags::AD as u8;
         }
@@ -123,7 +126,7 @@ pub(super) async fn resolve(
     let flow = match exchange.suspended_views() {
         None => None,
         Some((query, _)) => {
-            let hash = Key::of(&query).hash;
+            let hash = Identity::of(&query).hash();
             Some((
                 Memo::read(&query),
                 hash,
@@ -165,9 +168,9 @@ async fn verify(
         timeout => timeout,
     };
     let (entry, now) = {
-        let (query, _) = exchange.suspended_views()?;
+        let query = exchange.suspended_query()?;
         let now = query.received();
-        match core.find(&Key::of(&query), now) {
+        match core.find(&Identity::of(&query), now) {
             Found::Stale(held) => (held.as_ref().cloned()?, now),
             _ => return None,
         }
@@ -218,9 +221,9 @@ impl Drop for Landing {
 
 /// Whether there is anything to answer with.
 fn has(core: &Arc<Core>, exchange: &mut Exchange) -> bool {
-    exchange.suspended_views().is_some_and(|(query, _)| {
+    exchange.suspended_query().is_some_and(|query| {
         !matches!(
-            core.find(&Key::of(&query), query.received()),
+            core.find(&Identity::of(&query), query.received()),
             Found::Nothing
         )
     })
@@ -237,7 +240,7 @@ fn settle(core: &Arc<Core>, exchange: &mut Exchange, successor: Option<Arc<Entry
         core.serve(&mut query, &mut response, &entry, now);
         return Flow::Answered;
     }
-    let found = core.find(&Key::of(&query), now);
+    let found = core.find(&Identity::of(&query), now);
     match found {
         Found::Fresh(held) if held.is_some() => {
             if let Some(entry) = held.as_ref() {

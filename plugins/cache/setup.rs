@@ -160,10 +160,7 @@ pub(super) fn read(parse: &mut Parse<'_>) -> Option<Options> {
             options.limits.denial.most = ttl;
         }
     }
-    match value::zones_or_cidrs(zones) {
-        Ok(zones) => options.zones = zones,
-        Err(diagnostic) => parse.report.push(diagnostic),
-    }
+    options.zones = parse.read_zones(zones, OPTIONS);
     let mut reader = Reader {
         parse,
         directive,
@@ -306,6 +303,14 @@ impl Reader<'_, '_> {
                     );
                 })
                 .ok()?;
+        }
+        if capacity < 0 {
+            // CoreDNS takes its least table for it.
+            let text = format!("a capacity of {capacity}: the least table is used");
+            report.push(
+                Diagnostic::warning("CF0203", text)
+                    .at(args[0].span, "expected a number of entries, 0 or more"),
+            );
         }
         Some((rounded(capacity), bounds))
     }

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
+use chain::Identity;
 
-use super::entry::{Entry, Key};
+use super::entry::Entry;
 
 /// Entries in one bucket.
 const WAYS: usize = 8;
@@ -87,9 +88,9 @@ impl Table {
 
     /// The entry for `key`, expired or not.
     #[inline(always)]
-    pub(super) fn find(&self, key: &Key<'_>) -> Option<Held> {
-        let bucket = &self.buckets.get()?[self.place(key.hash)];
-        let tag = tag(key.hash);
+    pub(super) fn find(&self, key: &Identity<'_>) -> Option<Held> {
+        let bucket = &self.buckets.get()?[self.place(key.hash())];
+        let tag = tag(key.hash());
         for way in 0..WAYS {
             if bucket.tags[way].load(Ordering::Acquire) != tag {
                 continue;
@@ -144,14 +145,14 @@ impl Table {
     }
 
     /// Takes the entry for `key` out.
-    pub(super) fn remove(&self, key: &Key<'_>) {
+    pub(super) fn remove(&self, key: &Identity<'_>) {
         let Some(buckets) = self.buckets.get() else {
             return;
         };
         if self.len() == 0 {
             return;
         }
-        let at = self.place(key.hash);
+        let at = self.place(key.hash());
         let bucket = &buckets[at];
         let _held = self.lock(at);
         for way in 0..WAYS {

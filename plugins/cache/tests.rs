@@ -1,17 +1,20 @@
 //! Chains of a cache above an upstream that answers by script; time is what the exchange says.
 
+mod identities;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chain::clock::{self, SECOND};
 use chain::{
-    Block, Exchange, ExtendedError, Failure, Flow, Outcome, Plugin, Query, Resolving, resume,
+    Block, Exchange, ExtendedError, Failure, Flow, Identity, Outcome, Plugin, Query, Resolving,
+    resume,
 };
+use host::clock::{self, SECOND};
 use wire::{Class, Flags, Header, Message, NameBuf, Rcode, Response, Section, Type};
 
-use super::entry::{Entry, Facts, Key};
+use super::entry::{Entry, Facts};
 use super::setup::tests::options;
 use super::table::{OCTETS_PER_ENTRY, Table};
 use super::{Cache, classify::Kind};
@@ -241,11 +244,11 @@ fn a_hit_is_the_response_aged() {
         let hit = lab.ask("wWw.eXample.org.").await;
         assert_eq!(lab.asked(), 1);
         assert_eq!(ttls(&hit), [293, 293, 293]);
-        assert!(flags(&hit).has(Flags::AA) && flags(&hit).has(Flags::RA | Flags::RD));
+        assert!(!flags(&hit).has(Flags::AA) && flags(&hit).has(Flags::RA | Flags::RD));
         let message = Message::new(hit.reply()).unwrap();
         assert_eq!(message.header().id, 4_711);
         assert_eq!(message.header().counts, [1, 2, 0, 1]);
-        // The question, and the owner that points to it, are in the asker's case.
+        // The question, and the owner that points to it, are in the client's case.
         let owner = message.records().next().unwrap().unwrap().owner().unwrap();
         assert_eq!(owner.as_name().octets(), b"\x03wWw\x07eXample\x03org\0");
         let second = message.records().nth(1).unwrap().unwrap();
@@ -313,6 +316,23 @@ fn what_is_kept() {
             cname(r, "alias.example.org.", "one.example.net.");
             cname(r, "one.example.net.", "alias.example.org.");
             at(r, "alias.example.org.");
+        }),
+        ("an alias to nothing", true, Type::A, |r| {
+            r.set_rcode(Rcode::NXDOMAIN);
+            cname(r, "alias.example.org.", "one.example.net.");
+            cname(r, "one.example.net.", "gone.example.net.");
+            soa(r, 300, 300);
+        }),
+        ("another name's alias to nothing", false, Type::A, |r| {
+            r.set_rcode(Rcode::NXDOMAIN);
+            cname(r, "one.example.net.", "gone.example.net.");
+            soa(r, 300, 300);
+        }),
+        ("NXDOMAIN with an answer", false, Type::A, |r| {
+            r.set_rcode(Rcode::NXDOMAIN);
+            cname(r, "alias.example.org.", "one.example.net.");
+            at(r, "one.example.net.");
+            soa(r, 300, 300);
         }),
         ("a record of another name", false, Type::A, |r| {
             at(r, "victim.example.net.")
@@ -567,37 +587,37 @@ fn what_is_in_demand_is_refreshed_before_it_expires() {
 }
 
 #[test]
-fn one_asker_goes_for_all() {
+fn one_client_goes_for_all() {
     local(async {
         let (lab, _) = switched("cache", Some(Duration::from_millis(20)));
         let lab = Rc::new(lab);
-        let askers: Vec<_> = (0..500)
+        let clients: Vec<_> = (0..500)
             .map(|_| {
                 let lab = lab.clone();
                 tokio::task::spawn_local(async move { lab.ask("example.org.").await })
             })
             .collect();
-        for asker in askers {
-            assert_eq!(ttls(&asker.await.unwrap()), [60]);
+        for client in clients {
+            assert_eq!(ttls(&client.await.unwrap()), [60]);
         }
         assert_eq!(lab.asked(), 1);
         // When nothing comes of it, that is said to all.
         let (lab, mode) = switched("cache", Some(Duration::from_millis(20)));
         mode.store(3, Ordering::Relaxed);
         let lab = Rc::new(lab);
-        let askers: Vec<_> = (0..5)
+        let clients: Vec<_> = (0..5)
             .map(|_| {
                 let lab = lab.clone();
                 tokio::task::spawn_local(async move { lab.ask("example.org.").await })
             })
             .collect();
-        for asker in askers {
-            assert_eq!(rcode(&asker.await.unwrap()), Rcode::SERVFAIL);
+        for client in clients {
+            assert_eq!(rcode(&client.await.unwrap()), Rcode::SERVFAIL);
         }
         assert_eq!(lab.asked(), 1);
         assert_eq!(rcode(&*lab.ask("example.org.").await), Rcode::SERVFAIL);
         assert_eq!(lab.asked(), 2, "who comes later asks anew");
-        // A look-up of the server to itself waits for nobody: its asker may be the one it would wait for.
+        // A look-up of the server to itself waits for nobody: its client may be the one it would wait for.
         let (lab, _) = switched("cache", Some(Duration::from_millis(20)));
         let first = lab.ask("example.org.");
         let mut inner = lab.exchange("example.org.", Type::A, 0, false);
@@ -608,7 +628,7 @@ fn one_asker_goes_for_all() {
 }
 
 #[test]
-fn whatever_becomes_of_the_first_asker_the_others_are_let_go() {
+fn whatever_becomes_of_the_first_client_the_others_are_let_go() {
     // What the upstream says after a while; how often it is asked by ten, and what they hear.
     let cases = [
         ("an answer", 0, Rcode::NOERROR),
@@ -622,20 +642,20 @@ fn whatever_becomes_of_the_first_asker_the_others_are_let_go() {
             mode.store(says, Ordering::Relaxed);
             let lab = Rc::new(lab);
             let began = std::time::Instant::now();
-            let askers: Vec<_> = (0..10)
+            let clients: Vec<_> = (0..10)
                 .map(|_| {
                     let lab = lab.clone();
                     tokio::task::spawn_local(async move { lab.ask("example.org.").await })
                 })
                 .collect();
-            for asker in askers {
-                assert_eq!(rcode(&asker.await.unwrap()), expected, "{what}");
+            for client in clients {
+                assert_eq!(rcode(&client.await.unwrap()), expected, "{what}");
             }
             assert_eq!(lab.asked(), 1, "{what}");
             assert!(began.elapsed() < Duration::from_secs(1), "{what}");
         });
     }
-    // A panic takes the first asker's exchange with it; the server tells those above the plugin.
+    // A panic takes the first client's exchange with it; the server tells those above the plugin.
     local(async {
         let (lab, _) = switched("cache", Some(Duration::from_millis(20)));
         let lab = Rc::new(lab);
@@ -672,14 +692,15 @@ fn entry(lab: &Lab, qname: &str, padding: usize, now: u64) -> Arc<Entry> {
         ttl: 60,
         stale_for: 0,
         now,
+        wildcard: None,
     };
-    Entry::new(&Key::of(&query), &response, facts).unwrap()
+    Entry::new(&Identity::of(&query), &response, facts).unwrap()
 }
 
 fn holds(lab: &Lab, table: &Table, qname: &str) -> bool {
     let mut exchange = lab.exchange(qname, Type::TXT, 0, false);
     let (query, _) = exchange.views(&lab.block);
-    table.find(&Key::of(&query)).is_some()
+    table.find(&Identity::of(&query)).is_some()
 }
 
 #[test]

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chain::{Cause, Hooks, Plugin, Query, Turn};
-use regex::Regex;
+use chain::{Admits, Cause, Hooks, Plugin, Query, Turn};
 use tokio::sync::Notify;
 use wire::Response;
 
@@ -50,7 +49,7 @@ impl Level {
 
 /// One `consolidate`: causes like this are counted, and told once in a period.
 struct Pattern {
-    regex: Regex,
+    regex: chain::pattern::Pattern,
     period: Duration,
     /// The period as Go writes it.
     shown: String,
@@ -76,7 +75,8 @@ impl Pattern {
         if count > 1 || (count == 1 && !self.show_first) {
             self.level.log(format_args!(
                 "{count} errors like '{}' occurred in last {}",
-                self.regex, self.shown
+                self.regex.text(),
+                self.shown
             ));
         }
     }
@@ -105,6 +105,10 @@ pub(crate) struct Errors {
 impl Plugin for Errors {
     fn name(&self) -> &'static str {
         "errors"
+    }
+
+    fn admits(&self) -> Admits {
+        Admits::WATCHED
     }
 
     fn hooks(&self) -> Hooks {

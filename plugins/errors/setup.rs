@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chain::setup::{Build, BuildError, Parse, Registration, Setup};
 use corefile::{Diagnostic, Line, Report, nearest, value};
-use regex::Regex;
 use tokio::sync::Notify;
 
 use super::{Errors, Level, Pattern};
@@ -17,9 +16,6 @@ pub(crate) const REGISTRATION: Registration = Registration {
     parse,
     handler: true,
 };
-
-/// The longest pattern, in octets: CoreDNS's bound.
-const LONGEST: usize = 10_000;
 
 /// Reads `errors [stdout] { stacktrace; consolidate DURATION REGEXP [LEVEL] [show_first] }`.
 fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
@@ -57,29 +53,11 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
 
 /// Reads a `consolidate` that has its two to four words.
 fn consolidate(line: &Line, report: &mut Report) -> Option<Pattern> {
-    let (duration, pattern) = (&line.words[1], &line.words[2]);
+    let (duration, word) = (&line.words[1], &line.words[2]);
     let period = value::duration(duration).map_err(|d| report.push(d)).ok();
-    let regex = if pattern.text.len() > LONGEST {
-        report.push(
-            Diagnostic::error(
-                "CF0203",
-                format!("regex pattern too long: {} > {LONGEST}", pattern.text.len()),
-            )
-            .at(pattern.span, "too long"),
-        );
-        None
-    } else {
-        Regex::new(&pattern.text)
-            .map_err(|error| {
-                let why = error.to_string();
-                let why = why.lines().last().unwrap_or_default().trim();
-                report.push(
-                    Diagnostic::error("CF0201", format!("not a regular expression: {why}"))
-                        .at(pattern.span, "expected a regular expression"),
-                );
-            })
-            .ok()
-    };
+    let regex = chain::pattern::Pattern::read(word)
+        .map_err(|diagnostic| report.push(diagnostic))
+        .ok();
     let (mut level, mut show_first) = (None, false);
     for word in &line.words[3..] {
         let known = Level::WORDS.iter().find(|(name, _)| *name == word.text);

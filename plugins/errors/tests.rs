@@ -26,10 +26,7 @@ fn lines() {
             "errors {\n  consolidate 1 .*\n}",
             "missing unit in duration",
         ),
-        (
-            "errors {\n  consolidate 1m ())\n}",
-            "not a regular expression",
-        ),
+        ("errors {\n  consolidate 1m ())\n}", "could not parse regex"),
         ("errors {\n  consolidate 1m error\n}", ""),
         (
             "errors {\n  consolidate 1m \"^a b$\" info show_first\n}",

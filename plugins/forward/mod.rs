@@ -1,83 +1,69 @@
 //! `forward`: asks upstreams.
 //!
 //! ```text
-//! query   ──► FROM encloses QNAME, `except` does not ──► Suspend
-//! launch  ──► one datagram ──► the seat keeps the query ──► reply ──► Berth::land        (direct.rs: no task, no allocation)
-//!                                    │ trouble, silence, TC ──► Berth::wait: as from here on
-//! resolve ──► permit ──► policy's order ──► attempt: Pool::datagram | Pool::stream ──► Waiting ──► Answered
-//!                              ▲                │ trouble: health check, next upstream
-//!                              └────────────────┘ until a reply, the attempts' bound, or 5 s
+//! query   ──► FROM encloses QNAME, `except` does not, no failure is remembered ──► Suspend
+//! launch  ──► upstream::launch: one datagram, its reply ──► Completion::complete        (no task, no allocation)
+//! resolve ──► upstream::ask: the same, for a task that waits
 //! ```
 //!
-//! Forwarding runs on the worker that received the query: sockets, IDs and timers are the worker's own ([`local`]), so nothing is
-//! shared but two atomics an upstream. The client's octets go up with another ID; the upstream's octets become the response. A
-//! query that is answered by the first datagram costs no allocation; another one the future that waits.
+//! What is decided here: which upstreams there are and in which order they are asked ([`Selection`]), which of them are believed to
+//! be up ([`health`]), and what a reply means (`failover`, `next`). How they are asked, and by which sockets, is [`::upstream`]'s.
 
-mod direct;
-mod health;
-mod ids;
-mod local;
 mod metrics;
-mod pulse;
-mod reply;
-mod run;
 mod setup;
-mod stream;
-mod target;
 #[cfg(test)]
 mod tests;
-mod tls;
-mod trouble;
-mod udp;
-mod upstream;
-mod volley;
-mod wheel;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use chain::metadata::{self, Note};
 use chain::setup::BuildError;
+use chain::trace::Remark;
 use chain::{
-    Berth, Cause, Exchange, ExtendedError, Failure, Flow, Plugin, Query, Resolved, Resolving, clock,
+    Admits, Cause, Completion, Exchange, ExtendedError, Failure, Flow, Plugin, Query, Resolving,
 };
+use host::clock;
 use prometheus_client::metrics::counter::Counter;
-use wire::{NameBuf, Opcode, Rcode, Response, Type};
+use upstream::health::Health;
+use upstream::message::Matching;
+use upstream::metrics::UpstreamMetrics;
+use upstream::{
+    Bounds, Endpoint, Keep, LastFailure, MOST_SERVERS, Order, Selection, Settings, Status,
+    Transport, Verdict,
+};
+use wire::{Flags, NameBuf, Rcode, Response, Section};
 
-use local::Local;
-use run::Run;
+use setup::Options;
 pub(crate) use setup::REGISTRATION;
-use setup::{HealthCheck, Options, Policy};
-use upstream::Upstream;
 
+/// The value of `proxy_name` in metrics.
+const PROXY: &str = "forward";
 /// The longest that a query may take, in nanoseconds.
 const DEADLINE: u64 = 5 * clock::SECOND;
-/// The most upstreams that an order can hold; files and host names may stand for several.
-const MOST_UPSTREAMS: usize = 255;
+
+/// An upstream of one `forward`.
+pub(crate) struct Upstream {
+    /// Where it is, and how it is spoken to.
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Its health, shared by all that probe it alike.
+    health: Arc<Health>,
+    /// Its metrics.
+    metrics: UpstreamMetrics,
+}
 
 /// One `forward` at work.
 pub(crate) struct Forward {
-    /// Its number in the process; what workers keep is kept under it.
-    id: u64,
     from: NameBuf,
     except: Vec<NameBuf>,
-    upstreams: Box<[Arc<Upstream>]>,
-    policy: Policy,
+    upstreams: Box<[Upstream]>,
+    policy: Selection,
     robin: AtomicU32,
     concurrent: AtomicU32,
     max_concurrent: u32,
-    force_tcp: bool,
-    prefer_udp: bool,
-    /// Whether no upstream is spoken to over TLS.
-    plain: bool,
-    mixed_case: bool,
-    expire: u64,
-    max_age: u64,
-    max_idle: usize,
-    read_timeout: u64,
+    settings: Settings,
     max_fails: u32,
-    max_attempts: u32,
-    health: Arc<HealthCheck>,
     next: Vec<Rcode>,
     next_on_nodata: bool,
     has_next: bool,
@@ -91,38 +77,58 @@ impl Forward {
     /// Of what was written; `has_next` says whether another `forward` of the block follows.
     fn new(
         options: Options,
-        upstreams: Box<[Arc<Upstream>]>,
+        endpoints: Vec<Arc<Endpoint>>,
         has_next: bool,
     ) -> Result<Self, BuildError> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = |text: &String| {
             let name = text.parse::<NameBuf>();
             name.map_err(|error| BuildError::new(format!("zone {text}: {error}")))
         };
-        if upstreams.len() > MOST_UPSTREAMS {
-            let text = format!("more than {MOST_UPSTREAMS} upstream addresses");
+        if endpoints.len() > MOST_SERVERS {
+            let text = format!("more than {MOST_SERVERS} upstream addresses");
             return Err(BuildError::new(text));
         }
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let settings = Settings {
+            bounds: Bounds {
+                deadline: DEADLINE,
+                timeout: nanos(options.read_timeout),
+                attempts: options.max_attempts.unwrap_or(2 * endpoints.len() as u32),
+            },
+            matching: match options.mixed_case {
+                true => Matching::Case,
+                false => Matching::Question,
+            },
+            force_tcp: options.force_tcp,
+            prefer_udp: options.prefer_udp,
+            keep: Keep {
+                expire: nanos(options.expire),
+                max_age: nanos(options.max_age),
+                max_idle: options.max_idle,
+                connect: nanos(options.read_timeout).min(DEADLINE / 2),
+            },
+            servers: Endpoint::set(&endpoints),
+        };
+        let upstreams = endpoints.into_iter().map(|endpoint| Upstream {
+            health: Health::of(
+                PROXY,
+                &endpoint,
+                &options.health,
+                (options.force_tcp, settings.keep),
+            ),
+            metrics: UpstreamMetrics::new(PROXY, &endpoint.label),
+            endpoint,
+        });
         Ok(Self {
-            id: NUMBER.fetch_add(1, Ordering::Relaxed),
             from: name(&options.from)?,
             except: options.except.iter().map(name).collect::<Result<_, _>>()?,
+            upstreams: upstreams.collect(),
             policy: options.policy,
             robin: AtomicU32::new(0),
             concurrent: AtomicU32::new(0),
             max_concurrent: options.max_concurrent,
-            force_tcp: options.force_tcp,
-            prefer_udp: options.prefer_udp,
-            plain: upstreams.iter().all(|upstream| upstream.tls.is_none()),
-            mixed_case: options.mixed_case,
-            expire: nanos(options.expire),
-            max_age: nanos(options.max_age),
-            max_idle: options.max_idle,
-            read_timeout: nanos(options.read_timeout),
+            settings,
             max_fails: options.max_fails,
-            max_attempts: options.max_attempts.unwrap_or(2 * upstreams.len() as u32),
-            health: Arc::new(options.health),
             next: options.next,
             next_on_nodata: options.next_on_nodata,
             has_next,
@@ -130,7 +136,6 @@ impl Forward {
             failover: options.failover,
             broken: metrics::healthcheck_broken(),
             rejects: metrics::max_concurrent_rejects(),
-            upstreams,
         })
     }
 
@@ -147,49 +152,14 @@ impl Forward {
                 .iter()
                 .any(|zone| name.is_within(zone.as_name()))
     }
+}
 
-    /// A place among the queries that may wait at once.
-    fn admit(self: &Arc<Self>) -> Result<Permit, Failure> {
-        let permit = Permit(self.clone());
-        if self.max_concurrent == 0 {
-            return Ok(permit);
-        }
-        let before = self.concurrent.fetch_add(1, Ordering::Relaxed);
-        if before >= self.max_concurrent {
-            self.rejects.inc();
-            return Err(Failure {
-                rcode: Rcode::REFUSED,
-                extended: None,
-                cause: Cause::Text(
-                    format!(
-                        "concurrent queries exceeded maximum {}",
-                        self.max_concurrent
-                    )
-                    .into(),
-                ),
-            });
-        }
-        Ok(permit)
-    }
-
-    /// Asks upstreams until one answers.
-    async fn forward(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolved {
-        let permit = match self.admit() {
-            Ok(permit) => permit,
-            Err(failure) => return (exchange, Err(failure)),
-        };
-        let local = Local::of(&self);
-        if local.is_full() {
-            self.rejects.inc();
-            let failure = Failure {
-                rcode: Rcode::REFUSED,
-                extended: None,
-                cause: Cause::Static("too many queries wait for upstreams on one worker"),
-            };
-            return (exchange, Err(failure));
-        }
-        let mut run = Run::new(permit, &mut exchange, clock::now());
-        run.proceed(&local, exchange, None).await
+/// A query that is one too many.
+fn refused(cause: Cause) -> Failure {
+    Failure {
+        rcode: Rcode::REFUSED,
+        extended: None,
+        cause,
     }
 }
 
@@ -198,44 +168,136 @@ impl Plugin for Forward {
         "forward"
     }
 
+    fn admits(&self) -> Admits {
+        Admits::FORWARDED
+    }
+
     fn query(&self, query: &mut Query<'_>, _: &mut Response<'_>) -> Result<Flow, Failure> {
         if !self.matches(query) {
+            query.remark(|| Remark::new("the name is not for it").with("from", self.from));
             return Ok(Flow::Next);
         }
-        // Changes, notifications and transfers concern one server and are not handed on (CVE-2026-86003).
-        if query.flags().opcode() != Opcode::QUERY {
-            return Err(Failure::policy(Rcode::NOTIMP));
-        }
-        if matches!(query.qtype(), Type::AXFR | Type::IXFR) {
-            return Err(Failure::policy(Rcode::REFUSED).extended(
-                ExtendedError::NOT_SUPPORTED,
-                "zone transfers are not forwarded",
-            ));
-        }
+        upstream::refuse_transfer(query)?;
+        let recovered = || upstream::Policy::recovered(self);
+        upstream::failures::remembered(self.settings.servers, query, recovered)?;
         Ok(Flow::Suspend)
     }
 
-    fn launch(self: Arc<Self>, exchange: &mut Option<Box<Exchange>>, berth: Berth) {
-        direct::launch(&self, exchange, berth);
+    fn launch(self: Arc<Self>, exchange: &mut Option<Box<Exchange>>, completion: Completion) {
+        upstream::launch(self, exchange, completion);
     }
 
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
-        Box::pin(self.forward(exchange))
-    }
-
-    fn any_class(&self) -> bool {
-        true
+        Box::pin(upstream::ask(self, exchange))
     }
 }
 
-/// One of the queries that wait.
-struct Permit(Arc<Forward>);
+impl upstream::Policy for Forward {
+    #[inline]
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        // Nothing is counted where there is no bound.
-        if self.0.max_concurrent > 0 {
-            self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
+    fn order(&self) -> Order {
+        self.policy.order(&self.robin, self.upstreams.len())
+    }
+
+    #[inline]
+    fn endpoint(&self, server: usize) -> &Arc<Endpoint> {
+        &self.upstreams[server].endpoint
+    }
+
+    #[inline]
+    fn status(&self, server: usize) -> Status {
+        self.upstreams[server].health.status(self.max_fails)
+    }
+
+    fn suspect(&self, server: usize) {
+        if self.max_fails != 0 {
+            self.upstreams[server].health.probe();
         }
+    }
+
+    fn recovered(&self) -> u64 {
+        let recovered = self.upstreams.iter().map(|one| one.health.recovered());
+        recovered.max().unwrap_or(0)
+    }
+
+    fn all_down(&self) -> bool {
+        self.broken.inc();
+        // Health checking itself may be what is broken.
+        !self.failfast
+    }
+
+    #[inline]
+    fn admit(&self) -> Result<(), Failure> {
+        if self.max_concurrent == 0 {
+            return Ok(());
+        }
+        let before = self.concurrent.fetch_add(1, Ordering::Relaxed);
+        if before >= self.max_concurrent {
+            self.concurrent.fetch_sub(1, Ordering::Relaxed);
+            self.rejects.inc();
+            let most = self.max_concurrent;
+            let cause = format!("concurrent queries exceeded maximum {most}");
+            return Err(refused(Cause::Text(cause.into())));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn ended(&self) {
+        if self.max_concurrent > 0 {
+            self.concurrent.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn full(&self) -> Failure {
+        self.rejects.inc();
+        refused(Cause::Static(
+            "too many queries wait for upstreams on one worker",
+        ))
+    }
+
+    #[inline]
+    fn taken(&self, server: usize, transport: Transport, reused: bool, worker: usize) {
+        self.upstreams[server]
+            .metrics
+            .socket(worker, transport, reused);
+    }
+
+    #[inline]
+    fn judge(&self, server: usize, exchange: &mut Exchange, took: u64) -> Verdict {
+        exchange.note(metadata::UPSTREAM, || {
+            Note::Text(self.upstreams[server].endpoint.label.clone())
+        });
+        let worker = exchange.context.worker;
+        let response = exchange.response();
+        let rcode = response.rcode();
+        let answers = response.count(Section::Answer);
+        let metrics = &self.upstreams[server].metrics;
+        metrics.reply(usize::from(worker), rcode, took);
+        let nodata = self.next_on_nodata
+            && rcode == Rcode::NOERROR
+            && answers == 0
+            && !response.flags().has(Flags::TC);
+        let flow = match self.has_next && (nodata || self.next.contains(&rcode)) {
+            true => Flow::Next,
+            false => Flow::Answered,
+        };
+        Verdict {
+            flow,
+            unwanted: self.failover.contains(&rcode),
+        }
+    }
+
+    fn failure(&self, last: Option<&LastFailure>, attempts: u32) -> Failure {
+        let Some(last) = last else {
+            return Failure::servfail("no healthy proxies").extended(
+                ExtendedError::NO_REACHABLE_AUTHORITY,
+                "all upstreams are down",
+            );
+        };
+        last.told(&self.upstreams[last.server].endpoint, attempts)
     }
 }

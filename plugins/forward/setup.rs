@@ -1,17 +1,22 @@
 //! Reads `forward` lines: syntax to [`Options`], and [`Options`] to plugins at work.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain::setup::{Answers, Build, BuildError, Parse, Registration, Setup};
-use corefile::{Diagnostic, Directive, Line, Span, Token, value};
+use chain::inspect::Inspect;
+use chain::scope;
+use chain::setup::{Answers, Asks, Build, BuildError, Parse, Registration, Scene, Setup};
+use corefile::{Diagnostic, Directive, Line, Report, Severity, Span, Token, doubt, value};
 use wire::{NameBuf, Rcode};
 
-use super::target::{self, Target};
-use super::tls::Files;
-use super::{Forward, upstream};
+use upstream::addresses::{self, Named};
+use upstream::health::HealthCheck;
+use upstream::target::{self, Scheme, Target};
+use upstream::tls::Files;
+use upstream::{Endpoint, Selection};
+
+use super::Forward;
 
 /// `forward` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -20,6 +25,8 @@ pub(crate) const REGISTRATION: Registration = Registration {
     handler: true,
 };
 
+/// How upstreams may be spoken to.
+pub(super) const SCHEMES: &[Scheme] = &[Scheme::Dns, Scheme::Tls, Scheme::Https, Scheme::Quic];
 /// The most words behind FROM.
 const MOST: usize = 15;
 
@@ -48,28 +55,6 @@ pub(super) const OPTIONS: &[&str] = &[
     "0x20",
 ];
 
-/// In which order upstreams are asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Policy {
-    /// A new order for every query.
-    Random,
-    /// The first one moves on by one with every query.
-    RoundRobin,
-    /// As written.
-    Sequential,
-}
-
-/// How an upstream that failed is watched.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct HealthCheck {
-    /// The pause between two probes.
-    pub(super) interval: Duration,
-    /// Whether probes ask for recursion.
-    pub(super) recursion: bool,
-    /// The name that is asked for (NS).
-    pub(super) domain: NameBuf,
-}
-
 /// One `forward` line as written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Options {
@@ -86,8 +71,12 @@ pub(super) struct Options {
     /// `None`: twice the number of upstreams. 0: no bound but the deadline.
     pub(super) max_attempts: Option<u32>,
     pub(super) tls: Files,
+    /// Where `tls` stands.
+    pub(super) tls_span: Option<Span>,
     pub(super) tls_server_name: Option<String>,
-    pub(super) policy: Policy,
+    /// Whether DNS over HTTPS asks by GET.
+    pub(super) doh_get: bool,
+    pub(super) policy: Selection,
     pub(super) health: HealthCheck,
     pub(super) max_concurrent: u32,
     pub(super) next: Vec<Rcode>,
@@ -117,6 +106,75 @@ struct Forwards {
 }
 
 impl Setup for Forwards {
+    fn validate(&self, scene: &Scene<'_>, report: &mut Report) {
+        for (at, line) in self.lines.iter().enumerate() {
+            let upper = self.lines[..at].iter().find(|upper| {
+                !scene.is_broken(upper.span, report)
+                    && upper.except.is_empty()
+                    && upper.next.is_empty()
+                    && !upper.next_on_nodata
+                    && scene
+                        .zones
+                        .iter()
+                        .filter(|zone| scope::overlap(zone, &line.from))
+                        .all(|zone| {
+                            scope::is_within(&line.from, &upper.from)
+                                || scope::is_within(zone, &upper.from)
+                        })
+            });
+            if let Some(upper) = upper {
+                report.push(
+                    Diagnostic::warning(
+                        "CF0301",
+                        format!(
+                            "this `forward` is never asked: the one before it takes every name of `{}`",
+                            line.from
+                        ),
+                    )
+                    .at(line.span, "never asked")
+                    .beside(upper.span, "asked first, and answers or fails")
+                    .help("write both upstreams behind one `forward`, or put the longer zone first"),
+                );
+            }
+        }
+    }
+
+    fn inspect(&self, inspect: &mut Inspect<'_>) {
+        for line in &self.lines {
+            let mut tls = line.tls.clone();
+            tls.resolve(|path| inspect.path(path));
+            let unread = tls.paths().find_map(|path| {
+                let error = inspect.look(path).err()?;
+                Some(format!("{}: {error}", path.display()))
+            });
+            let wrong = match unread {
+                Some(unread) => Some(unread),
+                None if tls.is_empty() => None,
+                None => tls.config().err().map(|error| error.message),
+            };
+            if let Some(wrong) = wrong {
+                inspect.tell(Severity::Error, wrong, line.tls_span.unwrap_or(line.span));
+            }
+            for target in &line.to {
+                addresses::inspect(target, inspect);
+            }
+        }
+    }
+
+    fn asks(&self) -> Vec<Asks<'_>> {
+        let targets = self
+            .lines
+            .iter()
+            .flat_map(|line| line.to.iter().map(move |target| (line, target)));
+        targets
+            .filter_map(|(line, target)| target.asks(&line.from))
+            .collect()
+    }
+
+    fn recurses(&self) -> bool {
+        true
+    }
+
     fn answers(&self) -> Vec<(Answers, Vec<String>)> {
         let covers = |from: &str| {
             let within = |zone: &String| {
@@ -128,7 +186,7 @@ impl Setup for Forwards {
         self.lines
             .iter()
             .map(|line| {
-                let zones = match covers(&line.from) && line.except.is_empty() {
+                let zones = match covers(&line.from) {
                     true => Vec::new(),
                     false => vec![line.from.clone()],
                 };
@@ -140,17 +198,29 @@ impl Setup for Forwards {
             .collect()
     }
 
+    fn handlers(&self) -> usize {
+        self.lines.len()
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let count = self.lines.len();
         for (at, mut options) in self.lines.into_iter().enumerate() {
             let span = options.span;
             options.tls.resolve(|path| build.path(path));
-            let upstreams = upstream::open(&options).map_err(|error| error.at(span))?;
+            let named = Named {
+                targets: &options.to,
+                resolvers: &options.resolvers,
+                tls: options.tls.clone(),
+                server_name: options.tls_server_name.as_deref(),
+                source: options.source,
+                get: options.doh_get,
+            };
+            let endpoints = addresses::open(&named).map_err(|error| error.at(span))?;
             if build.config.bind.is_empty() {
-                upstream::warn_of_stub(&upstreams);
+                warn_of_stub(&endpoints);
             }
             let forward =
-                Forward::new(options, upstreams, at + 1 < count).map_err(|error| error.at(span))?;
+                Forward::new(options, endpoints, at + 1 < count).map_err(|error| error.at(span))?;
             build.push(Arc::new(forward));
         }
         Ok(())
@@ -173,8 +243,10 @@ impl Options {
             max_fails: 2,
             max_attempts: None,
             tls: Files::default(),
+            tls_span: None,
             tls_server_name: None,
-            policy: Policy::Random,
+            doh_get: false,
+            policy: Selection::default(),
             health: HealthCheck {
                 interval: Duration::from_millis(500),
                 recursion: true,
@@ -200,17 +272,7 @@ fn one(p: &mut Parse<'_>, directive: &Directive) -> Option<Options> {
             .push(missing(&directive.name, "forward FROM TO..."));
         return None;
     };
-    let mut zones = match corefile::key::parse(from) {
-        Ok(key) => key.zones,
-        Err(_) => Vec::new(),
-    };
-    if zones.is_empty() {
-        p.report.push(
-            Diagnostic::error("CF0205", format!("unable to normalize '{}'", from.text))
-                .at(from.span, "expected a zone such as `.` or `example.org`"),
-        );
-        return None;
-    }
+    let mut zones = p.from_zones(from)?;
     let zone = zones.swap_remove(0);
     if !zones.is_empty() {
         p.report.push(
@@ -225,20 +287,18 @@ fn one(p: &mut Parse<'_>, directive: &Directive) -> Option<Options> {
             .help("write one `forward` for each octet-aligned prefix"),
         );
     }
+    if let Some(doubt) = from_doubt(from, directive) {
+        p.report.push(doubt);
+    } else if let Some(doubt) = p.outside(from, &zone) {
+        p.report
+            .push(doubt.help("`.` is every name of the server block"));
+    }
     let mut options = Options::new(zone, directive.name.span);
     let to = &directive.args[1..];
     if to.is_empty() {
         p.report.push(missing(from, "forward FROM TO..."));
     }
-    if let Some(extra) = to.get(MOST) {
-        p.report.push(
-            Diagnostic::error(
-                "CF0203",
-                format!("more than {MOST} TOs configured: {}", to.len()),
-            )
-            .at(extra.span, "one too many"),
-        );
-    }
+    p.upstreams_at_most(to, MOST);
     let mut max_age = None;
     for line in directive.block.iter().flat_map(|block| &block.lines) {
         if line
@@ -261,8 +321,15 @@ fn one(p: &mut Parse<'_>, directive: &Directive) -> Option<Options> {
         p.report
             .push(Diagnostic::error("CF0203", text).at(at, "less than `expire`"));
     }
+    let lines = || directive.block.iter().flat_map(|block| &block.lines);
+    if !to.iter().any(is_secure) {
+        p.report.extend(lines().filter_map(without_tls));
+    }
+    if !to.iter().any(|word| word.text.starts_with("https://")) {
+        p.report.extend(lines().filter_map(without_https));
+    }
     for word in to {
-        match target::parse(word) {
+        match target::parse(word, ("forward", SCHEMES)) {
             Ok(target) => {
                 if let (Some(all), Some(own)) = (&options.tls_server_name, target.server_name()) {
                     p.report.push(
@@ -281,6 +348,63 @@ fn one(p: &mut Parse<'_>, directive: &Directive) -> Option<Options> {
         }
     }
     Some(options)
+}
+
+/// What is odd about FROM: an upstream where the zone is forgotten, or no zone at all.
+fn from_doubt(from: &Token, directive: &Directive) -> Option<Diagnostic> {
+    let upstream = from.text.parse::<IpAddr>().is_ok()
+        || from.text.parse::<std::net::SocketAddr>().is_ok()
+        || is_secure(from) && directive.args.len() == 1;
+    if upstream {
+        return Some(
+            Diagnostic::warning(
+                "CF0213",
+                format!("`{}` is taken for the zone to forward", from.text),
+            )
+            .at(
+                from.span,
+                "this looks like an upstream; the zone stands before it",
+            )
+            .help("write the zone; `.` is every name")
+            .replace(from.span, format!(". {}", from.text)),
+        );
+    }
+    doubt::argument(from, "forward", OPTIONS)
+}
+
+/// Whether an upstream is spoken to over TLS or QUIC.
+fn is_secure(word: &Token) -> bool {
+    let schemes = ["tls://", "https://", "quic://"];
+    schemes.iter().any(|scheme| word.text.starts_with(scheme))
+}
+
+/// What is odd about a line that says how DNS over HTTPS asks, where no upstream is spoken to so.
+fn without_https(line: &Line) -> Option<Diagnostic> {
+    let word = line
+        .words
+        .first()
+        .filter(|word| word.text == "doh_method")?;
+    Some(
+        Diagnostic::warning("CF0332", "`doh_method` without an upstream over HTTPS")
+            .at(word.span, "no TO begins with `https://`"),
+    )
+}
+
+/// What is odd about a line that sets up TLS where no upstream is spoken to over TLS: queries are sent in clear text, as CoreDNS does.
+fn without_tls(line: &Line) -> Option<Diagnostic> {
+    let word = line
+        .words
+        .first()
+        .filter(|word| matches!(word.text.as_str(), "tls" | "tls_servername"))?;
+    let text = format!("`{}` without an upstream over TLS", word.text);
+    Some(
+        Diagnostic::warning("CF0332", text)
+            .at(
+                word.span,
+                "no TO begins with `tls://`, `https://` or `quic://`: queries leave in clear text",
+            )
+            .help("write `tls://` before the addresses that speak TLS, or take the option out"),
+    )
 }
 
 fn missing(behind: &Token, shape: &str) -> Diagnostic {
@@ -326,7 +450,7 @@ fn option(
     }
     let first = args.first().unwrap_or(word);
     match name {
-        "except" => options.except.extend(value::zones_or_cidrs(args)?),
+        "except" => options.except.extend(p.read_zones(args, &[])),
         "force_tcp" => options.force_tcp = true,
         "prefer_udp" => options.prefer_udp = true,
         "expire" => options.expire = value::duration(first)?,
@@ -349,16 +473,24 @@ fn option(
             options.max_attempts = Some(value::integer(first, 0..=i64::from(u32::MAX))? as u32);
         }
         "doh_method" => {
-            return Err(Diagnostic::error(
-                "CF0901",
-                "`doh_method`: DNS over HTTPS to upstreams is not implemented yet",
-            )
-            .at(word.span, "not implemented here")
-            .note("upstreams can be reached over UDP, TCP and TLS (`tls://`)"));
+            options.doh_get = match first.text.as_str() {
+                "GET" => true,
+                "POST" => false,
+                _ => {
+                    return Err(Diagnostic::error(
+                        "CF0211",
+                        "doh_method must be either POST or GET",
+                    )
+                    .at(first.span, "expected `GET` or `POST`"));
+                }
+            };
         }
-        "tls" => options.tls = Files::new(args),
+        "tls" => {
+            options.tls = Files::of(args);
+            options.tls_span = Some(word.span);
+        }
         "tls_servername" => options.tls_server_name = Some(server_name(first)?),
-        "policy" => options.policy = policy(first)?,
+        "policy" => options.policy = Selection::parse(first).map_err(|wrong| *wrong)?,
         "health_check" => options.health = health_check(args)?,
         "max_concurrent" => {
             options.max_concurrent = value::integer(first, 0..=i64::from(u32::MAX))? as u32;
@@ -428,27 +560,6 @@ fn server_name(token: &Token) -> Result<String, Diagnostic> {
     }
 }
 
-pub(super) fn policy(token: &Token) -> Result<Policy, Diagnostic> {
-    match token.text.as_str() {
-        "random" => Ok(Policy::Random),
-        "round_robin" => Ok(Policy::RoundRobin),
-        "sequential" => Ok(Policy::Sequential),
-        other => {
-            let known = ["random", "round_robin", "sequential"];
-            let diagnostic = Diagnostic::error("CF0211", format!("unknown policy '{other}'")).at(
-                token.span,
-                "expected `random`, `round_robin` or `sequential`",
-            );
-            Err(match corefile::nearest(other, known) {
-                Some(near) => diagnostic
-                    .help("a similar policy exists")
-                    .replace(token.span, near),
-                None => diagnostic,
-            })
-        }
-    }
-}
-
 fn health_check(args: &[Token]) -> Result<HealthCheck, Diagnostic> {
     let mut out = HealthCheck {
         interval: value::duration(&args[0])?,
@@ -490,19 +601,16 @@ fn rcodes(tokens: &[Token]) -> Result<Vec<Rcode>, Diagnostic> {
         .collect()
 }
 
-impl Files {
-    /// `tls`'s arguments: nothing, CA, CERT KEY, or CERT KEY CA.
-    fn new(args: &[Token]) -> Self {
-        let path = |at: usize| args.get(at).map(|token| PathBuf::from(&token.text));
-        match args.len() {
-            1 => Self {
-                certificate: None,
-                authorities: path(0),
-            },
-            _ => Self {
-                certificate: path(0).zip(path(1)),
-                authorities: path(2),
-            },
+/// Warns of systemd-resolved's stub when we listen on every address: where it forwards to us, queries go round.
+fn warn_of_stub(endpoints: &[Arc<Endpoint>]) {
+    for endpoint in endpoints {
+        let stub = |last| endpoint.address.ip() == IpAddr::from([127, 0, 0, last]);
+        if stub(53) || stub(54) {
+            tracing::warn!(
+                target: "plugin/forward",
+                "upstream {} is the stub of systemd-resolved; should it forward to this server, queries loop. Its own upstreams stand in /run/systemd/resolve/resolv.conf",
+                endpoint.label
+            );
         }
     }
 }

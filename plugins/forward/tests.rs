@@ -1,12 +1,15 @@
 //! `forward` against scripted upstreams on real sockets.
 
+mod batches;
+mod failures;
+mod https;
 mod queries;
+mod quic;
 mod setups;
 mod streams;
 mod upstreams;
-mod volleys;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -19,8 +22,8 @@ use std::time::{Duration, Instant};
 use chain::admin::Process;
 use chain::setup::{Catalogue, Entry};
 use chain::{
-    Berth, Block, BlockInfo, Departure, Ending, Exchange, Failure, Flow, Outcome, Rest, Shore,
-    Transport,
+    Block, BlockInfo, Cancel, Completes, Completion, Ending, Exchange, Failure, Flow, Flush,
+    Outcome, Rest, Transport,
 };
 use corefile::{Memory, Report};
 use tokio::sync::oneshot;
@@ -72,7 +75,7 @@ fn on_worker<T>(work: impl Future<Output = T>) -> T {
 /// A query: RD, class IN.
 fn query(name: &str, qtype: Type) -> Vec<u8> {
     let name: NameBuf = name.parse().expect("a name");
-    super::upstream::question(0x4242, &name, qtype, true)
+    upstream::message::question(0x4242, &name, qtype, true)
 }
 
 /// A response as the client sees it.
@@ -99,31 +102,40 @@ impl Got {
 
 thread_local! {
     /// What leaves at the end of the batch, while there is one.
-    static BATCH: RefCell<Option<Vec<Rc<dyn Departure>>>> = const { RefCell::new(None) };
+    static BATCH: RefCell<Option<Vec<Rc<dyn Flush>>>> = const { RefCell::new(None) };
+}
+
+thread_local! {
+    /// How to have the last query back that was launched.
+    static CANCEL: Cell<Option<Cancel>> = const { Cell::new(None) };
 }
 
 /// A listener for one query.
-struct Quay(RefCell<Option<oneshot::Sender<Box<Exchange>>>>);
+struct Listener(RefCell<Option<oneshot::Sender<Box<Exchange>>>>);
 
-impl Quay {
+impl Listener {
     fn put(&self, (exchange, ending): (Box<Exchange>, Ending)) {
         assert_eq!(ending, Ending::Respond);
-        let asker = self.0.borrow_mut().take().expect("one end a query");
-        // Askers may have been aborted.
-        let _ = asker.send(exchange);
+        let client = self.0.borrow_mut().take().expect("one end a query");
+        // The client may have been aborted.
+        let _ = client.send(exchange);
     }
 }
 
-impl Shore for Quay {
-    fn embark(&self, departure: Rc<dyn Departure>) -> bool {
-        BATCH.with_borrow_mut(|batch| batch.as_mut().map(|batch| batch.push(departure)).is_some())
+impl Completes for Listener {
+    fn flush_later(&self, flush: Rc<dyn Flush>) -> bool {
+        BATCH.with_borrow_mut(|batch| batch.as_mut().map(|batch| batch.push(flush)).is_some())
     }
 
-    fn land(self: Rc<Self>, _: u32, mut exchange: Box<Exchange>, flow: Result<Flow, Failure>) {
+    fn cancel_by(&self, _: u32, cancel: Cancel) {
+        CANCEL.set(Some(cancel));
+    }
+
+    fn complete(self: Rc<Self>, _: u32, mut exchange: Box<Exchange>, flow: Result<Flow, Failure>) {
         let (block, step) = exchange.take_suspended().expect("a suspended query");
-        match exchange.land((&block, step), flow) {
+        match exchange.complete((&block, step), flow) {
             Outcome::Respond => self.put((exchange, Ending::Respond)),
-            Outcome::Silent => panic!("nobody answered"),
+            Outcome::Silent | Outcome::Stream(_) => panic!("nobody answered"),
             Outcome::Suspended(next) => {
                 tokio::task::spawn_local(async move {
                     self.put(chain::resume(exchange, block, next).await);
@@ -146,9 +158,9 @@ impl Shore for Quay {
 /// Takes a suspended query to its end as a UDP listener does.
 async fn launched(block: &Arc<Block>, exchange: Box<Exchange>, at: usize) -> Box<Exchange> {
     let (tell, told) = oneshot::channel();
-    let berth = Berth::new(Rc::new(Quay(RefCell::new(Some(tell)))), 0);
+    let completion = Completion::new(Rc::new(Listener(RefCell::new(Some(tell)))), 0);
     let mut place = Some(exchange);
-    chain::launch(&mut place, (block, at), berth);
+    chain::launch(&mut place, (block, at), completion);
     match place {
         None => told.await.expect("an end"),
         Some(exchange) => {
@@ -172,7 +184,7 @@ async fn ask_by(block: &Arc<Block>, message: &[u8], transport: Transport) -> Got
     let exchange = match exchange.walk(block) {
         Outcome::Suspended(at) => launched(block, exchange, at).await,
         Outcome::Respond => exchange,
-        Outcome::Silent => panic!("nobody answered"),
+        Outcome::Silent | Outcome::Stream(_) => panic!("nobody answered"),
     };
     let mut exchange = exchange;
     assert_eq!(

@@ -55,6 +55,10 @@ struct Health {
 }
 
 impl Setup for Health {
+    fn pages(&self) -> &[Listen] {
+        std::slice::from_ref(&self.listen)
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let address = self.listen.resolve()?;
         let shown = match self.listen.text.strip_prefix(':') {
@@ -67,7 +71,6 @@ impl Setup for Health {
             plugin: "health",
             address,
             path: "/health",
-            exclusive: true,
             closes_first: false,
             serve: page(),
         });

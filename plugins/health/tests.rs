@@ -43,9 +43,9 @@ fn what_the_process_is_told() {
         .process
         .endpoints
         .iter()
-        .map(|e| (e.address.to_string(), e.path, e.exclusive, e.closes_first))
+        .map(|e| (e.address.to_string(), e.path, e.closes_first))
         .collect();
-    let page = |address: &str| (address.to_owned(), "/health", true, false);
+    let page = |address: &str| (address.to_owned(), "/health", false);
     assert_eq!(
         pages,
         [
@@ -94,7 +94,7 @@ fn a_look_is_measured() {
     let metrics = Metrics::get();
     let failures = || metrics.failures.get();
     let looks = || {
-        let text = chain::metrics::encode();
+        let text = telemetry::metrics::encode();
         let line = text
             .lines()
             .find_map(|l| l.strip_prefix("coredns_health_request_duration_seconds_count "));

@@ -4,9 +4,12 @@
 //! into one run of octets and entries into one vector, so that a million lines cost two allocations that grow. A file is read line by
 //! line: held whole, it would be the first large allocation to be freed, after which glibc keeps the memory of those freed later.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, BufRead};
 use std::net::IpAddr;
 
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use wire::{Name, NameBuf, NameError};
 
 /// How many bad lines of one load are told of one by one.
@@ -37,16 +40,38 @@ pub(super) struct Entry {
     pub(super) address: IpAddr,
 }
 
+/// What is wrong with a line: `place:line:column: why`.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    /// The file's name.
+    place: String,
+    /// The line, from 1.
+    pub(super) line: usize,
+    /// The column in octets, from 1.
+    pub(super) column: usize,
+    /// What is wrong.
+    pub(super) why: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, line, column) = (&self.place, self.line, self.column);
+        write!(f, "{place}:{line}:{column}: {}", self.why)
+    }
+}
+
 /// What was read so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     names: Vec<u8>,
     /// The entries, in the order of reading.
     pub(super) entries: Vec<Entry>,
-    /// `place:line:column: why`, at most a few.
-    pub(super) complaints: Vec<String>,
+    /// At most a few.
+    pub(super) complaints: Vec<Complaint>,
     /// How many lines or names are bad.
     pub(super) bad: usize,
+    /// Whether the file that was read last ends in the middle of a line.
+    cut: bool,
 }
 
 impl Gathered {
@@ -55,6 +80,11 @@ impl Gathered {
         let at = entry.name as usize;
         let len = self.names.get(at).map_or(0, |&len| len as usize);
         self.names.get(at + 1..at + 1 + len).unwrap_or_default()
+    }
+
+    /// Whether the file that was read last ends in the middle of a line, as one does that is still being written.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Reads the lines of `text`, keeping the names within `origins`; `place` names the text in complaints.
@@ -105,6 +135,7 @@ impl Gathered {
             left = left
                 .checked_sub(len)
                 .ok_or_else(|| io::Error::other(format!("longer than {limit} octets")))?;
+            self.cut = !line.ends_with(b"\n");
             let line = line.strip_suffix(b"\n").unwrap_or(&line);
             self.line((place, number), line, origins);
         }
@@ -128,8 +159,12 @@ impl Gathered {
         let mut complain = |column: usize, why: String| {
             self.bad += 1;
             if self.complaints.len() < COMPLAINTS {
-                self.complaints
-                    .push(format!("{place}:{}:{}: {why}", number + 1, column + 1));
+                self.complaints.push(Complaint {
+                    place: place.to_owned(),
+                    line: number + 1,
+                    column: column + 1,
+                    why,
+                });
             }
         };
         let Some(address) = address(word) else {
@@ -209,14 +244,26 @@ pub(super) fn name(word: &[u8]) -> Result<NameBuf, String> {
     let parsed = if text.is_ascii() {
         NameBuf::parse(text, Name::ROOT)
     } else {
-        let ascii = hickory_proto::rr::Name::from_utf8(text)
-            .map_err(|_| "not an internationalised name".to_owned())?
-            .to_ascii();
-        NameBuf::parse(&ascii, Name::ROOT)
+        let labels: Result<Vec<_>, _> = text.split('.').map(a_label).collect();
+        let labels = labels.map_err(|_| "not an internationalised name".to_owned())?;
+        NameBuf::parse(&labels.join("."), Name::ROOT)
     };
     parsed
         .map(NameBuf::to_lower)
         .map_err(|why: NameError| why.to_string())
+}
+
+/// A label as it is asked for; one in ASCII stays as it is, whatever it holds.
+fn a_label(label: &str) -> Result<Cow<'_, str>, idna::Errors> {
+    if label.is_ascii() {
+        return Ok(label.into());
+    }
+    Uts46::new().to_ascii(
+        label.as_bytes(),
+        AsciiDenyList::STD3,
+        Hyphens::Allow,
+        DnsLength::Ignore,
+    )
 }
 
 /// Takes the asterisks off a wildcard.

@@ -17,8 +17,11 @@ mod tests;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use chain::capability::{Holdings, VisitType};
+use chain::trace::Remark;
 use chain::{ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, reverse};
-use wire::{Class, Flags, Name, NameBuf, Rcode, Response, Section, Type};
+use wire::{Class, Flags, Name, NameBuf, Qname, Rcode, Response, Section, Type};
+use zone::Standing;
 
 use table::{A_LEN, AAAA_LEN, Run, Table};
 
@@ -46,15 +49,13 @@ impl Plugin for Hosts {
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
-        if query.qclass() != Class::IN {
-            return Ok(Flow::Next);
-        }
         let qtype = query.qtype();
         let table = self.table.load();
         if qtype == Type::PTR {
             // Reverse zones need not be among the directive's zones, and an unknown address always goes on.
             let found = reverse::address(query.qname()).and_then(|address| table.pointers(address));
             let Some(run) = found else {
+                query.remark(|| Remark::new("no entry for this address"));
                 return Ok(Flow::Next);
             };
             response.set_flag(Flags::AA, true);
@@ -62,6 +63,7 @@ impl Plugin for Hosts {
             return Ok(Flow::Answered);
         }
         if !self.everywhere && query.enclosing(&self.origins).is_none() {
+            query.remark(|| Remark::new("the name is in none of its zones"));
             return Ok(Flow::Next);
         }
         let known = table.find(query.qname());
@@ -82,10 +84,28 @@ impl Plugin for Hosts {
     }
 }
 
+impl Holdings for Hosts {
+    fn types_at(&self, qname: &Qname, visit: VisitType<'_>) -> Option<Standing> {
+        let origins = || self.origins.iter().map(|origin| origin.as_name());
+        if !self.everywhere && !origins().any(|origin| qname.is_within(origin)) {
+            return None;
+        }
+        let table = self.table.load();
+        let found = table.find(qname)?;
+        for (rtype, run) in [(Type::A, found.a), (Type::AAAA, found.aaaa)] {
+            if run.count > 0 {
+                visit(rtype);
+            }
+        }
+        Some(Standing::There)
+    }
+}
+
 impl Hosts {
     /// A name that has no entry. It would be NXDOMAIN, but a hosts file has no SOA to say so with.
     fn unknown(&self, query: &mut Query<'_>) -> Result<Flow, Failure> {
         if self.fall.through(query.qname()) {
+            query.remark(|| Remark::new("no entry for this name"));
             return Ok(Flow::Next);
         }
         Err(Failure::policy(Rcode::SERVFAIL).extended(
@@ -100,7 +120,7 @@ impl Hosts {
         if run.count == 0 {
             return;
         }
-        if query.is_rewritten() || !query.asked().qname.was_lower() {
+        if !query.qname().was_lower() {
             self.push_spelled(query.name(), response, run, rtype);
         } else if response
             .push_octets(Section::Answer, run.octets, run.count)

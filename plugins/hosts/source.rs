@@ -1,33 +1,32 @@
-//! Where a directive's entries come from, and when to read them again.
+//! Where a directive's entries come from: files that are read again when they were edited, and lines in the Corefile.
 
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::any::Any;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use chain::admin::Work;
-use chain::metrics;
-use chain::watch::{Stamp, Watch, stamp};
 use corefile::Loader;
+use host::is_hidden;
+use host::source::{Content, Doubt, Files, Places, Reading, Source};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use telemetry::metrics;
 use wire::NameBuf;
 
-use super::lines::Gathered;
+use super::lines::{Complaint, Gathered};
 use super::table::Table;
 
 /// The most that is read of one file, in octets.
 const FILE: u64 = 256 << 20;
 /// How much of a file is read at a time.
 const CHUNK: usize = 64 << 10;
-/// A file that was modified this shortly before it was read may change again within the same tick of the file system's clock.
-const TICK: Duration = Duration::from_millis(50);
 
 /// The files and inline lines of one directive.
-pub(super) struct Source {
+pub(super) struct HostsFiles {
     /// A file, a directory or a pattern.
     pub(super) path: PathBuf,
     /// The lines in the Corefile, with the place of the directive.
@@ -39,102 +38,95 @@ pub(super) struct Source {
     /// Whether addresses get PTR records.
     pub(super) reverse: bool,
     /// Where the entries go.
-    pub(super) table: Arc<ArcSwap<Table>>,
-    /// The files as they were read last.
-    pub(super) seen: Option<Vec<(PathBuf, Stamp)>>,
-    /// Whether a file was ever read.
-    pub(super) loaded: bool,
+    pub(super) kept: Arc<Kept>,
 }
 
-impl Source {
-    /// Reads everything again if a file has changed; says whether it did. A file or directory that is gone keeps its last content.
-    pub(super) fn refresh(&mut self) -> bool {
-        let Ok(files) = self.files() else {
-            if self.seen.is_none() && !self.loaded {
-                self.load(Vec::new());
-            }
-            return false;
+/// The entries. The next configuration goes on with the same, so that neither reads half a file, nor serves older data than the other.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// The entries.
+    pub(super) table: Arc<ArcSwap<Table>>,
+    /// What tells the content that they were made of.
+    made_of: Mutex<Option<u64>>,
+}
+
+/// What was read: the entries, and whether any file was.
+pub(super) struct Draft {
+    gathered: Gathered,
+    table: Table,
+    read: usize,
+}
+
+impl HostsFiles {
+    /// Reads the files for the first time. Where the configuration before has the same directive, its entries are served until an
+    /// edit that came meanwhile is whole.
+    pub(super) fn load(mut self) -> Source<Self> {
+        let Some(live) = host::source::live::<Kept>(&self.key()) else {
+            return Source::load(self);
         };
-        if self.seen.as_ref() == Some(&files) {
-            return false;
+        self.kept = live.kept.clone();
+        let mut files = Files::default();
+        for path in self.look(&mut files) {
+            let _ = files.digest(&path, FILE);
         }
-        self.load(files);
-        true
+        if self.is(&files) {
+            return Source::new(self, files);
+        }
+        Source::waiting(self, &live)
+    }
+
+    /// Whether the entries are those of `files`.
+    fn is(&self, files: &Files) -> bool {
+        *self.made_of() == Some(files.sum())
+    }
+
+    fn made_of(&self) -> MutexGuard<'_, Option<u64>> {
+        let made_of = self.kept.made_of.lock();
+        made_of.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What tells this directive from others: all that its entries depend on but the files' content.
+    fn key(&self) -> String {
+        format!(
+            "hosts {} {:?} {} {} {}",
+            self.path.display(),
+            self.origins,
+            self.ttl,
+            self.reverse,
+            self.inline
+        )
+    }
+
+    /// The files to read, by name; what a directory or a pattern stands for is taken down.
+    fn look(&mut self, files: &mut Files) -> Vec<PathBuf> {
+        let paths = self.files();
+        if !self.is_single() {
+            let _ = files.list(&fixed_part(&self.path));
+        }
+        paths
+    }
+
+    /// Whether it names one file, and not a directory or a pattern.
+    fn is_single(&self) -> bool {
+        !is_pattern(&self.path) && !self.path.is_dir()
     }
 
     /// The files to read, by name.
-    fn files(&self) -> io::Result<Vec<(PathBuf, Stamp)>> {
-        let stamped = |path: PathBuf| stamp(&path).map(|stamp| (path, stamp));
+    fn files(&self) -> Vec<PathBuf> {
         if is_pattern(&self.path) {
-            let found = corefile::Disk.glob(&self.path)?;
-            return Ok(found
-                .into_iter()
-                .filter(|path| !path.is_dir())
-                .filter_map(|path| stamped(path).ok())
-                .collect());
+            let found = corefile::Disk.glob(&self.path).unwrap_or_default();
+            return found.into_iter().filter(|path| !path.is_dir()).collect();
         }
         if !self.path.is_dir() {
-            return Ok(vec![stamped(self.path.clone())?]);
+            return vec![self.path.clone()];
         }
-        let mut found: Vec<PathBuf> = std::fs::read_dir(&self.path)?
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten();
+        let mut found: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| !path.is_dir() && !is_hidden(path))
             .collect();
         found.sort();
-        Ok(found
-            .into_iter()
-            .filter_map(|path| stamped(path).ok())
-            .collect())
-    }
-
-    fn load(&mut self, files: Vec<(PathBuf, Stamp)>) {
-        let began = SystemTime::now();
-        let mut gathered = Gathered::default();
-        let mut read = Vec::with_capacity(files.len());
-        let mut failed = Vec::new();
-        for (path, stamp) in files {
-            let place = path.display().to_string();
-            let lines =
-                open(&path).and_then(|file| gathered.read_from(&place, file, FILE, &self.origins));
-            match lines {
-                Ok(()) => read.push((path, stamp)),
-                Err(error) => {
-                    tracing::warn!(target: "plugin/hosts", "Failed to read {}: {error}", path.display());
-                    failed.push((path, stamp));
-                }
-            }
-        }
-        if read.is_empty() && self.loaded && !failed.is_empty() && !self.path.is_dir() {
-            self.seen = Some(failed);
-            return;
-        }
-        gathered.read("inline", self.inline.as_bytes(), &self.origins);
-        for complaint in &gathered.complaints {
-            tracing::warn!(target: "plugin/hosts", "{complaint}");
-        }
-        let untold = gathered.bad - gathered.complaints.len();
-        if untold > 0 {
-            tracing::warn!(
-                target: "plugin/hosts",
-                "{}: {untold} more bad lines or names, {} in all; the others are served",
-                self.path.display(),
-                gathered.bad
-            );
-        }
-        let table = Table::new(&gathered, self.ttl, self.reverse);
-        tracing::debug!(target: "plugin/hosts", "Parsed hosts file into {} entries", table.len());
-        self.measure(
-            table.len(),
-            read.iter().map(|(_, stamp)| stamp.modified).max(),
-        );
-        self.table.store(Arc::new(table));
-        self.loaded |= !read.is_empty();
-        let settled = read
-            .iter()
-            .all(|(_, stamp)| stamp.modified + TICK < began || stamp.modified > began);
-        read.extend(failed);
-        read.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.seen = settled.then_some(read);
+        found
     }
 
     fn measure(&self, entries: usize, modified: Option<SystemTime>) {
@@ -159,27 +151,134 @@ impl Source {
             reloaded.set(since.as_secs_f64());
         }
     }
+}
 
-    /// Looks again whenever a directory tells of a change, and every `interval`.
-    pub(super) fn follow(self, interval: Duration) -> Work {
-        Box::pin(async move {
-            let mut source = self;
-            let watch = Watch::new(vec![fixed_part(&source.path)]);
-            loop {
-                let looked = tokio::task::spawn_blocking(move || {
-                    source.refresh();
-                    source
-                });
-                match looked.await {
-                    Ok(back) => source = back,
-                    Err(error) => {
-                        tracing::error!(target: "plugin/hosts", "No longer watching a hosts file: {error}");
-                        return;
-                    }
-                }
-                watch.changed(interval).await;
+/// Follows the edits of hosts files, and looks every `interval` in case nobody tells of them.
+pub(super) fn follow(source: Source<HostsFiles>, interval: Duration) -> Work {
+    Box::pin(async move {
+        let error = source.follow(interval).await;
+        tracing::error!(target: "plugin/hosts", "No longer watching a hosts file: {error}");
+    })
+}
+
+impl Content for HostsFiles {
+    type Draft = Draft;
+
+    fn places(&mut self) -> Places {
+        let directories = if self.is_single() {
+            Vec::new()
+        } else {
+            vec![fixed_part(&self.path)]
+        };
+        Places {
+            files: self.files(),
+            directories,
+            unsure: false,
+        }
+    }
+
+    fn most(&self) -> u64 {
+        FILE
+    }
+
+    fn read(&mut self, files: &mut Files) -> Reading<Draft> {
+        let mut gathered = Gathered::default();
+        let mut read = 0;
+        let mut cut = false;
+        for path in self.look(files) {
+            let place = path.display().to_string();
+            let taken = files.each(&path, FILE, |file| {
+                let file = BufReader::with_capacity(CHUNK, file);
+                gathered.read_from(&place, file, FILE, &self.origins)
+            });
+            if taken.is_ok() {
+                read += 1;
+                cut |= gathered.is_cut();
             }
-        })
+        }
+        gathered.read("inline", self.inline.as_bytes(), &self.origins);
+        let table = Table::new(&gathered, self.ttl, self.reverse);
+        let before = self.kept.table.load().len();
+        let doubt = if table.len() * 2 < before {
+            Doubt::Cut
+        } else if cut {
+            Doubt::Doubtful
+        } else {
+            Doubt::None
+        };
+        Reading {
+            usable: read > 0 && !self.is_single(),
+            draft: Draft {
+                gathered,
+                table,
+                read,
+            },
+            doubt,
+        }
+    }
+
+    fn take(&mut self, draft: Draft, files: &Files) {
+        if self.is(files) {
+            return;
+        }
+        let Draft {
+            gathered,
+            table,
+            read,
+        } = draft;
+        // That a single file is missing has been said at the start.
+        if let Some((path, why)) = files.failure()
+            && (read > 0 || path.exists())
+        {
+            self.fail(path, why);
+        }
+        for complaint in &gathered.complaints {
+            tracing::warn!(target: "plugin/hosts", "{complaint}");
+        }
+        let untold = gathered.bad - gathered.complaints.len();
+        if untold > 0 {
+            tracing::warn!(
+                target: "plugin/hosts",
+                "{}: {untold} more bad lines or names, {} in all; the others are served",
+                self.path.display(),
+                gathered.bad
+            );
+        }
+        let before = self.kept.table.load().len();
+        if table.len() * 2 < before {
+            tracing::warn!(
+                target: "plugin/hosts",
+                "{} has lost more than half of its entries: {before} before, {} now",
+                self.path.display(),
+                table.len()
+            );
+        }
+        tracing::debug!(target: "plugin/hosts", "Parsed hosts file into {} entries", table.len());
+        self.measure(table.len(), files.modified());
+        self.kept.table.store(Arc::new(table));
+        *self.made_of() = Some(files.sum());
+    }
+
+    fn kept(&self) -> Option<(String, Arc<dyn Any + Send + Sync>)> {
+        Some((self.key(), self.kept.clone()))
+    }
+
+    fn fail(&mut self, path: &Path, why: &str) {
+        tracing::warn!(target: "plugin/hosts", "Failed to read {}: {why}", path.display());
+    }
+}
+
+/// What is wrong with the lines of a file; for `check`.
+pub(super) fn complaints(path: &Path) -> Vec<Complaint> {
+    let mut gathered = Gathered::default();
+    let place = path.display().to_string();
+    let read = Files::default().each(path, FILE, |file| {
+        let file = BufReader::with_capacity(CHUNK, file);
+        gathered.read_from(&place, file, FILE, &[])
+    });
+    match read {
+        Ok(()) => gathered.complaints,
+        Err(_) => Vec::new(),
     }
 }
 
@@ -205,21 +304,4 @@ fn fixed_part(path: &Path) -> PathBuf {
     } else {
         fixed
     }
-}
-
-/// Whether a file of a directory is left out: hidden, or an editor's.
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_none_or(|name| {
-        let name = name.as_encoded_bytes();
-        name.starts_with(b".") || name.ends_with(b"~")
-    })
-}
-
-/// A file to read. A pipe would never end, so it is refused.
-fn open(path: &Path) -> io::Result<BufReader<File>> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() && path != Path::new("/dev/null") {
-        return Err(io::Error::other("not a regular file"));
-    }
-    File::open(path).map(|file| BufReader::with_capacity(CHUNK, file))
 }

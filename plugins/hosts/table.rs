@@ -196,7 +196,8 @@ impl Table {
 fn keyed(hash: u64, kind: Kind) -> u64 {
     match kind {
         Kind::Exact => hash,
-        kind => mix(hash, kind as u64),
+        // The hash is secret, so a known difference takes nobody to the slot of another name.
+        kind => hash ^ (kind as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
     }
 }
 
@@ -221,7 +222,12 @@ fn reverse_key(address: IpAddr, bits: &[u8; 16]) -> (u8, &[u8]) {
 #[inline]
 fn address_hash(address: IpAddr) -> u64 {
     let bits = u128::from_be_bytes(address_octets(address));
-    mix(mix(wire::seed(), (bits >> 64) as u64), bits as u64)
+    let (high, low) = ((bits >> 64) as u64, bits as u64);
+    match high {
+        // As in every address of IPv4.
+        0 => mix(wire::seed(), low),
+        high => mix(mix(wire::seed(), high), low),
+    }
 }
 
 /// The slot where a hash is looked for first: its highest bits.

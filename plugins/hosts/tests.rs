@@ -334,7 +334,10 @@ fn bad_lines_are_told_and_good_ones_kept() {
         let gathered = gather(text);
         let shown = text.escape_ascii();
         assert_eq!(gathered.entries.len(), entries, "{shown}");
-        let said = gathered.complaints.first().map_or("", String::as_str);
+        let said = gathered
+            .complaints
+            .first()
+            .map_or_else(String::new, ToString::to_string);
         assert_eq!(said.is_empty(), complaint.is_empty(), "{shown}: {said}");
         assert!(said.contains(complaint), "{shown}: {said}");
     }
@@ -401,7 +404,6 @@ fn beside(trial: &mut trial::Trial, test: impl Future<Output = ()>) {
         for task in trial.process.tasks.drain(..) {
             tokio::spawn(task.work);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
         test.await;
     });
 }
@@ -418,6 +420,16 @@ async fn until(block: &Arc<Block>, name: &str, expected: &str) -> Duration {
             began.elapsed() < Duration::from_secs(8),
             "{name}: {answer}, not {expected}"
         );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Looks for a while whether the answer stays as it is.
+async fn stays(block: &Arc<Block>, name: &str, expected: &str) {
+    let until = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < until {
+        let answer = ask(block, name, Type::A);
+        assert!(answer.contains(expected), "{answer}, not {expected}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -457,8 +469,7 @@ fn an_edit_is_served_at_once() {
                 "{in_place:?} {renamed:?}"
             );
             std::fs::remove_file(&path).expect("removed");
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            until(&block, "nas.lan", "192.0.2.3").await;
+            stays(&block, "nas.lan", "192.0.2.3").await;
             std::fs::write(&path, "192.0.2.4 nas.lan\n").expect("a file");
             until(&block, "nas.lan", "192.0.2.4").await;
         },
@@ -532,5 +543,22 @@ proptest::proptest! {
     fn octets_of_any_kind_are_read(text: Vec<u8>) {
         let gathered = gather(&text);
         Table::new(&gathered, 1, true);
+    }
+}
+
+#[test]
+fn a_block_with_too_many_handlers_is_refused_before_anything_is_built() {
+    for (hosts, wanted) in [(63, true), (64, false), (70, false)] {
+        let lines = "hosts {\n 192.0.2.1 a.example\n fallthrough\n}\n".repeat(hosts);
+        let text = format!(". {{\n{lines}whoami\n}}\n");
+        let (planned, report) = trial::plan(&text);
+        let found = report.iter().find(|found| found.code == "CF0317");
+        assert_eq!(found.is_none(), wanted, "{hosts}");
+        if wanted {
+            let built = chain::setup::build(planned, crate::ORDER, &mut Default::default());
+            assert_eq!(built.unwrap()[0].chain.steps().len(), 64);
+        } else {
+            assert!(found.unwrap().span().is_some());
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use chain::offer::{Host, Reachable};
-use chain::{Exchange, Flow, Resolved, look_up, splice};
+use chain::capability::{Host, Reachable};
+use chain::{Exchange, Flow, Resolved, look_up};
 use wire::{Class, Flags, NameBuf, Section, Type};
 
 use super::{External, Seen, Zone, family, not_ready, push_address, under, weight};
@@ -49,7 +49,7 @@ pub(super) async fn resolve(external: Arc<External>, mut exchange: Box<Exchange>
 /// Answers a query whose service has a host's name among its ways.
 async fn chase(external: &External, mut exchange: Box<Exchange>) -> Resolved {
     exchange.begin();
-    let Some((query, _)) = exchange.suspended_views() else {
+    let Some(query) = exchange.suspended_query() else {
         return (exchange, Ok(Flow::Next));
     };
     let (qname, qtype) = (query.qname().clone(), query.qtype());
@@ -100,11 +100,8 @@ async fn addresses(
                         .response()
                         .push_named(Section::Answer, qname.name(), fixed, target);
                 if let Ok(mut found) = look_up(exchange, way.target.as_name(), qtype).await {
-                    let truncated = found.response().flags().has(Flags::TC);
-                    splice::answer(&mut found.response(), &mut exchange.response());
-                    if truncated {
-                        exchange.response().set_flag(Flags::TC, true);
-                    }
+                    // Where it cannot be read, the alias is the answer.
+                    let _ = exchange.response().take_answers(&found.response());
                 }
             }
             None => {}

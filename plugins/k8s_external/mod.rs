@@ -1,7 +1,7 @@
 //! `k8s_external`: services of a cluster under names of the world outside.
 //!
 //! ```text
-//!  SVC.NS.example.org ─► who offers services (offer.rs) is asked for SVC.NS ─► A, AAAA, SRV of its external addresses
+//!  SVC.NS.example.org ─► who offers services (capability.rs) is asked for SVC.NS ─► A, AAAA, SRV of its external addresses
 //! ```
 //!
 //! An answer of addresses is written while the services are visited: nothing waits or allocates. A load balancer that has a name
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use chain::offer::{self, Existence, Host, Offers, Reachable};
+use chain::capability::{self, Capabilities, Existence, Host, Reachable};
 use chain::{
     BlockInfo, Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolving,
     reverse,
@@ -29,6 +29,8 @@ pub(crate) use setup::REGISTRATION;
 /// A zone that is served, and the names that its own records tell.
 struct Zone {
     origin: NameBuf,
+    /// Whether it is a zone of addresses, which has no names of services.
+    reverse: bool,
     /// `dns.ORIGIN`, below which the name server has its name.
     apex: NameBuf,
     /// `ns1.dns.ORIGIN`.
@@ -46,6 +48,7 @@ impl Zone {
         Ok(Self {
             server: NameBuf::prepend(b"ns1", apex.as_name())?,
             mailbox: NameBuf::prepend(b"hostmaster", apex.as_name())?,
+            reverse: reverse::is_within(origin.as_name()),
             origin,
             apex,
         })
@@ -58,9 +61,9 @@ struct External {
     fall: Fallthrough,
     headless: bool,
     ttl: u32,
-    offers: Arc<Offers>,
+    capabilities: Arc<Capabilities>,
     source: &'static str,
-    found: OnceLock<Vec<Arc<dyn offer::External>>>,
+    found: OnceLock<Vec<Arc<dyn capability::External>>>,
 }
 
 /// What a name leads to.
@@ -70,6 +73,15 @@ struct Found {
     ways: usize,
     /// Whether one of them is a host's name, which has to be looked up.
     names: bool,
+}
+
+impl Found {
+    /// No such name.
+    const NOTHING: Self = Self {
+        existence: Existence::NxDomain,
+        ways: 0,
+        names: false,
+    };
 }
 
 impl Plugin for External {
@@ -87,7 +99,7 @@ impl Plugin for External {
 
     fn attach(&self, _: &BlockInfo) {
         self.found
-            .get_or_init(|| self.offers.externals(self.source));
+            .get_or_init(|| self.capabilities.externals(self.source));
     }
 }
 
@@ -108,8 +120,9 @@ impl External {
             return Ok(Flow::Answered);
         }
         let found = match reverse::address(qname) {
-            Some(address) if qtype == Type::PTR => self.pointers(qname, address, response),
-            _ => self.find(zone, qname),
+            Some(address) => self.pointers((qname, qtype), address, response),
+            None if zone.reverse => Found::NOTHING,
+            None => self.find(zone, qname),
         };
         match found.existence {
             Existence::NotReady => return Ok(Flow::Suspend),
@@ -150,12 +163,17 @@ impl External {
     }
 
     /// Who offers services, in file order.
-    fn sources(&self) -> impl Iterator<Item = &Arc<dyn offer::External>> {
+    fn sources(&self) -> impl Iterator<Item = &Arc<dyn capability::External>> {
         self.found.get().into_iter().flatten()
     }
 
     /// Visits what `qname` leads to, at the first source that knows the name.
-    fn visit(&self, zone: &Zone, qname: &Qname, visit: offer::VisitReachable<'_>) -> Existence {
+    fn visit(
+        &self,
+        zone: &Zone,
+        qname: &Qname,
+        visit: capability::VisitReachable<'_>,
+    ) -> Existence {
         let left = qname.label_count() - zone.origin.as_name().label_count();
         let mut last = Existence::NxDomain;
         for source in self.sources() {
@@ -182,30 +200,36 @@ impl External {
         }
     }
 
-    /// Writes the names of the services that have this external address, under the first zone, as CoreDNS does.
-    fn pointers(&self, qname: &Qname, address: IpAddr, response: &mut Response<'_>) -> Found {
+    /// Looks an address up among the external ones; to a query for PTR, writes the names of its services, under the first zone that has
+    /// names of services.
+    fn pointers(
+        &self,
+        (qname, qtype): (&Qname, Type),
+        address: IpAddr,
+        response: &mut Response<'_>,
+    ) -> Found {
         let mut existence = Existence::NxDomain;
         let fixed = (Type::PTR, Class::IN, self.ttl);
+        let named = self.zones.iter().find(|zone| !zone.reverse);
+        let zone = named.or_else(|| self.zones.first());
         for source in self.sources() {
-            let said = source.reverse(address, &mut |labels| match self
-                .zones
-                .first()
-                .and_then(|zone| under(labels, zone))
-            {
-                Some(name) => pushed(response.push_named(
-                    Section::Answer,
-                    qname.name(),
-                    fixed,
-                    (&[], name.as_name()),
-                )),
-                None => ControlFlow::Continue(()),
+            let mut known = false;
+            let said = source.reverse(address, &mut |labels| {
+                let Some(name) = zone.and_then(|zone| under(labels, zone)) else {
+                    return ControlFlow::Continue(());
+                };
+                known = true;
+                if qtype != Type::PTR {
+                    return ControlFlow::Break(());
+                }
+                let target = (&[][..], name.as_name());
+                pushed(response.push_named(Section::Answer, qname.name(), fixed, target))
             });
-            if said == Existence::NotReady {
+            if known {
+                existence = Existence::Exists;
+            } else if said == Existence::NotReady && existence == Existence::NxDomain {
                 existence = said;
             }
-        }
-        if response.count(Section::Answer) > 0 {
-            existence = Existence::Exists;
         }
         Found {
             existence,
@@ -307,7 +331,7 @@ impl External {
         }
     }
 
-    fn servers(&self, visit: offer::VisitAddress<'_>) {
+    fn servers(&self, visit: capability::VisitAddress<'_>) {
         for source in self.sources().take(1) {
             source.servers(self.headless, &mut *visit);
         }

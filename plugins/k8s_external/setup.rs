@@ -42,10 +42,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
         fall: Fallthrough::No,
     };
     for directive in parse.directives {
-        match value::zones_or_cidrs(&directive.args) {
-            Ok(zones) => setup.zones = zones,
-            Err(diagnostic) => parse.report.push(diagnostic),
-        }
+        setup.zones = parse.read_zones(&directive.args, OPTIONS);
         for line in directive.block.iter().flat_map(|block| &block.lines) {
             match line.words.first().map(|word| word.text.as_str()) {
                 Some("ttl") if parse.arguments(line, 1..=1, "ttl SECONDS") => {
@@ -72,7 +69,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
                     parse.arguments(line, 0..=0, "headless");
                     setup.headless = true;
                 }
-                Some("fallthrough") => setup.fall = Fallthrough::parse(line, parse.report),
+                Some("fallthrough") => setup.fall = parse.read_fallthrough(line, &setup.zones),
                 _ => parse.unknown_option(directive, line, OPTIONS),
             }
         }
@@ -107,7 +104,7 @@ impl Setup for ExternalSetup {
             fall: self.fall,
             headless: self.headless,
             ttl: self.ttl,
-            offers: build.offers(),
+            capabilities: build.capabilities(),
             source: SOURCE,
             found: std::sync::OnceLock::new(),
         }));

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use chain::offer::{self, Existence, Host, Offers, Reachable};
+use chain::capability::{self, Capabilities, Existence, Host, Reachable};
 use chain::{Block, Fallthrough, Flow, Outcome, Plugin, Router, resume};
 use wire::{Class, Flags, NameBuf, Qname, Rcode, Section, Type};
 
@@ -45,13 +45,13 @@ struct Cluster {
     comes: bool,
 }
 
-impl offer::External for Cluster {
+impl capability::External for Cluster {
     fn find(
         &self,
         qname: &Qname,
         left: usize,
         headless: bool,
-        visit: offer::VisitReachable<'_>,
+        visit: capability::VisitReachable<'_>,
     ) -> Existence {
         if !self.ready.load(Ordering::Relaxed) {
             return Existence::NotReady;
@@ -91,7 +91,7 @@ impl offer::External for Cluster {
         Existence::Exists
     }
 
-    fn reverse(&self, address: IpAddr, visit: offer::VisitLabels<'_>) -> Existence {
+    fn reverse(&self, address: IpAddr, visit: capability::VisitLabels<'_>) -> Existence {
         if !self.ready.load(Ordering::Relaxed) {
             return Existence::NotReady;
         }
@@ -102,13 +102,13 @@ impl offer::External for Cluster {
         Existence::Exists
     }
 
-    fn servers(&self, _: bool, visit: offer::VisitAddress<'_>) {
+    fn servers(&self, _: bool, visit: capability::VisitAddress<'_>) {
         for address in ["192.0.2.53", "2001:db8::53"] {
             let _ = visit(address.parse().expect("an address"));
         }
     }
 
-    fn settle(&self) -> offer::Settling<'_> {
+    fn settle(&self) -> capability::Settling<'_> {
         Box::pin(async {
             self.ready.fetch_or(self.comes, Ordering::Relaxed);
         })
@@ -137,8 +137,8 @@ impl Router for Listener {
 
 /// The plugin above one that knows lb.example.net, and refuses the rest.
 fn serve(fall: Fallthrough, headless: bool, cluster: Cluster) -> (Arc<Block>, Arc<Listener>) {
-    let offers = Arc::new(Offers::default());
-    offers.offer_external("cluster", Arc::new(cluster));
+    let capabilities = Arc::new(Capabilities::default());
+    capabilities.provide_external("cluster", Arc::new(cluster));
     let apex: NameBuf = "dns.".parse().expect("a name");
     let zone =
         |name: &str| Zone::new(name.parse().expect("a name"), apex.as_name()).expect("a zone");
@@ -147,7 +147,7 @@ fn serve(fall: Fallthrough, headless: bool, cluster: Cluster) -> (Arc<Block>, Ar
         fall,
         headless,
         ttl: 60,
-        offers,
+        capabilities,
         source: "cluster",
         found: OnceLock::new(),
     });
@@ -182,7 +182,7 @@ fn ask(block: &Arc<Block>, name: &str, qtype: Type) -> String {
     let mut exchange = trial::exchange(name, qtype, None);
     let mut exchange = match exchange.walk(block) {
         Outcome::Respond => exchange,
-        Outcome::Silent => panic!("silence"),
+        Outcome::Silent | Outcome::Stream(_) => panic!("silence"),
         Outcome::Suspended(at) => {
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let resumed = resume(exchange, block.clone(), at);
@@ -261,6 +261,22 @@ fn a_service_has_its_external_addresses() {
         (
             "2.2.0.192.in-addr.arpa.",
             Type::PTR,
+            "NXDOMAIN aa | auth: in-addr.arpa. 60 SOA ns1.dns.in-addr.arpa. 7",
+        ),
+        // An address that has a name exists for every type; a zone of addresses has no names of services.
+        (
+            "1.2.0.192.in-addr.arpa.",
+            Type::A,
+            "NOERROR aa | auth: in-addr.arpa. 60 SOA ns1.dns.in-addr.arpa. 7",
+        ),
+        (
+            "web.ns1.in-addr.arpa.",
+            Type::A,
+            "NXDOMAIN aa | auth: in-addr.arpa. 60 SOA ns1.dns.in-addr.arpa. 7",
+        ),
+        (
+            "ns1.in-addr.arpa.",
+            Type::SRV,
             "NXDOMAIN aa | auth: in-addr.arpa. 60 SOA ns1.dns.in-addr.arpa. 7",
         ),
         ("web.ns1.example.org.", Type::PTR, &negative("NOERROR")),

@@ -10,10 +10,6 @@ use super::entry::{A_LEN, AAAA_LEN, Address, Endpoint, Group, Port, PortFilter, 
 /// Writes one answer.
 pub(super) struct Writer<'a, 'r> {
     response: &'a mut Response<'r>,
-    /// The owner: a pointer to the question, or the name that it was rewritten to.
-    owner: &'a [u8],
-    /// Whether it is that pointer.
-    points: bool,
     /// The zone where a pointer may stand.
     zone: &'a [u8],
     /// The zone in full, spelled as it was asked.
@@ -30,7 +26,7 @@ pub(super) struct Names<'a> {
     pub(super) qname: &'a Qname,
     /// How many of its labels stand left of the zone.
     pub(super) left: usize,
-    /// The message as received, when it spells that name.
+    /// The message as received, when it spells that name; a name in the place of the client's is in lower case.
     pub(super) message: Option<&'a [u8]>,
     /// A pointer to the zone in the question.
     pub(super) pointer: &'a [u8; 2],
@@ -66,25 +62,14 @@ impl<'a, 'r> Writer<'a, 'r> {
         let name = names.qname.name().octets();
         let start = names.qname.suffix_start(names.left);
         let lower = name.get(start..).unwrap_or(&[0]);
-        match names.message {
-            Some(message) => Self {
-                response,
-                owner: &QUESTION,
-                points: true,
-                zone: names.pointer,
-                spelled: message
-                    .get(QNAME + start..QNAME + name.len())
-                    .unwrap_or(lower),
-                ttl,
-            },
-            None => Self {
-                response,
-                owner: name,
-                points: false,
-                zone: lower,
-                spelled: lower,
-                ttl,
-            },
+        let spelled = names
+            .message
+            .and_then(|message| message.get(QNAME + start..QNAME + name.len()));
+        Self {
+            response,
+            zone: names.pointer,
+            spelled: spelled.unwrap_or(lower),
+            ttl,
         }
     }
 
@@ -111,8 +96,8 @@ impl<'a, 'r> Writer<'a, 'r> {
 
     /// Appends an answer under the question's name.
     fn answer(&mut self, rtype: Type, rdata: [&[u8]; 6]) -> Result<usize, Full> {
-        let (owner, ttl) = (self.owner, self.ttl);
-        self.record(Section::Answer, [owner, b"", b""], (rtype, ttl), rdata)
+        let ttl = self.ttl;
+        self.record(Section::Answer, [&QUESTION, b"", b""], (rtype, ttl), rdata)
     }
 
     /// How many answers there are.
@@ -138,7 +123,7 @@ impl<'a, 'r> Writer<'a, 'r> {
     /// Appends the ready records of a group: A or AAAA.
     #[inline]
     pub(super) fn ready(&mut self, octets: &[u8], rtype: Type) {
-        if self.points && push_ready(self.response, octets, rtype) {
+        if push_ready(self.response, octets, rtype) {
             return;
         }
         let len = if rtype == Type::A { A_LEN } else { AAAA_LEN };
@@ -182,10 +167,9 @@ impl<'a, 'r> Writer<'a, 'r> {
 
     /// Appends the version of the specification.
     pub(super) fn version(&mut self) {
-        let owner = self.owner;
         let _ = self.record(
             Section::Answer,
-            [owner, b"", b""],
+            [&QUESTION, b"", b""],
             (Type::TXT, 28_800),
             [b"\x051.1.0", b"", b"", b"", b"", b""],
         );
@@ -221,6 +205,12 @@ impl<'a, 'r> Writer<'a, 'r> {
     pub(super) fn name_server(&mut self, labels: &[u8]) -> Result<(), Full> {
         let zone = self.zone;
         self.answer(Type::NS, [labels, zone, b"", b"", b"", b""])?;
+        Ok(())
+    }
+
+    /// Appends an NS record to `LABELS.ZONE`, a zone that is not the question's.
+    pub(super) fn name_server_within(&mut self, labels: &[u8], zone: Name<'_>) -> Result<(), Full> {
+        self.answer(Type::NS, [labels, zone.octets(), b"", b"", b"", b""])?;
         Ok(())
     }
 
@@ -381,7 +371,7 @@ impl<'a, 'r> Writer<'a, 'r> {
                 continue;
             }
             run.address = Some(endpoint.address);
-            let target = at + self.owner.len() + 16;
+            let target = at + QUESTION.len() + 16;
             if self
                 .additional(target, &endpoint.address, prefix, labels)
                 .is_err()
@@ -413,7 +403,7 @@ impl<'a, 'r> Writer<'a, 'r> {
             if !same {
                 break;
             }
-            last = at + self.owner.len() + 10 + len;
+            last = at + QUESTION.len() + 10 + len;
         }
         last
     }
@@ -421,7 +411,7 @@ impl<'a, 'r> Writer<'a, 'r> {
     /// The SRV records that this writer wrote between two places: where each stands, its port and where its target stands.
     fn srv_records(&self, start: usize, end: usize) -> impl Iterator<Item = (usize, u16, usize)> {
         let octets = self.response.octets();
-        let owner = self.owner.len();
+        let owner = QUESTION.len();
         let mut at = start;
         std::iter::from_fn(move || {
             if at >= end {

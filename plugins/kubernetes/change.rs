@@ -1,11 +1,11 @@
 //! What a watch tells the store: slim objects, and the calls in which they come.
 //!
 //! ```text
-//!  API server ── JSON, a line at a time ──► decode ── Object ──► Sink (the store) ── snapshot ──► workers
+//!  API server ── JSON or protobuf, an event at a time ──► decode, protobuf ── Object ──► Sink (the store) ── snapshot ──► workers
 //! ```
 //!
-//! An object has the fields that an answer needs and no others: serde skips the rest (managed fields, annotations, specs of containers)
-//! without building it. Every field tolerates `null` and absence: bookmarks and empty slices have both.
+//! An object has the fields that an answer needs and no others: the rest (managed fields, annotations, specs of containers) is skipped
+//! and never built. Every field tolerates `null` and absence: bookmarks and empty slices have both.
 //! Strings are boxed and short-lived: the store interns what it keeps, so at most one line's objects are alive at a time.
 
 use std::fmt;
@@ -213,6 +213,8 @@ pub(super) struct Pod {
     pub(super) name: Box<str>,
     /// `status.podIP`; empty before it has one.
     pub(super) ip: Box<str>,
+    /// Its labels.
+    pub(super) labels: Vec<(Box<str>, Box<str>)>,
     /// Whether it is being deleted: added and modified pods that are, are not to be taken in (what is known of them stays).
     pub(super) terminating: bool,
 }

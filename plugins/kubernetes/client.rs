@@ -64,6 +64,19 @@ pub(super) enum Access {
     },
 }
 
+impl Access {
+    /// The files that it names itself.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::InCluster | Self::Account { .. } | Self::Endpoint { tls: None, .. } => Vec::new(),
+            Self::Endpoint { tls: Some(tls), .. } => {
+                vec![&tls.certificate, &tls.key, &tls.authority]
+            }
+            Self::Kubeconfig { file, .. } => vec![file],
+        }
+    }
+}
+
 /// Files of `tls`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Tls {
@@ -157,11 +170,11 @@ impl Connection {
         &self.0.host
     }
 
-    /// Asks for `path` and waits until the response begins.
+    /// Asks for `path` in one of the media types that `accept` lists, and waits until the response begins.
     ///
     /// # Errors
     /// The cause, in words. The client is not used again.
-    pub(super) async fn get(&self, path: &str) -> Result<Answered, String> {
+    pub(super) async fn get(&self, path: &str, accept: &str) -> Result<Answered, String> {
         let begun = Instant::now();
         self.throttle().await;
         let waited = begun.elapsed();
@@ -169,7 +182,7 @@ impl Connection {
         let _permit = self.0.in_flight.acquire().await;
         let (client, generation) = self.client().await?;
         let request = Request::get(path)
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, accept)
             .header(header::ACCEPT_ENCODING, "identity")
             .header(
                 header::USER_AGENT,
@@ -260,7 +273,7 @@ fn in_cluster(host: Option<String>, port: Option<String>) -> Result<Access, Stri
 
 impl Access {
     /// Reads what it names; the server's host and port.
-    fn check(&self) -> Result<String, String> {
+    pub(super) fn check(&self) -> Result<String, String> {
         match self {
             Self::InCluster => Err("the environment has not been read".to_owned()),
             Self::Account { url, folder } => {
@@ -404,7 +417,9 @@ fn host(uri: &Uri) -> String {
 }
 
 fn readable(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("open {}: {error}", path.display()))
+    /// Certificates and keys are small.
+    const MOST: u64 = 16 << 20;
+    host::regular::read(path, MOST).map_err(|error| format!("open {}: {error}", path.display()))
 }
 
 fn authorities(path: &Path) -> Result<Vec<Vec<u8>>, String> {
@@ -415,6 +430,8 @@ fn authorities(path: &Path) -> Result<Vec<Vec<u8>>, String> {
 }
 
 fn kubeconfig(file: &Path) -> Result<Kubeconfig, String> {
+    // What is no file would hold up whoever opens it.
+    readable(file)?;
     Kubeconfig::read_from(file).map_err(|error| words(&error))
 }
 

@@ -116,7 +116,10 @@ fn requests_keep_to_their_rate() {
     let begun = Instant::now();
     runtime.block_on(async {
         for _ in 0..9 {
-            let answered = connection.get("/version").await.expect("an answer");
+            let answered = connection
+                .get("/version", "application/json")
+                .await
+                .expect("an answer");
             assert!(answered.response.status().is_success());
         }
     });

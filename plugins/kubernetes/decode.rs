@@ -1,9 +1,10 @@
-//! From the API's JSON to slim objects, an object at a time.
+//! From the API's JSON to slim objects, an object at a time. Its protobuf is read by [`super::protobuf`] into the same forms.
 //!
 //! A watch is lines of JSON, split anywhere by the chunks that carry them; a list is one object whose `items` are taken out of it as
 //! they arrive. Either way no more than one object's text is held, and a frame that holds whole lines is read where it lies.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -12,9 +13,10 @@ use serde::{Deserialize, Deserializer};
 use super::change::{
     Endpoint, EndpointSlice, Kind, Namespace, Object, Pod, Port, Service, ServiceImport, or_default,
 };
+use super::protobuf::{self, Frames};
 
 /// The longest text of one object: etcd takes 1.5 MiB.
-const LONGEST: usize = 16 << 20;
+pub(super) const LONGEST: usize = 16 << 20;
 
 /// An event of a watch.
 #[derive(Debug)]
@@ -113,61 +115,70 @@ fn read_event<'a, T: Raw + Deserialize<'a>>(line: &'a [u8]) -> Result<Event, Bad
         let failed: Envelope<'_, Status> = serde_json::from_slice(line)?;
         return Ok(Event::Failed(failed.object));
     }
-    let (meta, object) = read.object.slim();
-    Ok(match &*read.what {
+    Ok(told(&read.what, read.object))
+}
+
+/// The event that an object of this word is.
+pub(super) fn told(what: &str, object: impl Raw) -> Event {
+    let (meta, object) = object.slim();
+    match what {
         "DELETED" => Event::Remove(object, meta.version),
         "BOOKMARK" => {
             let end = meta.annotations.end.is_some_and(|end| &*end == "true");
             Event::Bookmark(meta.version, end)
         }
         _ => Event::Put(object, meta.version),
-    })
+    }
 }
 
-/// An object as it comes.
-trait Raw {
+/// An object as it comes, in whatever encoding.
+pub(super) trait Raw {
     /// What is kept of it.
     fn slim(self) -> (Meta, Object);
 }
 
+/// What every object has.
 #[derive(Default, Deserialize)]
-struct Meta {
+pub(super) struct Meta {
     #[serde(default, deserialize_with = "or_default")]
-    name: Box<str>,
+    pub(super) name: Box<str>,
     #[serde(default, deserialize_with = "or_default")]
-    namespace: Box<str>,
+    pub(super) namespace: Box<str>,
     #[serde(default, deserialize_with = "or_default", rename = "resourceVersion")]
-    version: Box<str>,
+    pub(super) version: Box<str>,
     #[serde(default, rename = "deletionTimestamp")]
-    deleted: Option<IgnoredAny>,
+    pub(super) deleted: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "or_default")]
-    labels: Labels,
+    pub(super) labels: Labels,
     #[serde(default, deserialize_with = "or_default")]
-    annotations: Annotations,
+    pub(super) annotations: Annotations,
 }
 
+/// The labels that are looked at.
 #[derive(Default, Deserialize)]
-struct Labels {
+pub(super) struct Labels {
     #[serde(default, rename = "kubernetes.io/service-name")]
-    service: Option<Box<str>>,
+    pub(super) service: Option<Box<str>>,
     #[serde(default, rename = "multicluster.kubernetes.io/service-name")]
-    imported: Option<Box<str>>,
+    pub(super) imported: Option<Box<str>>,
     #[serde(default, rename = "multicluster.kubernetes.io/source-cluster")]
-    cluster: Option<Box<str>>,
+    pub(super) cluster: Option<Box<str>>,
 }
 
+/// The annotations that are looked at.
 #[derive(Default, Deserialize)]
-struct Annotations {
+pub(super) struct Annotations {
     #[serde(default, rename = "endpoints.kubernetes.io/last-change-trigger-time")]
-    triggered: Option<Box<str>>,
+    pub(super) triggered: Option<Box<str>>,
     #[serde(default, rename = "k8s.io/initial-events-end")]
-    end: Option<Box<str>>,
+    pub(super) end: Option<Box<str>>,
 }
 
-#[derive(Deserialize)]
-struct RawNamespace {
+/// A namespace as it comes.
+#[derive(Default, Deserialize)]
+pub(super) struct RawNamespace {
     #[serde(default, deserialize_with = "or_default")]
-    metadata: Meta,
+    pub(super) metadata: Meta,
 }
 
 impl Raw for RawNamespace {
@@ -177,52 +188,57 @@ impl Raw for RawNamespace {
     }
 }
 
-#[derive(Deserialize)]
-struct RawService {
+/// A service as it comes.
+#[derive(Default, Deserialize)]
+pub(super) struct RawService {
     #[serde(default, deserialize_with = "or_default")]
-    metadata: Meta,
+    pub(super) metadata: Meta,
     #[serde(default, deserialize_with = "or_default")]
-    spec: ServiceSpec,
+    pub(super) spec: ServiceSpec,
     #[serde(default, deserialize_with = "or_default")]
-    status: ServiceStatus,
+    pub(super) status: ServiceStatus,
 }
 
+/// What a service is to be.
 #[derive(Default, Deserialize)]
-struct ServiceSpec {
+pub(super) struct ServiceSpec {
     #[serde(default, rename = "type")]
-    of: Option<Box<str>>,
+    pub(super) of: Option<Box<str>>,
     #[serde(default, rename = "clusterIP")]
-    cluster_ip: Option<Box<str>>,
+    pub(super) cluster_ip: Option<Box<str>>,
     #[serde(default, rename = "clusterIPs", deserialize_with = "or_default")]
-    cluster_ips: Vec<Box<str>>,
+    pub(super) cluster_ips: Vec<Box<str>>,
     #[serde(default, rename = "externalName", deserialize_with = "or_default")]
-    external_name: Box<str>,
+    pub(super) external_name: Box<str>,
     #[serde(default, rename = "externalIPs", deserialize_with = "or_default")]
-    external_ips: Vec<Box<str>>,
+    pub(super) external_ips: Vec<Box<str>>,
     #[serde(default, deserialize_with = "or_default")]
-    ports: Vec<Port>,
+    pub(super) ports: Vec<Port>,
     #[serde(default, deserialize_with = "any")]
-    selector: bool,
+    pub(super) selector: bool,
 }
 
+/// What became of a service.
 #[derive(Default, Deserialize)]
-struct ServiceStatus {
+pub(super) struct ServiceStatus {
     #[serde(default, rename = "loadBalancer", deserialize_with = "or_default")]
-    balancer: Balancer,
+    pub(super) balancer: Balancer,
 }
 
+/// The load balancer of a service.
 #[derive(Default, Deserialize)]
-struct Balancer {
+pub(super) struct Balancer {
     #[serde(default, deserialize_with = "or_default")]
-    ingress: Vec<Ingress>,
+    pub(super) ingress: Vec<Ingress>,
 }
 
-#[derive(Deserialize)]
-struct Ingress {
+/// An address of a load balancer.
+#[derive(Default, Deserialize)]
+pub(super) struct Ingress {
     #[serde(default, deserialize_with = "or_default")]
-    ip: Box<str>,
+    pub(super) ip: Box<str>,
     #[serde(default, deserialize_with = "or_default")]
-    hostname: Box<str>,
+    pub(super) hostname: Box<str>,
 }
 
 impl Raw for RawService {
@@ -254,14 +270,15 @@ impl Raw for RawService {
     }
 }
 
-#[derive(Deserialize)]
-struct RawSlice {
+/// An endpoint slice as it comes.
+#[derive(Default, Deserialize)]
+pub(super) struct RawSlice {
     #[serde(default, deserialize_with = "or_default")]
-    metadata: Meta,
+    pub(super) metadata: Meta,
     #[serde(default, deserialize_with = "or_default")]
-    ports: Vec<Port>,
+    pub(super) ports: Vec<Port>,
     #[serde(default, deserialize_with = "or_default")]
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
 }
 
 impl Raw for RawSlice {
@@ -281,29 +298,55 @@ impl Raw for RawSlice {
     }
 }
 
-#[derive(Deserialize)]
-struct RawPod {
+/// A pod as it comes.
+#[derive(Default, Deserialize)]
+pub(super) struct RawPod {
     #[serde(default, deserialize_with = "or_default")]
-    metadata: Meta,
+    pub(super) metadata: PodMeta,
     #[serde(default, deserialize_with = "or_default")]
-    status: PodStatus,
+    pub(super) status: PodStatus,
 }
 
+/// What every object has, with all labels.
 #[derive(Default, Deserialize)]
-struct PodStatus {
+pub(super) struct PodMeta {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) name: Box<str>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) namespace: Box<str>,
+    #[serde(default, deserialize_with = "or_default", rename = "resourceVersion")]
+    pub(super) version: Box<str>,
+    #[serde(default, rename = "deletionTimestamp")]
+    pub(super) deleted: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) labels: BTreeMap<Box<str>, Box<str>>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) annotations: Annotations,
+}
+
+/// What became of a pod.
+#[derive(Default, Deserialize)]
+pub(super) struct PodStatus {
     #[serde(default, rename = "podIP", deserialize_with = "or_default")]
-    ip: Box<str>,
+    pub(super) ip: Box<str>,
 }
 
 impl Raw for RawPod {
-    fn slim(mut self) -> (Meta, Object) {
+    fn slim(self) -> (Meta, Object) {
+        let metadata = self.metadata;
         let object = Object::Pod(Pod {
-            namespace: std::mem::take(&mut self.metadata.namespace),
-            name: std::mem::take(&mut self.metadata.name),
+            namespace: metadata.namespace,
+            name: metadata.name,
             ip: self.status.ip,
-            terminating: self.metadata.deleted.is_some(),
+            labels: metadata.labels.into_iter().collect(),
+            terminating: metadata.deleted.is_some(),
         });
-        (self.metadata, object)
+        let meta = Meta {
+            version: metadata.version,
+            annotations: metadata.annotations,
+            ..Meta::default()
+        };
+        (meta, object)
     }
 }
 
@@ -366,6 +409,54 @@ fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 /// A text that does not end.
 #[derive(Debug)]
 pub(super) struct TooLong;
+
+/// What a watch sends, in the encoding that its response has.
+pub(super) enum Stream {
+    /// A line for each event.
+    Json(Lines),
+    /// A frame for each event.
+    Protobuf(Frames),
+}
+
+impl Stream {
+    /// A stream of this media type; of JSON, when none is given.
+    pub(super) fn of(media_type: &str) -> Self {
+        if media_type.starts_with(protobuf::MEDIA_TYPE) {
+            Self::Protobuf(Frames::default())
+        } else {
+            Self::Json(Lines::default())
+        }
+    }
+
+    /// Takes the next piece; `event` gets what every line or frame that it ends says, until it wants no more.
+    ///
+    /// # Errors
+    /// When an event is longer than any object.
+    pub(super) fn feed(
+        &mut self,
+        kind: Kind,
+        piece: &[u8],
+        mut event: impl FnMut(Result<Event, String>) -> bool,
+    ) -> Result<(), TooLong> {
+        match self {
+            Self::Json(lines) => lines.feed(piece, |line| {
+                line.trim_ascii().is_empty()
+                    || event(self::event(kind, line).map_err(|error| error.to_string()))
+            }),
+            Self::Protobuf(frames) => frames.feed(piece, |frame| {
+                event(protobuf::event(kind, frame).map_err(|error| error.to_string()))
+            }),
+        }
+    }
+
+    /// Whether an event has begun and not ended.
+    pub(super) fn midway(&self) -> bool {
+        match self {
+            Self::Json(lines) => lines.midway(),
+            Self::Protobuf(frames) => frames.midway(),
+        }
+    }
+}
 
 /// Puts together lines that come in pieces.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The entries of the store: services and slices of endpoints in their smallest form, and a group of both with answers made ready.
 //!
-//! Names are labels in wire form, addresses are sixteen octets (IPv4 mapped), ports are interned by the ledger. Nothing is kept that
+//! Names are labels in wire form, addresses are sixteen octets (IPv4 mapped), ports are interned by the store. Nothing is kept that
 //! no answer needs. An entry is immutable: a change makes another one.
 
 use std::cmp::Ordering;

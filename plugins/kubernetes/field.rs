@@ -6,7 +6,7 @@ use wire::NameBuf;
 
 use super::change;
 use super::entry::{Address, Form, Outside, Port, Protocol, Service};
-use super::world::Role;
+use super::snapshot::Role;
 
 /// The addresses that a service has, and as what.
 pub(super) fn owned(service: &Service) -> impl Iterator<Item = (Role, Address)> {

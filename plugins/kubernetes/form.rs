@@ -67,6 +67,8 @@ pub(super) enum Part<'a> {
 pub(super) struct Shape {
     /// Whether the zone is a cluster set's.
     pub(super) multicluster: bool,
+    /// Whether it is a zone of addresses: it has the name of its server, and none of services and pods.
+    pub(super) reverse: bool,
     /// Whether endpoints are asked for by topology zone.
     pub(super) zonal: bool,
 }
@@ -86,11 +88,11 @@ pub(super) fn read<'a>(qname: &'a Qname, left: usize, shape: Shape) -> Form<'a> 
         return Form::Apex;
     };
     let pods = match text(last) {
-        b"svc" => false,
-        b"pod" => true,
+        b"svc" if !shape.reverse => false,
+        b"pod" if !shape.reverse => true,
         b"dns" if left == 1 => return Form::Empty,
         b"dns" if left == 2 && text(0) == b"ns" => return Form::NameServer,
-        b"dns-version" if left == 1 => return Form::Version,
+        b"dns-version" if left == 1 && !shape.reverse => return Form::Version,
         _ => return Form::Invalid,
     };
     match (left, pods) {

@@ -1,18 +1,16 @@
 //! Metrics: how long a change took to be served and what was asked of the API, by CoreDNS's names, and how old the state is.
 
-use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chain::metrics;
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::metrics::{MetricType, TypedMetric};
+use source::Age;
+use telemetry::metrics;
 
 use super::entry::{Form, Service};
-use super::world::Shared;
+use super::snapshot::Shared;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -162,49 +160,6 @@ pub(super) fn seconds(text: &str) -> Option<f64> {
     let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
     let whole = days * 86_400 + hour * 3_600 + minute * 60 + second - offset * 60;
     Some(whole as f64 + fraction)
-}
-
-/// For how long a cluster may have been out of date; read when metrics are.
-#[derive(Clone, Default)]
-pub(super) struct Age(Arc<std::sync::Mutex<Weak<Shared>>>);
-
-impl Age {
-    /// Shows the age of this cluster.
-    fn show(&self, shared: &Arc<Shared>) {
-        let mut place = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *place = Arc::downgrade(shared);
-    }
-
-    fn seconds(&self) -> f64 {
-        let place = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        place.upgrade().map_or(0.0, |shared| shared.age())
-    }
-}
-
-impl fmt::Debug for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Age({})", self.seconds())
-    }
-}
-
-impl TypedMetric for Age {
-    const TYPE: MetricType = MetricType::Gauge;
-}
-
-impl EncodeMetric for Age {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        encoder.encode_gauge(&self.seconds())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        Self::TYPE
-    }
 }
 
 /// Shows the age of a cluster's state, under the directive's first zone.

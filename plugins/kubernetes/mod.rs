@@ -1,16 +1,17 @@
 //! `kubernetes`: names of a cluster's services, endpoints and pods, from a watched API.
 //!
 //! ```text
-//!  API server ──► client, watch, decode ── Object ──► ledger ──► world (immutable) ──► swapped whole ──► query
-//!                                                      what was heard    answers ready as octets
+//!  API server ──► client, watch, decode ── Object ──► store ──► snapshot (immutable) ──► swapped whole ──► query
+//!                                                              answers ready as octets
 //! ```
 //!
-//! A query pins the world, reads its labels ([`form`]), finds namespace and service by two look-ups, and copies records that are
+//! A query pins the snapshot, reads its labels ([`form`]), finds namespace and service by two look-ups, and copies records that are
 //! ready ([`entry`]) or puts them together from pieces that are ([`answer`]). Nothing is allocated or locked, but for a service that
 //! stands for another name: that one is asked of the server itself. Before the first lists are complete, a query whose answer
 //! depends on them waits, up to `startup_timeout`, and then fails; it is never told that a name does not exist.
 
 mod answer;
+mod capability;
 mod change;
 mod client;
 #[cfg(test)]
@@ -19,34 +20,35 @@ mod decode;
 mod entry;
 mod field;
 mod form;
-mod ledger;
+mod index;
+mod labels;
 mod metrics;
-mod noted;
-mod offer;
+mod protobuf;
 mod selector;
 mod setup;
 mod snapshot;
-mod table;
+mod snapshot_file;
+mod store;
 #[cfg(test)]
 mod tests;
 mod watch;
 #[cfg(test)]
 mod watch_tests;
-mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use chain::trace::Remark;
 use chain::{
-    Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving,
-    reverse, splice,
+    Exchange, ExtendedError, Failure, Fallthrough, Flow, Hooks, Plugin, Query, Resolved, Resolving,
+    reverse,
 };
-use wire::{Class, Flags, Full, Name, NameBuf, Opcode, Qname, Rcode, Response, Section, Type};
+use wire::{Flags, Full, Name, NameBuf, Qname, Rcode, Response, Section, Type};
 
 use answer::{Names, Writer};
 use entry::{Address, Direct, Endpoint, Group, PortFilter, Service, Slice};
 use form::{Form, Part, ServiceName, Shape};
-use world::{Role, Shared, World};
+use snapshot::{Role, Shared, Snapshot};
 
 pub(crate) use setup::REGISTRATION;
 
@@ -71,6 +73,8 @@ struct Zone {
     labels: usize,
     /// Whether it is a cluster set's.
     multicluster: bool,
+    /// Whether it is a zone of addresses, which has no names of services and pods.
+    reverse: bool,
 }
 
 /// One `kubernetes` directive at work.
@@ -87,7 +91,7 @@ struct Kubernetes {
     /// Whether namespaces are named in the directive: addresses are then told of by them, too.
     namespaces: bool,
     shared: Arc<Shared>,
-    /// Until when ([`chain::clock`]) queries wait for the first lists.
+    /// Until when ([`host::clock`]) queries wait for the first lists.
     patience: u64,
     /// This server's addresses.
     local: Box<[std::net::IpAddr]>,
@@ -113,6 +117,15 @@ impl Plugin for Kubernetes {
         "kubernetes"
     }
 
+    fn hooks(&self) -> Hooks {
+        Hooks::QUERY.and(Hooks::LABELS)
+    }
+
+    fn label(&self, query: &Query<'_>, label: &str, out: &mut String) -> bool {
+        let key = label.strip_prefix("kubernetes/");
+        key.is_some_and(|key| self.write_label(query, key, out))
+    }
+
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
         let patient = query.received() < self.patience;
         self.ask(query, response, patient)
@@ -123,7 +136,7 @@ impl Plugin for Kubernetes {
     }
 
     fn ready(&self) -> Option<bool> {
-        Some(self.shared.world.load().synced)
+        Some(self.shared.snapshot.load().synced)
     }
 }
 
@@ -147,19 +160,17 @@ impl Kubernetes {
         response: &mut Response<'_>,
         patient: bool,
     ) -> Result<Flow, Failure> {
-        let Some((zone, left)) = self
-            .zone(query.qname())
-            .filter(|_| query.qclass() == Class::IN)
-        else {
+        let Some((zone, left)) = self.zone(query.qname()) else {
+            query.remark(|| Remark::new("the name is in none of its zones"));
             return Ok(Flow::Next);
         };
+        query.remark(|| Remark::new("zone").with("origin", zone.origin));
         let qtype = query.qtype();
-        if matches!(qtype, Type::AXFR | Type::IXFR) || query.flags().opcode() == Opcode::NOTIFY {
+        if matches!(qtype, Type::AXFR | Type::IXFR) {
             return Err(Failure::policy(Rcode::REFUSED));
         }
-        let world = self.shared.world.load();
-        if let Some(records) = self.ready_records(&world, zone, (query.qname(), left), qtype)
-            && !query.is_rewritten()
+        let snapshot = self.shared.snapshot.load();
+        if let Some(records) = self.ready_records(&snapshot, zone, (query.qname(), left), qtype)
             && answer::push_ready(response, records, qtype)
         {
             return Ok(Flow::Answered);
@@ -171,17 +182,17 @@ impl Kubernetes {
             message: (!query.is_rewritten()).then(|| query.message()),
             pointer: &pointer,
         };
-        let serials = &world.serials;
+        let serials = &snapshot.serials;
         let serial = if zone.multicluster {
             serials.imported
         } else {
             serials.inside
         };
         let mut writer = Writer::new(response, &names, self.ttl);
-        let rcode = match self.look_up(&world, zone, &names, qtype, &mut writer) {
+        let rcode = match self.look_up(&snapshot, zone, &names, qtype, &mut writer) {
             Found::Written if writer.answers() > 0 => {
                 // Whoever asks for SRV wants the addresses, too: TC where they have no room, as CoreDNS has it.
-                let limit = query.asked().udp_limit();
+                let limit = query.udp_limit();
                 if qtype == Type::SRV && query.transport().is_datagram() && writer.is_beyond(limit)
                 {
                     writer.cut();
@@ -201,8 +212,12 @@ impl Kubernetes {
             },
             found => {
                 let falls = self.fall.through(names.qname);
-                let certain = found == Found::Never || world.synced;
+                let certain = found == Found::Never || snapshot.synced;
                 let address = reverse::address(names.qname).is_some();
+                query.remark(|| match certain {
+                    true => Remark::new("the cluster has no such name"),
+                    false => Remark::new("the cluster has not been read yet"),
+                });
                 if falls && (certain || address) {
                     response.set_flag(Flags::AA, false);
                     return Ok(Flow::Next);
@@ -228,12 +243,12 @@ impl Kubernetes {
     #[inline]
     fn ready_records<'w>(
         &self,
-        world: &'w World,
+        snapshot: &'w Snapshot,
         zone: &Zone,
         (qname, left): (&Qname, usize),
         qtype: Type,
     ) -> Option<&'w [u8]> {
-        if left != 3 {
+        if left != 3 || zone.reverse {
             return None;
         }
         let octets = qname.name().octets();
@@ -241,7 +256,7 @@ impl Kubernetes {
         if !below.starts_with(b"\x03svc") {
             return None;
         }
-        let group = World::group(world.groups(zone.multicluster), labels)?;
+        let group = Snapshot::group(snapshot.groups(zone.multicluster), labels)?;
         let records = match qtype {
             Type::A => group.a(),
             Type::AAAA => group.aaaa(),
@@ -253,13 +268,13 @@ impl Kubernetes {
             Direct::No => false,
         };
         let namespace = labels.get(qname.suffix_start(1)..)?;
-        (has && !records.is_empty() && world.exposes(namespace)).then_some(records)
+        (has && !records.is_empty() && snapshot.exposes(namespace)).then_some(records)
     }
 
     /// Finds the name, and writes what it has.
     fn look_up<'w>(
         &self,
-        world: &'w World,
+        snapshot: &'w Snapshot,
         zone: &Zone,
         names: &Names<'_>,
         qtype: Type,
@@ -268,15 +283,16 @@ impl Kubernetes {
         if names.left > 0
             && let Some(address) = reverse::address(names.qname)
         {
-            return self.look_up_address(world, address.into(), qtype, writer);
+            return self.look_up_address(snapshot, address.into(), qtype, writer);
         }
         let shape = Shape {
             multicluster: zone.multicluster,
+            reverse: zone.reverse,
             zonal: self.zonal,
         };
         match form::read(names.qname, names.left, shape) {
             Form::Apex => {
-                let serials = &world.serials;
+                let serials = &snapshot.serials;
                 let serial = if zone.multicluster {
                     serials.imported
                 } else {
@@ -285,7 +301,10 @@ impl Kubernetes {
                 match qtype {
                     Type::SOA => writer.soa(Section::Answer, serial),
                     Type::NS => {
-                        let _ = name_servers(world, writer);
+                        let _ = match zone.reverse {
+                            true => reverse_name_servers(snapshot, self.primary.as_name(), writer),
+                            false => name_servers(snapshot, writer),
+                        };
                     }
                     _ => {}
                 }
@@ -299,8 +318,8 @@ impl Kubernetes {
                 Found::Written
             }
             Form::NameServer => {
-                for (i, server) in world.servers.iter().enumerate() {
-                    let told = world.servers[..i]
+                for (i, server) in snapshot.servers.iter().enumerate() {
+                    let told = snapshot.servers[..i]
                         .iter()
                         .any(|before| before.address == server.address);
                     if !told && writer.address(&server.address, qtype).is_err() {
@@ -309,14 +328,14 @@ impl Kubernetes {
                 }
                 Found::Written
             }
-            Form::ServiceNamespace(namespace) if world.exposes(namespace) => Found::Written,
+            Form::ServiceNamespace(namespace) if snapshot.exposes(namespace) => Found::Written,
             Form::PodNamespace(_) | Form::Pod(..) if self.pods == Pods::Disabled => Found::Never,
-            Form::PodNamespace(namespace) if world.exposes(namespace) => Found::Written,
+            Form::PodNamespace(namespace) if snapshot.exposes(namespace) => Found::Written,
             Form::ServiceNamespace(_) | Form::PodNamespace(_) => Found::NoName,
-            Form::Pod(pod, namespace) => self.look_up_pod(world, pod, namespace, qtype, writer),
+            Form::Pod(pod, namespace) => self.look_up_pod(snapshot, pod, namespace, qtype, writer),
             Form::Service(service) => {
-                match World::group(world.groups(zone.multicluster), service.labels)
-                    .filter(|_| world.exposes(service.namespace))
+                match Snapshot::group(snapshot.groups(zone.multicluster), service.labels)
+                    .filter(|_| snapshot.exposes(service.namespace))
                 {
                     Some(group) => self.look_up_service(group, service, qtype, writer),
                     None => Found::NoName,
@@ -329,15 +348,16 @@ impl Kubernetes {
     /// A name of `in-addr.arpa` or `ip6.arpa`: a service's, or else the endpoints'.
     fn look_up_address<'w>(
         &self,
-        world: &'w World,
+        snapshot: &'w Snapshot,
         address: Address,
         qtype: Type,
         writer: &mut Writer<'_, '_>,
     ) -> Found<'w> {
-        let told = |labels: &entry::Labels| !self.namespaces || world.exposes(labels.namespace());
+        let told =
+            |labels: &entry::Labels| !self.namespaces || snapshot.exposes(labels.namespace());
         let primary = self.primary.as_name();
         // An address is one service's; should it be two's for a moment, the answer does not depend on their order here.
-        let service = world
+        let service = snapshot
             .owners_of(address, Role::Service)
             .filter(|labels| told(labels))
             .min_by_key(|labels| labels.octets());
@@ -348,12 +368,12 @@ impl Kubernetes {
             return Found::Written;
         }
         let mut found = Found::NoName;
-        for labels in world
+        for labels in snapshot
             .owners_of(address, Role::Endpoint)
             .filter(|labels| told(labels))
         {
             found = Found::Written;
-            let group = World::group(&world.services, labels.octets());
+            let group = Snapshot::group(&snapshot.services, labels.octets());
             if let Some(group) = group.filter(|_| qtype == Type::PTR)
                 && endpoint_pointers(group, address, primary, writer).is_err()
             {
@@ -365,7 +385,7 @@ impl Kubernetes {
 
     fn look_up_pod<'w>(
         &self,
-        world: &'w World,
+        snapshot: &'w Snapshot,
         pod: &[u8],
         namespace: &[u8],
         qtype: Type,
@@ -376,14 +396,14 @@ impl Kubernetes {
         };
         let known = match self.pods {
             Pods::Disabled => return Found::Never,
-            Pods::Insecure => world.exposes(namespace),
+            Pods::Insecure => snapshot.exposes(namespace),
             Pods::Verified => {
                 let mut room = [0; 64];
                 let len = entry::write_dashed(&address, &mut room);
-                let mut at = world.pods_at(address);
+                let mut at = snapshot.pods_at(address);
                 room.get(..len) == Some(pod)
-                    && at.any(|labels| labels.octets() == namespace)
-                    && world.exposes(namespace)
+                    && at.any(|pod| pod.namespace.octets() == namespace)
+                    && snapshot.exposes(namespace)
             }
         };
         if !known {
@@ -466,8 +486,8 @@ impl Kubernetes {
 
     /// Waits for what is not known yet, as long as the start may take.
     async fn wait(&self) {
-        let now = chain::clock::now();
-        if !self.shared.world.load().synced && now < self.patience {
+        let now = host::clock::now();
+        if !self.shared.snapshot.load().synced && now < self.patience {
             let mut synced = self.shared.synced.subscribe();
             let patience = Duration::from_nanos(self.patience - now);
             let _ = tokio::time::timeout(patience, synced.wait_for(|synced| *synced)).await;
@@ -492,7 +512,7 @@ impl Kubernetes {
     /// A name of the same zone that leads to no address gives no alias, either, as a service without endpoints gives none.
     async fn follow(&self, mut exchange: Box<Exchange>) -> Resolved {
         exchange.begin();
-        let Some((query, _)) = exchange.suspended_views() else {
+        let Some(query) = exchange.suspended_query() else {
             return (exchange, Ok(Flow::Next));
         };
         let (qname, qtype) = (query.qname().clone(), query.qtype());
@@ -523,14 +543,11 @@ impl Kubernetes {
         match found {
             Some((target, mut answered)) => {
                 writer.alias(target.as_name().octets());
-                let truncated = answered.response().flags().has(Flags::TC);
-                splice::answer(&mut answered.response(), &mut response);
-                if truncated {
-                    response.set_flag(Flags::TC, true);
-                }
+                // Where it cannot be read, the alias is the answer.
+                let _ = response.take_answers(&answered.response());
             }
             None => {
-                let serials = self.shared.world.load().serials;
+                let serials = self.shared.snapshot.load().serials;
                 let serial = if zone.multicluster {
                     serials.imported
                 } else {
@@ -548,8 +565,8 @@ impl Kubernetes {
         let Form::Service(asked) = form::read(qname, left, Shape::default()) else {
             return None;
         };
-        let world = self.shared.world.load();
-        let group = World::group(world.groups(zone.multicluster), asked.labels)?;
+        let snapshot = self.shared.snapshot.load();
+        let group = Snapshot::group(snapshot.groups(zone.multicluster), asked.labels)?;
         let service = group.service.clone()?;
         match &service.form {
             entry::Form::Alias(Some(target)) => Some(NameBuf::from_name(Name::new(target).ok()?)),
@@ -651,17 +668,32 @@ fn endpoint_pointers(
 }
 
 /// Writes the name servers and their addresses.
-fn name_servers(world: &World, writer: &mut Writer<'_, '_>) -> Result<(), Full> {
-    for (i, server) in world.servers.iter().enumerate() {
-        if world.servers[..i]
+fn name_servers(snapshot: &Snapshot, writer: &mut Writer<'_, '_>) -> Result<(), Full> {
+    for (i, server) in snapshot.servers.iter().enumerate() {
+        if snapshot.servers[..i]
             .iter()
             .all(|before| before.labels != server.labels)
         {
             writer.name_server(&server.labels)?;
         }
     }
-    for server in world.servers.iter() {
+    for server in snapshot.servers.iter() {
         writer.glue(&server.labels, &server.address)?;
+    }
+    Ok(())
+}
+
+/// Writes the name servers of a zone of addresses: their names are in the cluster's zone, and their addresses are found there.
+fn reverse_name_servers(
+    snapshot: &Snapshot,
+    primary: Name<'_>,
+    writer: &mut Writer<'_, '_>,
+) -> Result<(), Full> {
+    for (i, server) in snapshot.servers.iter().enumerate() {
+        let before = &snapshot.servers[..i];
+        if before.iter().all(|before| before.labels != server.labels) {
+            writer.name_server_within(&server.labels, primary)?;
+        }
     }
     Ok(())
 }

@@ -2,21 +2,22 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chain::Fallthrough;
+use chain::inspect::Inspect;
 use chain::setup::{Answers, BlockConfig, Build, BuildError, Parse, Registration, Scene, Setup};
-use corefile::{Diagnostic, Directive, Line, Report, Span, value};
+use chain::{Fallthrough, reverse};
+use corefile::{Diagnostic, Directive, Line, Report, Severity, Span, value};
 use wire::{Name, NameBuf};
 
 use super::change::Kind;
 use super::client::{Access, Connection, Limits, Tls};
-use super::ledger::{Ledger, Rules};
+use super::snapshot::Shared;
+use super::store::{Rules, Store};
 use super::watch::{self, Selection, Timing};
-use super::world::Shared;
-use super::{Kubernetes, Pods, Zone, metrics, selector, snapshot};
+use super::{Kubernetes, Pods, Zone, metrics, selector, snapshot_file};
 
 /// `kubernetes` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -88,10 +89,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
 }
 
 fn config(parse: &mut Parse<'_>, directive: &Directive) -> Config {
-    let zones = value::zones_or_cidrs(&directive.args).unwrap_or_else(|diagnostic| {
-        parse.report.push(diagnostic);
-        Vec::new()
-    });
+    let zones = parse.read_zones(&directive.args, OPTIONS);
     let mut config = Config {
         span: directive.name.span,
         zones,
@@ -278,7 +276,7 @@ fn option(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
         }
         "noendpoints" => config.endpoints = !parse.arguments(line, 0..=0, "noendpoints"),
         "zonal" => config.zonal = parse.arguments(line, 0..=0, "zonal"),
-        "fallthrough" => config.fall = Fallthrough::parse(line, parse.report),
+        "fallthrough" => config.fall = parse.read_fallthrough(line, &config.zones),
         "ignore" if parse.arguments(line, 1..=usize::MAX - 1, "ignore empty_service") => {
             // CoreDNS looks at the first word only; more of them are a mistake all the same.
             if words.len() == 2 && words[1].text == "empty_service" {
@@ -355,6 +353,16 @@ impl Setup for KubernetesSetup {
             .collect()
     }
 
+    fn inspect(&self, inspect: &mut Inspect<'_>) {
+        for config in &self.0 {
+            config.inspect(inspect);
+        }
+    }
+
+    fn handlers(&self) -> usize {
+        self.0.len()
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         for config in self.0 {
             let span = config.span;
@@ -372,7 +380,7 @@ impl Config {
                 "Multiple endpoints have been deprecated, only the first specified endpoint '{used}' is used"
             );
         }
-        let access = self.access(build);
+        let access = self.access(|path| build.path(path));
         let selections = self.selections();
         let mut kinds: Vec<Kind> = selections.iter().map(|selection| selection.kind).collect();
         kinds.dedup();
@@ -380,24 +388,25 @@ impl Config {
             ttl: self.ttl,
             namespaces: self.namespaces.clone(),
             pod_names: self.pod_names,
+            pod_details: self.pods == Pods::Verified && build.config.labels.is_some(),
             zonal: self.zonal,
             kinds,
             local: local_addresses(build.config),
         };
         let cluster = format!("{access:?} {selections:?} {rules:?}");
         let connection = Connection::new(access, self.limits).map_err(BuildError::new)?;
-        let shared = shared(&cluster);
+        let shared = source::kept(&cluster, Shared::default);
         let watched = build.process.shared::<Watched>();
         let mut watched = watched.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Two directives that want the same of the same cluster share one watch.
         if watched.insert(cluster, ()).is_none() {
             if let Some(path) = &self.snapshot {
                 let path = build.path(path);
-                snapshot::load(&path, &rules, &shared);
-                build.spawn(Box::pin(snapshot::keep(path, shared.clone())));
+                snapshot_file::load(&path, &rules, &shared);
+                build.spawn(Box::pin(snapshot_file::keep(path, shared.clone())));
             }
-            let ledger = Ledger::new(rules, shared.clone());
-            let sink: watch::Shared = Arc::new(Mutex::new(ledger));
+            let store = Store::new(rules, shared.clone());
+            let sink: watch::Shared = Arc::new(Mutex::new(store));
             build.spawn(Box::pin(watch::run(
                 connection,
                 selections,
@@ -407,11 +416,11 @@ impl Config {
         }
         let kubernetes = Arc::new(self.plugin(build, shared)?);
         build
-            .offers()
-            .offer_search_path("kubernetes", kubernetes.clone());
+            .capabilities()
+            .provide_search_path("kubernetes", kubernetes.clone());
         build
-            .offers()
-            .offer_external("kubernetes", kubernetes.clone());
+            .capabilities()
+            .provide_external("kubernetes", kubernetes.clone());
         build.push(kubernetes);
         Ok(())
     }
@@ -427,15 +436,9 @@ impl Config {
             true => Vec::new(),
             false => build.origins(&self.multicluster)?,
         };
-        let reverse: [NameBuf; 2] =
-            ["in-addr.arpa.", "ip6.arpa."].map(|tree| tree.parse().unwrap_or(NameBuf::root()));
         let primary = origins
             .iter()
-            .find(|origin| {
-                !reverse
-                    .iter()
-                    .any(|tree| origin.as_name().is_within(tree.as_name()))
-            })
+            .find(|origin| !reverse::is_within(origin.as_name()))
             .cloned()
             .ok_or_else(|| BuildError::new("non-reverse zone name must be used"))?;
         metrics::show_age(&primary.as_name().to_string(), &shared);
@@ -444,6 +447,7 @@ impl Config {
             .map(|origin| Zone {
                 hash: wire::name_hash(origin.as_name()),
                 labels: origin.as_name().label_count(),
+                reverse: reverse::is_within(origin.as_name()),
                 multicluster: multicluster
                     .iter()
                     .any(|zone| origin.as_name().is_within(zone.as_name())),
@@ -462,16 +466,44 @@ impl Config {
             ignore_empty: self.ignore_empty,
             namespaces: !self.namespaces.is_empty(),
             shared,
-            patience: chain::clock::now().saturating_add(patience),
+            patience: host::clock::now().saturating_add(patience),
             local: local_addresses(build.config).into(),
             search: search_of(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
         })
     }
 
-    fn access(&self, build: &Build<'_>) -> Access {
+    /// Says what is wrong with the files that lead to the cluster. In a pod they are the kubelet's, and elsewhere not there.
+    fn inspect(&self, inspect: &mut Inspect<'_>) {
+        let access = self.access(|path| inspect.path(path));
+        let unread = access.files().into_iter().find_map(|path| {
+            let error = inspect.look(path).err()?;
+            Some(format!("{}: {error}", path.display()))
+        });
+        let wrong = match (unread, access) {
+            (Some(unread), _) => Some(unread),
+            (None, Access::InCluster) => None,
+            (None, access) => access.check().err(),
+        };
+        if let Some(wrong) = wrong {
+            inspect.tell(Severity::Error, wrong, self.span);
+        }
+        if let Some(snapshot) = &self.snapshot {
+            let path = inspect.path(snapshot);
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                let message = format!("{} is no directory: no snapshot is kept", folder.display());
+                inspect.tell(Severity::Warning, message, self.span);
+            }
+        }
+    }
+
+    fn access(&self, path: impl Fn(&str) -> PathBuf) -> Access {
         match (&self.kubeconfig, &self.endpoint) {
             (Some((file, context)), _) => Access::Kubeconfig {
-                file: build.path(file),
+                file: path(file),
                 context: context.clone(),
             },
             (None, Some(url)) => Access::Endpoint {
@@ -513,25 +545,9 @@ impl Config {
 #[derive(Default)]
 struct Watched(Mutex<HashMap<String, ()>>);
 
-/// The state of a cluster: that of the snapshot before, when it watched the same, so that a reload forgets nothing.
-fn shared(cluster: &str) -> Arc<Shared> {
-    static KNOWN: Mutex<Vec<(String, Weak<Shared>)>> = Mutex::new(Vec::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.retain(|(_, shared)| shared.strong_count() > 0);
-    let found = known
-        .iter()
-        .find(|(name, _)| name == cluster)
-        .and_then(|(_, shared)| shared.upgrade());
-    found.unwrap_or_else(|| {
-        let shared = Arc::new(Shared::default());
-        known.push((cluster.to_owned(), Arc::downgrade(&shared)));
-        shared
-    })
-}
-
 /// The addresses that this server answers at, loopback apart: those of `bind`, or the machine's.
 fn local_addresses(config: &BlockConfig) -> Vec<IpAddr> {
-    let interfaces = chain::interfaces::list();
+    let interfaces = host::interfaces::list();
     let words = || config.bind.iter().flatten();
     let of = |word: &str| -> Vec<IpAddr> {
         let named = interfaces.iter().filter(|interface| interface.name == word);

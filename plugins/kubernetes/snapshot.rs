@@ -1,336 +1,227 @@
-//! `snapshot PATH`: the cluster as it was last, on disk, so that a server that starts while the API is away has answers.
+//! A cluster as a query sees it: immutable, shared with the one before it as far as they are alike, and replaced whole.
 //!
-//! A line of text each: a heading, objects as the API would write them (kind, tabulator, JSON), and a last line with their count and a
-//! sum (FNV-1a of the lines between), without which the file is not whole. It is written beside the old one and renamed, at most every
-//! ten seconds, and only after a change.
-//! Names of slices and pods are not kept, and made up: the first lists from the API replace everything in one step.
+//! ```text
+//!  Snapshot ─┬─ namespaces   label            ─► exposed
+//!            ├─ services     SVC.NS           ─► Group: service + slices + octets ready to send
+//!            ├─ imports      SVC.NS           ─► the same of a cluster set
+//!            ├─ owners       address          ─► SVC.NS, as a service's, an endpoint's or an outside address
+//!            └─ pods         address          ─► namespace                                      (`pods verified`)
+//! ```
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use serde_json::{Map, Value, json};
+use arc_swap::ArcSwap;
+use source::{Aged, Table};
+use tokio::sync::watch;
 
-use super::change::{Kind, Sink};
-use super::decode;
-use super::entry::{Form, Group, Outside, Port, Protocol, Slice};
-use super::ledger::{Ledger, Rules};
-use super::world::{Shared, World};
+use super::change::Kind;
+use super::entry::{Address, Group, Labels, key};
 
-/// The first line, and what it promises.
-const HEADING: &str = "nameplate kubernetes snapshot 2";
-/// How often changes are written.
-const EVERY: Duration = Duration::from_secs(10);
+/// What an address is to a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// An address of its own.
+    Service,
+    /// That of an endpoint.
+    Endpoint,
+    /// One that it is reached by from outside.
+    Outside,
+}
 
-/// Writes the cluster to `path` whenever it has changed; does not end. What cannot be written is tried again, and told once.
-pub(super) async fn keep(path: PathBuf, shared: Arc<Shared>) {
-    let mut kept = shared.world.load_full();
-    let mut said = String::new();
-    loop {
-        tokio::time::sleep(EVERY).await;
-        let world = shared.world.load_full();
-        if !world.synced || Arc::ptr_eq(&world, &kept) {
-            continue;
+/// A group among those of its leaf; the hash beside it, so that the others are not looked at.
+#[derive(Clone)]
+pub(super) struct GroupEntry {
+    /// That of its name.
+    pub(super) hash: u64,
+    /// The group.
+    pub(super) group: Arc<Group>,
+}
+
+/// A service that an address belongs to.
+#[derive(Clone)]
+pub(super) struct Owner {
+    /// The address.
+    pub(super) address: Address,
+    /// The service.
+    pub(super) labels: Arc<Labels>,
+    /// How often.
+    pub(super) count: u32,
+    /// As what.
+    pub(super) role: Role,
+}
+
+/// A pod that has an address.
+#[derive(Clone, PartialEq)]
+pub(super) struct PodAt {
+    /// The address.
+    pub(super) address: Address,
+    /// The namespace.
+    pub(super) namespace: Arc<Labels>,
+    /// Its name and labels, where they are kept.
+    pub(super) details: Option<Arc<PodDetails>>,
+}
+
+/// What metadata tells of a pod.
+#[derive(Clone, PartialEq)]
+pub(super) struct PodDetails {
+    /// Its name.
+    pub(super) name: Box<str>,
+    /// Its labels.
+    pub(super) labels: Vec<(Box<str>, Box<str>)>,
+}
+
+/// The pods of which the same is known: one, but for those on the host's network.
+#[derive(Clone)]
+pub(super) struct PodsAt {
+    /// What is known.
+    pub(super) pod: PodAt,
+    /// How many.
+    pub(super) count: u32,
+}
+
+/// A name server of the zone: the labels left of the zone and an address.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct NameServer {
+    /// The labels in wire form.
+    pub(super) labels: Box<[u8]>,
+    /// The address.
+    pub(super) address: Address,
+}
+
+impl NameServer {
+    /// What a name server is called that is no service.
+    pub(super) const DEFAULT: &'static [u8] = b"\x02ns\x03dns";
+}
+
+/// When something changed last, in seconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Serials {
+    /// What is seen from within.
+    pub(super) inside: u32,
+    /// What is seen from outside.
+    pub(super) outside: u32,
+    /// What is seen of the cluster set.
+    pub(super) imported: u32,
+}
+
+/// A cluster as a query sees it.
+#[derive(Clone, Default)]
+pub(super) struct Snapshot {
+    /// The namespaces that are exposed.
+    pub(super) namespaces: Table<Arc<Labels>>,
+    /// The services.
+    pub(super) services: Table<GroupEntry>,
+    /// The services of the cluster set.
+    pub(super) imports: Table<GroupEntry>,
+    /// Whose an address is.
+    pub(super) owners: Table<Owner>,
+    /// Where pods are.
+    pub(super) pods: Table<PodsAt>,
+    /// The name servers.
+    pub(super) servers: Arc<[NameServer]>,
+    /// The serials.
+    pub(super) serials: Serials,
+    /// Whether all kinds have been listed once.
+    pub(super) synced: bool,
+}
+
+impl Snapshot {
+    /// Whether this namespace, a label in wire form, is exposed.
+    #[inline]
+    pub(super) fn exposes(&self, namespace: &[u8]) -> bool {
+        let mut found = self.namespaces.leaf(key(namespace)).iter();
+        found.any(|labels| labels.octets() == namespace)
+    }
+
+    /// The services of the cluster, or of the cluster set.
+    #[inline]
+    pub(super) fn groups(&self, of_the_set: bool) -> &Table<GroupEntry> {
+        if of_the_set {
+            &self.imports
+        } else {
+            &self.services
         }
-        let (to, what) = (path.clone(), world.clone());
-        match tokio::task::spawn_blocking(move || write(&what, &to)).await {
-            Ok(Ok(())) => {
-                kept = world;
-                said.clear();
-            }
-            Ok(Err(error)) => {
-                let why = error.to_string();
-                if why != said {
-                    tracing::warn!(target: "plugin/kubernetes", "The snapshot {} was not written: {why}", path.display());
-                    said = why;
-                }
-            }
-            // It has panicked, which is told already.
-            Err(_) => kept = world,
-        }
+    }
+
+    /// The group of `SVC.NS` in wire form.
+    #[inline]
+    pub(super) fn group<'a>(table: &'a Table<GroupEntry>, labels: &[u8]) -> Option<&'a Arc<Group>> {
+        let hash = key(labels);
+        let mut found = table.leaf(hash).iter();
+        let found = found.find(|known| known.hash == hash && known.group.name() == labels);
+        found.map(|known| &known.group)
+    }
+
+    /// Whose `address` is, as `role`.
+    pub(super) fn owners_of(
+        &self,
+        address: Address,
+        role: Role,
+    ) -> impl Iterator<Item = &Arc<Labels>> {
+        self.owners
+            .leaf(address.hash())
+            .iter()
+            .filter(move |owner| owner.address == address && owner.role == role)
+            .map(|owner| &owner.labels)
+    }
+
+    /// The pods at `address`.
+    pub(super) fn pods_at(&self, address: Address) -> impl Iterator<Item = &PodAt> {
+        self.pods
+            .leaf(address.hash())
+            .iter()
+            .map(|pods| &pods.pod)
+            .filter(move |pod| pod.address == address)
     }
 }
 
-/// Shows what `path` holds, when it holds a whole cluster and nothing is known yet.
-pub(super) fn load(path: &Path, rules: &Rules, shared: &Arc<Shared>) {
-    if shared.world.load().synced {
-        return;
-    }
-    let why = match read(path, rules) {
-        Ok(held) => {
-            let age = std::fs::metadata(path).and_then(|data| data.modified());
-            let age = age
-                .ok()
-                .and_then(|modified| modified.elapsed().ok())
-                .unwrap_or_default();
-            shared.stale.store(
-                u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
-                Ordering::Relaxed,
-            );
-            for &kind in &rules.kinds {
-                shared.lines[kind as usize]
-                    .lost
-                    .store(true, Ordering::Relaxed);
-            }
-            shared.world.store(held.world.load_full());
-            shared.synced.send_replace(true);
-            tracing::info!(
-                target: "plugin/kubernetes",
-                "Serving the snapshot {}, {} s old, until the API is heard of", path.display(), age.as_secs()
-            );
-            return;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => error,
-    };
-    tracing::warn!(target: "plugin/kubernetes", "The snapshot {} is of no use: {why}", path.display());
+/// The state of a cluster, shared by the watches that write it and the queries that read it.
+pub(super) struct Shared {
+    /// What queries see.
+    pub(super) snapshot: ArcSwap<Snapshot>,
+    /// Tells that all kinds have been listed once.
+    pub(super) synced: watch::Sender<bool>,
+    /// How the watch of each kind is doing, by [`Kind`].
+    pub(super) watches: [WatchHealth; Kind::ALL.len()],
+    /// How old the state was, in nanoseconds, when the process began: a snapshot's age.
+    pub(super) stale: AtomicU64,
 }
 
-/// Reads a whole file.
-fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
-    let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    let shared = Arc::new(Shared::default());
-    let mut ledger = Ledger::new(rules.clone(), shared.clone());
-    for kind in Kind::ALL {
-        ledger.begin(kind);
-    }
-    let mut lines = BufReader::new(File::open(path)?).lines();
-    if lines.next().transpose()?.as_deref() != Some(HEADING) {
-        return Err(bad("it is none, or one of another version"));
-    }
-    let mut whole = false;
-    let mut sum = Sum::default();
-    for (count, line) in lines.enumerate() {
-        let line = line?;
-        let (word, rest) = line
-            .split_once('\t')
-            .ok_or_else(|| bad("a line has no kind"))?;
-        if word == "end" {
-            whole = rest == format!("{count}\t{sum}");
-            break;
-        }
-        sum.add(&line);
-        let kind = Kind::ALL.into_iter().find(|kind| kind.resource() == word);
-        let kind = kind.ok_or_else(|| bad("a line has a kind that is not known"))?;
-        let object = decode::item(kind, rest.as_bytes()).map_err(io::Error::other)?;
-        ledger.listed(object);
-    }
-    if !whole {
-        return Err(bad("its end is missing, or it was changed"));
-    }
-    for kind in Kind::ALL {
-        ledger.complete(kind);
-    }
-    drop(ledger);
-    Arc::into_inner(shared).ok_or_else(|| bad("it is still being read"))
+/// How the watch of one kind is doing.
+#[derive(Default)]
+pub(super) struct WatchHealth {
+    /// When it was heard of last ([`host::clock`]); 0 for never.
+    pub(super) heard: AtomicU64,
+    /// Whether it is away.
+    pub(super) lost: AtomicBool,
 }
 
-/// Writes a whole file, or none.
-pub(super) fn write(world: &World, path: &Path) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let written = write_to(world, Path::new(&beside)).and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        // A disk that is full has no room for a part of a file, either.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
-}
-
-fn write_to(world: &World, path: &Path) -> io::Result<()> {
-    let mut out = Lines {
-        out: BufWriter::new(File::create(path)?),
-        count: 0,
-        sum: Sum::default(),
-    };
-    writeln!(out.out, "{HEADING}")?;
-    for namespace in world.namespaces.iter() {
-        out.push(
-            Kind::Namespace,
-            json!({"metadata": {"name": texts(namespace.octets()).concat()}}),
-        )?;
-    }
-    for known in world.services.iter() {
-        out.group(&known.group, Kind::Service)?;
-    }
-    for known in world.imports.iter() {
-        out.group(&known.group, Kind::ServiceImport)?;
-    }
-    for (number, pods) in world.pods.iter().enumerate() {
-        let namespace = texts(pods.namespace.octets()).concat();
-        out.push(
-            Kind::Pod,
-            json!({"metadata": {"name": number.to_string(), "namespace": namespace}, "status": {"podIP": pods.address.ip().to_string()}}),
-        )?;
-    }
-    writeln!(out.out, "end\t{}\t{}", out.count, out.sum)?;
-    out.out.flush()?;
-    out.out.get_ref().sync_data()
-}
-
-struct Lines {
-    out: BufWriter<File>,
-    count: u64,
-    sum: Sum,
-}
-
-/// FNV-1a, 64 bits, of lines with their ends: what no disk changes unnoticed.
-struct Sum(u64);
-
-impl Default for Sum {
+impl Default for Shared {
     fn default() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
-    }
-}
-
-impl Sum {
-    fn add(&mut self, line: &str) {
-        for octet in line.bytes().chain([b'\n']) {
-            self.0 = (self.0 ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01B3);
+        Self {
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            synced: watch::Sender::new(false),
+            watches: Default::default(),
+            stale: AtomicU64::new(0),
         }
     }
 }
 
-impl fmt::Display for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl Lines {
-    fn push(&mut self, kind: Kind, object: Value) -> io::Result<()> {
-        self.count += 1;
-        let line = format!("{}\t{object}", kind.resource());
-        self.sum.add(&line);
-        writeln!(self.out, "{line}")
-    }
-
-    /// A service or an import, and its slices.
-    fn group(&mut self, group: &Group, kind: Kind) -> io::Result<()> {
-        let names = texts(group.labels.octets());
-        let [name, namespace] = names.as_slice() else {
-            return Ok(());
+impl Aged for Shared {
+    /// Since the connection that is away longest was heard of last.
+    fn age(&self) -> f64 {
+        let now = host::clock::now();
+        let away = self
+            .watches
+            .iter()
+            .filter(|watch| watch.lost.load(Ordering::Relaxed));
+        let stale = self.stale.load(Ordering::Relaxed);
+        let since = |watch: &WatchHealth| match watch.heard.load(Ordering::Relaxed) {
+            0 => now.saturating_add(stale),
+            heard => now.saturating_sub(heard),
         };
-        let metadata = json!({"name": name, "namespace": namespace});
-        if let Some(service) = &group.service {
-            let ips: Vec<String> = match &service.form {
-                Form::Addresses(addresses) => addresses
-                    .iter()
-                    .map(|address| address.ip().to_string())
-                    .collect(),
-                Form::Headless => vec!["None".into()],
-                Form::Alias(_) => Vec::new(),
-            };
-            let ports = ports(&service.ports);
-            let spec = match (&service.form, kind) {
-                (Form::Headless, Kind::ServiceImport) => {
-                    json!({"type": "Headless", "ports": ports})
-                }
-                (_, Kind::ServiceImport) => {
-                    json!({"type": "ClusterSetIP", "ips": ips, "ports": ports})
-                }
-                (Form::Alias(target), _) => json!({
-                    "type": "ExternalName", "externalName": target.as_deref().map_or(String::new(), host), "ports": ports,
-                    "externalIPs": outsides(&service.outside),
-                }),
-                _ => {
-                    json!({"type": "ClusterIP", "clusterIPs": ips, "ports": ports, "externalIPs": outsides(&service.outside)})
-                }
-            };
-            self.push(kind, json!({"metadata": metadata, "spec": spec}))?;
-        }
-        for slice in &group.slices {
-            let count = self.count.to_string();
-            self.push(
-                Kind::EndpointSlice,
-                slice_of(slice, (&count, name, namespace), kind),
-            )?;
-        }
-        Ok(())
+        let longest = away.map(since).max();
+        longest.unwrap_or(0) as f64 / host::clock::SECOND as f64
     }
-}
-
-fn slice_of(slice: &Slice, (own, name, namespace): (&str, &str, &str), kind: Kind) -> Value {
-    let mut labels = Map::new();
-    if kind == Kind::ServiceImport {
-        labels.insert(
-            "multicluster.kubernetes.io/service-name".into(),
-            name.into(),
-        );
-        labels.insert(
-            "multicluster.kubernetes.io/source-cluster".into(),
-            texts(slice.cluster()).concat().into(),
-        );
-    } else {
-        labels.insert("kubernetes.io/service-name".into(), name.into());
-    }
-    let endpoints: Vec<Value> = slice
-        .endpoints
-        .iter()
-        .map(|endpoint| {
-            let mut one = Map::new();
-            one.insert(
-                "addresses".into(),
-                vec![endpoint.address.ip().to_string()].into(),
-            );
-            if let Some(label) = slice.own_label(endpoint) {
-                one.insert("hostname".into(), texts(label).concat().into());
-            }
-            let zone = texts(slice.zone(endpoint));
-            if !zone.is_empty() {
-                one.insert("zone".into(), zone.join(".").into());
-            }
-            one.into()
-        })
-        .collect();
-    json!({
-        "metadata": {"name": own, "namespace": namespace, "labels": labels},
-        "endpoints": endpoints,
-        "ports": ports(&slice.ports),
-    })
-}
-
-/// Labels in wire form as texts.
-fn texts(labels: &[u8]) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut rest = labels;
-    while let Some((&len, behind)) = rest.split_first() {
-        let (label, next) = behind
-            .split_at_checked(len as usize)
-            .unwrap_or((behind, &[]));
-        out.push(String::from_utf8_lossy(label).into_owned());
-        rest = next;
-    }
-    out
-}
-
-fn host(name: &[u8]) -> String {
-    wire::Name::new(name).map_or(String::new(), |name| name.to_string())
-}
-
-fn outsides(outside: &[Outside]) -> Vec<String> {
-    let text = |one: &Outside| match one {
-        Outside::Address(address) => address.ip().to_string(),
-        Outside::Host(name) => host(name),
-    };
-    outside.iter().map(text).collect()
-}
-
-fn ports(ports: &[Port]) -> Vec<Value> {
-    let declared = ports.iter().filter(|port| **port != Port::undeclared());
-    declared
-        .map(|port| {
-            let protocol = match port.protocol {
-                Protocol::Other => "",
-                Protocol::Tcp => "TCP",
-                Protocol::Udp => "UDP",
-                Protocol::Sctp => "SCTP",
-            };
-            json!({"name": String::from_utf8_lossy(&port.name), "port": port.number, "protocol": protocol})
-        })
-        .collect()
 }

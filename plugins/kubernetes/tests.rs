@@ -1,5 +1,6 @@
 //! What the plugin answers, and how it keeps up with the cluster.
 
+mod labels;
 mod lists;
 mod model;
 mod names;
@@ -13,14 +14,14 @@ use wire::{Message, NameBuf, Record, Section, Type};
 
 use super::change::{Kind, Object};
 use super::decode;
-use super::ledger::{Ledger, Rules};
-use super::world::Shared;
+use super::snapshot::Shared;
+use super::store::{Rules, Store};
 use super::{Kubernetes, Pods, Zone};
 use crate::trial;
 
-/// A directive and the ledger behind it, without an API.
+/// A directive and the store behind it, without an API.
 struct Stage {
-    ledger: Ledger,
+    store: Store,
     block: Arc<Block>,
     plugin: Arc<Kubernetes>,
 }
@@ -36,6 +37,7 @@ impl Stage {
                 hash: wire::name_hash(origin.as_name()),
                 labels: origin.as_name().label_count(),
                 multicluster: text.starts_with("clusterset"),
+                reverse: text.ends_with(".arpa."),
                 origin,
             }
         };
@@ -66,6 +68,7 @@ impl Stage {
             ttl: 5,
             namespaces: Vec::new(),
             pod_names: false,
+            pod_details: true,
             zonal: false,
             kinds: ALL.to_vec(),
             local,
@@ -75,7 +78,7 @@ impl Stage {
         (kubernetes.zonal, kubernetes.ttl) = (rules.zonal, rules.ttl);
         let plugin = Arc::new(kubernetes);
         Self {
-            ledger: Ledger::new(rules, shared),
+            store: Store::new(rules, shared),
             block: block(plugin.clone()),
             plugin,
         }
@@ -92,11 +95,11 @@ impl Stage {
     fn list(&mut self, kinds: &[Kind], objects: &[Object]) {
         use super::change::Sink;
         for &kind in kinds {
-            self.ledger.begin(kind);
+            self.store.begin(kind);
             for object in objects.iter().filter(|object| object.kind() == kind) {
-                self.ledger.listed(object.clone());
+                self.store.listed(object.clone());
             }
-            self.ledger.complete(kind);
+            self.store.complete(kind);
         }
     }
 

@@ -26,14 +26,21 @@ use std::time::Duration;
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
+use rand::RngExt;
+use source::BackOff;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::change::{Kind, Object, Sink};
 use super::client::{Connection, words};
-use super::decode::{self, Event, Items, Lines, Status};
+use super::decode::{self, Event, Items, Status, Stream};
+use super::protobuf;
 
 const TARGET: &str = "plugin/kubernetes";
+/// The media types that lists in pages are taken in.
+const JSON: &str = "application/json";
+/// Those that streams are taken in, as client-go has it.
+const PROTOBUF_OR_JSON: &str = "application/vnd.kubernetes.protobuf,application/json";
 /// Objects of a page.
 const PAGE: u32 = 500;
 /// The longest text of an error that is read.
@@ -110,7 +117,7 @@ pub(super) async fn run(
         let Some(Err(ended)) = loops.join_next().await else {
             return;
         };
-        chain::metrics::panics().inc();
+        telemetry::metrics::panics().inc();
         begin.extend(known.remove(&ended.id()));
         tracing::error!(target: TARGET, "Recovered from panic in a watch of {:?}", begin);
         sleep(timing.back_off.1).await;
@@ -130,6 +137,8 @@ struct Watch {
     keep: Duration,
     /// Whether the server streams lists, as far as is known.
     streams: bool,
+    /// Whether it has events in protobuf, as far as is known; one that has not may send JSON all the same.
+    protobuf: bool,
     /// How many times in a row pages ended with an expired token.
     expired_pages: u32,
     /// Failures since all was well.
@@ -195,6 +204,7 @@ impl Watch {
     fn new(connection: Connection, selection: Selection, timing: Timing, sink: Shared) -> Self {
         Self {
             connection,
+            protobuf: protobuf::encodes(selection.kind),
             selection,
             timing,
             sink,
@@ -276,15 +286,12 @@ impl Watch {
     /// Waits for the back-off, or for as long as the server wants.
     async fn pause(&mut self, least: Option<Duration>) {
         let (first, most) = self.timing.back_off;
-        let delay = first
-            .saturating_mul(1 << self.failures.min(16))
-            .min(most)
-            .mul_f64(rand::random_range(0.5..=1.0));
+        let delay = BackOff { first, most }.delay(self.failures);
         self.failures += 1;
         // Jitter goes on top of what the server wants, never below it.
         let delay = least.map_or(delay, |least| {
             let least = least.min(RETRY_AFTER);
-            delay.max(least.mul_f64(rand::random_range(1.0..=1.2)))
+            delay.max(least.mul_f64(host::random::rng().random_range(1.0..=1.2)))
         });
         sleep(delay).await;
     }
@@ -342,7 +349,10 @@ impl Watch {
         let mut query = self.query();
         query.push_str("&watch=true&allowWatchBookmarks=true");
         // Spread, so that the watches of a cluster do not end together.
-        let lasts = self.timing.watch.mul_f64(rand::random_range(0.8..=1.0));
+        let lasts = self
+            .timing
+            .watch
+            .mul_f64(host::random::rng().random_range(0.8..=1.0));
         let seconds = lasts.as_secs().max(1);
         if initial {
             // The server's limit counts from here, ours from the end of the list.
@@ -355,12 +365,16 @@ impl Watch {
             let version = &self.version;
             let _ = write!(query, "&resourceVersion={version}&timeoutSeconds={seconds}");
         }
-        let mut body = self.ask(&query).await?;
+        let accept = match self.protobuf {
+            true => PROTOBUF_OR_JSON,
+            false => JSON,
+        };
+        let (mut body, media_type) = self.ask(&query, accept).await?;
         let mut gathering = initial.then(Gathering::default);
         if initial {
             self.sink().begin(kind);
         }
-        let mut lines = Lines::default();
+        let mut stream = Stream::of(&media_type);
         let mut spoken = false;
         let mut end = Instant::now() + lasts + self.timing.grace;
         loop {
@@ -380,7 +394,7 @@ impl Watch {
                     let why = "the stream ended before the list did";
                     return Err(Failure::new(why, Next::Retry));
                 }
-                Ok(None) if lines.midway() => {
+                Ok(None) if stream.midway() => {
                     return Err(Failure::broken(
                         "the stream ended in the middle of an event",
                     ));
@@ -400,7 +414,7 @@ impl Watch {
                 continue;
             };
             let mut failed = None;
-            let fed = lines.feed(data, |line| match self.line(line, &mut gathering) {
+            let fed = stream.feed(kind, data, |event| match self.take(event, &mut gathering) {
                 Ok(()) => {
                     spoken = true;
                     true
@@ -426,13 +440,13 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes in one line.
-    fn line(&mut self, line: &[u8], gathering: &mut Option<Gathering>) -> Result<(), Failure> {
-        if line.trim_ascii().is_empty() {
-            return Ok(());
-        }
-        let kind = self.selection.kind;
-        let event = match decode::event(kind, line) {
+    /// Takes in one event.
+    fn take(
+        &mut self,
+        event: Result<Event, String>,
+        gathering: &mut Option<Gathering>,
+    ) -> Result<(), Failure> {
+        let event = match event {
             Ok(event) => event,
             Err(error) => {
                 // One object that is not as the API defines it must not hide the others.
@@ -499,7 +513,10 @@ impl Watch {
         // The old version says nothing about the new list: it may be smaller after a restoration.
         self.version = Box::default();
         self.listed = Instant::now();
-        self.keep = self.timing.relist.mul_f64(rand::random_range(0.75..=1.25));
+        self.keep = self
+            .timing
+            .relist
+            .mul_f64(host::random::rng().random_range(0.75..=1.25));
         self.expired_pages = 0;
     }
 
@@ -551,7 +568,7 @@ impl Watch {
     /// Hands over the objects of one page.
     async fn page(&mut self, query: &str) -> Result<decode::ListMeta, Failure> {
         let kind = self.selection.kind;
-        let mut body = self.ask(query).await?;
+        let (mut body, _) = self.ask(query, JSON).await?;
         let mut items = Items::default();
         let mut bad = None;
         loop {
@@ -589,7 +606,7 @@ impl Watch {
     async fn compare(&mut self) -> Result<(), Failure> {
         let mut query = self.query();
         query.push_str("&limit=1");
-        let mut body = self.ask(&query).await?;
+        let (mut body, _) = self.ask(&query, JSON).await?;
         let mut items = Items::default();
         let deadline = Instant::now() + self.timing.answer;
         loop {
@@ -631,17 +648,23 @@ impl Watch {
         out
     }
 
-    /// Asks, and reads what a refusal says.
-    async fn ask(&mut self, query: &str) -> Result<Body, Failure> {
+    /// Asks, and reads what a refusal says; gives the body and its media type.
+    async fn ask(&mut self, query: &str, accept: &str) -> Result<(Body, String), Failure> {
         let deadline = Instant::now() + self.timing.answer;
-        let answered = match timeout_at(deadline, self.connection.get(query)).await {
+        let answered = match timeout_at(deadline, self.connection.get(query, accept)).await {
             Ok(Ok(answered)) => answered,
             Ok(Err(why)) => return Err(Failure::new(why, Next::Retry)),
             Err(_) => return Err(Failure::new("no response in time", Next::Retry)),
         };
         let status = answered.response.status();
         if status.is_success() {
-            return Ok(answered.response.into_body());
+            let media_type = answered.response.headers().get(header::CONTENT_TYPE);
+            let media_type = media_type.and_then(|value| value.to_str().ok());
+            let media_type = media_type.unwrap_or_default().to_owned();
+            return Ok((answered.response.into_body(), media_type));
+        }
+        if status == StatusCode::NOT_ACCEPTABLE {
+            self.protobuf = false;
         }
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.connection.spoil(answered.generation).await;
@@ -653,7 +676,9 @@ impl Watch {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
         let text = error_text(answered.response.into_body(), deadline).await;
-        let said: Status = serde_json::from_slice(&text).unwrap_or_default();
+        let said: Status = protobuf::status(&text)
+            .or_else(|| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
         let streaming = query.contains("&sendInitialEvents=");
         let what_next = match status {
             StatusCode::GONE => Next::Relist,

@@ -5,7 +5,7 @@
 //!                                      └─► addresses to listen on ──► the server follows them
 //! ```
 //!
-//! A query pins the state, finds the zone of its name by the hashes that parsing made and the view of its asker by the source address,
+//! A query pins the state, finds the zone of its name by the hashes that parsing made and the view of its client by the source address,
 //! and is answered from octets that were ready. Nothing is allocated or locked, unless an alias leads out of the lab.
 //!
 //! It stands above `cache`, since a cache knows neither who asks nor that a host came a moment ago.
@@ -18,16 +18,17 @@ mod state;
 mod tests;
 mod text;
 
+use std::future::ready;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chain::{
-    Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolved, Resolving, splice,
-};
-use wire::{Class, Flags, MAX_NAME, Name, Opcode, Qname, Rcode, Response, Section, Type};
+use chain::authority::{Authority, chase, conclude, describe};
+use chain::{Exchange, ExtendedError, Failure, Fallthrough, Flow, Plugin, Query, Resolving};
+use wire::{Class, Flags, MAX_NAME, Name, Qname, Rcode, Response, Section, Type};
 use zone::{Lookup, Outcome, Zone};
 
-use state::{Asker, Found, State};
+use state::{Client, Found, State};
 
 pub(crate) use setup::REGISTRATION;
 
@@ -37,6 +38,8 @@ struct Labs {
     fall: Fallthrough,
     /// Whether single labels that labs ask for go on.
     single_label: bool,
+    /// Whether other names are asked of others.
+    recurses: bool,
     /// The labs.
     state: Arc<ArcSwap<State>>,
 }
@@ -47,45 +50,77 @@ impl Plugin for Labs {
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {
-        if query.qclass() != Class::IN {
-            return Ok(Flow::Next);
-        }
         let state = self.state.load();
-        let asker = state.asker(query.peer().ip().to_canonical());
+        let client = state.client(query.peer().ip().to_canonical());
         let (qname, qtype) = (query.qname(), query.qtype());
-        let Some(found) = state.find(qname, asker) else {
-            return asker.map_or(Ok(Flow::Next), |asker| {
-                self.elsewhere(&state, asker, query, response)
+        let Some(found) = state.find(qname, client) else {
+            return client.map_or(Ok(Flow::Next), |client| {
+                self.elsewhere(&state, client, query, response)
             });
         };
-        if matches!(qtype, Type::AXFR | Type::IXFR) || query.flags().opcode() == Opcode::NOTIFY {
+        if matches!(qtype, Type::AXFR | Type::IXFR) {
             return Err(Failure::policy(Rcode::REFUSED));
         }
-        let zone = serving(&state, found, asker);
+        let zone = serving(&state, found, client);
         let outcome = zone.answer(qname, qtype, query.dnssec_ok(), response);
-        self.conclude(outcome, qname, response)
+        query.remark(|| describe(zone, qname, qtype, &outcome));
+        let flow = conclude((zone, outcome), &self.fall, qname, response);
+        if let Ok(Flow::Answered) = flow {
+            self.offer(client, response);
+        }
+        flow
     }
 
-    fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
-        Box::pin(self.chase(exchange))
+    fn resolve(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolving {
+        let asked = exchange.suspended_views();
+        let asked = asked.map(|(query, _)| (query.peer().ip(), query.qname().clone()));
+        let Some((peer, qname)) = asked else {
+            return Box::pin(ready((exchange, Ok(Flow::Next))));
+        };
+        let serving = Serving {
+            state: self.state.load_full(),
+            labs: self,
+            peer: peer.to_canonical(),
+            qname,
+        };
+        Box::pin(async move {
+            let labs = serving.labs.clone();
+            let internal = serving
+                .state
+                .client(serving.peer)
+                .is_some_and(|client| client.internal);
+            let (mut exchange, flow) = chase(exchange, serving).await;
+            if let Ok(Flow::Answered) = flow {
+                let offers = labs.recurses && !internal;
+                exchange.response().set_flag(Flags::RA, offers);
+            }
+            (exchange, flow)
+        })
     }
 }
 
-/// The zone that answers, as the asker sees it.
-fn serving<'s>(state: &'s State, found: Found<'s>, asker: Option<Asker<'s>>) -> &'s Zone {
+/// The zone that answers, as the client sees it.
+fn serving<'s>(state: &'s State, found: Found<'s>, client: Option<Client<'s>>) -> &'s Zone {
     match found {
-        Found::Forward(lab, number) => state.view(lab, number, asker),
+        Found::Forward(lab, number) => state.view(lab, number, client),
         Found::Reverse(zone) => zone,
     }
 }
 
 impl Labs {
+    /// Says that recursion is available, to whom other names are looked up (RFC 1035, section 4.1.1).
+    #[inline]
+    fn offer(&self, client: Option<Client<'_>>, response: &mut Response<'_>) {
+        let offers = self.recurses && !client.is_some_and(|client| client.internal);
+        response.set_flag(Flags::RA, offers);
+    }
+
     /// A name that no lab has, asked for by a host of a lab.
     #[inline]
     fn elsewhere(
         &self,
         state: &State,
-        asker: Asker<'_>,
+        client: Client<'_>,
         query: &Query<'_>,
         response: &mut Response<'_>,
     ) -> Result<Flow, Failure> {
@@ -93,9 +128,9 @@ impl Labs {
         // What a validating resolver asks of a top-level domain is no short name of a host.
         let of_domain = matches!(qtype, Type::NS | Type::SOA | Type::DS | Type::DNSKEY);
         if qname.label_count() == 1 && !self.single_label && !of_domain {
-            return self.short(state, asker, query, response);
+            return self.short(state, client, query, response);
         }
-        if asker.internal {
+        if client.internal {
             return Err(Failure::policy(Rcode::REFUSED).extended(
                 ExtendedError::PROHIBITED,
                 "lab: the network is internal, and so are its names",
@@ -108,13 +143,14 @@ impl Labs {
     fn short(
         &self,
         state: &State,
-        asker: Asker<'_>,
+        client: Client<'_>,
         query: &Query<'_>,
         response: &mut Response<'_>,
     ) -> Result<Flow, Failure> {
         response.set_flag(Flags::AA, true);
+        self.offer(Some(client), response);
         let label = query.name().octets();
-        let domain = asker.lab.domain.as_name().octets();
+        let domain = client.lab.domain.as_name().octets();
         let mut octets = [0; MAX_NAME];
         let head = label.len() - 1;
         let whole = head + domain.len();
@@ -126,10 +162,10 @@ impl Labs {
         });
         if let Some(name) = name {
             full.set(name);
-            let zone = state.own(asker);
+            let zone = state.own(client);
             let found = zone.lookup(&full, query.qtype());
             if !matches!(found, Lookup::NxDomain(_) | Lookup::OutOfZone) {
-                let fixed = (Type::CNAME, Class::IN, asker.lab.ttl);
+                let fixed = (Type::CNAME, Class::IN, client.lab.ttl);
                 if query.qtype() == Type::CNAME
                     || response
                         .push(Section::Answer, query.name(), fixed, name.octets())
@@ -140,7 +176,7 @@ impl Labs {
                 let outcome = zone.answer(&full, query.qtype(), false, response);
                 // An alias that leads out of the lab ends here; the full name follows it.
                 return match outcome {
-                    Outcome::Loop => self.conclude(outcome, &full, response),
+                    Outcome::Loop => conclude((zone, outcome), &self.fall, &full, response),
                     _ => Ok(Flow::Answered),
                 };
             }
@@ -148,72 +184,24 @@ impl Labs {
         response.set_rcode(Rcode::NXDOMAIN);
         Ok(Flow::Answered)
     }
+}
 
-    /// What becomes of a query whose answer has been written.
-    #[inline]
-    fn conclude(
-        &self,
-        outcome: Outcome,
-        qname: &Qname,
-        response: &mut Response<'_>,
-    ) -> Result<Flow, Failure> {
-        match outcome {
-            Outcome::NxDomain
-                if response.count(Section::Answer) == 0 && self.fall.through(qname) =>
-            {
-                response.clear_records();
-                response.set_rcode(Rcode::NOERROR);
-                response.set_flag(Flags::AA | Flags::TC, false);
-                Ok(Flow::Next)
-            }
-            Outcome::Chase { .. } => Ok(Flow::Suspend),
-            Outcome::Loop => Err(
-                Failure::servfail("the aliases of a lab lead back to themselves").extended(
-                    ExtendedError::INVALID_DATA,
-                    "the aliases of the lab form a loop",
-                ),
-            ),
-            Outcome::OutOfZone => Ok(Flow::Next),
-            _ => Ok(Flow::Answered),
-        }
+/// The labs as they were when a query began to wait.
+struct Serving {
+    labs: Arc<Labs>,
+    state: Arc<State>,
+    peer: IpAddr,
+    qname: Qname,
+}
+
+impl Authority for Serving {
+    fn zone(&self) -> Option<&Zone> {
+        let client = self.state.client(self.peer);
+        let found = self.state.find(&self.qname, client)?;
+        Some(serving(&self.state, found, client))
     }
 
-    /// Answers once more, and asks the server itself for the name to which aliases lead (RFC 1034, section 4.3.2, 3a).
-    async fn chase(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolved {
-        exchange.begin();
-        let Some((query, _)) = exchange.suspended_views() else {
-            return (exchange, Ok(Flow::Next));
-        };
-        let (qname, qtype, dnssec_ok) = (query.qname().clone(), query.qtype(), query.dnssec_ok());
-        let peer = query.peer().ip().to_canonical();
-        let state = self.state.load_full();
-        let asker = state.asker(peer);
-        let Some(found) = state.find(&qname, asker) else {
-            return (exchange, Ok(Flow::Next));
-        };
-        let zone = serving(&state, found, asker);
-        let outcome = {
-            let (_, _, mut response) = exchange.parts();
-            zone.answer(&qname, qtype, dnssec_ok, &mut response)
-        };
-        let Outcome::Chase { target, .. } = outcome else {
-            let flow = self.conclude(outcome, &qname, &mut exchange.response());
-            return (exchange, flow);
-        };
-        let found = chain::look_up(&exchange, target.as_name(), qtype).await;
-        let mut response = exchange.response();
-        let rcode = match found {
-            Ok(mut found) => {
-                let rcode = found.response().rcode();
-                splice::answer(&mut found.response(), &mut response);
-                rcode
-            }
-            Err(failure) => failure.rcode,
-        };
-        // The RCODE is that of the last name (RFC 6604, section 3); where nobody knows that name, the alias is the answer.
-        if rcode != Rcode::REFUSED {
-            response.set_rcode(rcode);
-        }
-        (exchange, Ok(Flow::Answered))
+    fn fallthrough(&self) -> &Fallthrough {
+        &self.labs.fall
     }
 }

@@ -103,9 +103,22 @@ pub(super) struct Forward {
 #[derive(Debug, Deserialize)]
 pub(super) struct Service {
     pub(super) name: String,
-    pub(super) address: IpAddr,
-    pub(super) port: u16,
+    /// None of a headless one.
+    #[serde(default)]
+    pub(super) address: Option<IpAddr>,
+    #[serde(default)]
+    pub(super) port: Option<u16>,
     pub(super) protocol: String,
+    /// The hosts behind a headless one.
+    #[serde(default)]
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// A host behind a service.
+#[derive(Debug, Deserialize)]
+pub(super) struct Endpoint {
+    pub(super) name: String,
+    pub(super) address: IpAddr,
 }
 
 impl Published {

@@ -10,9 +10,10 @@ use chain::Fallthrough;
 use chain::listen::Addresses;
 use chain::setup::{Answers, Build, BuildError, Parse, Registration, Setup};
 use corefile::{Diagnostic, Directive};
+use host::source::Source;
 
 use super::Labs;
-use super::source::{DIRECTORY, Source};
+use super::source::{DIRECTORY, Publications, follow};
 use super::state::State;
 
 /// `lab` in the catalogue.
@@ -62,7 +63,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
             continue;
         };
         match word.text.as_str() {
-            "fallthrough" => setup.fall = Fallthrough::parse(line, parse.report),
+            "fallthrough" => setup.fall = parse.read_fallthrough(line, &[]),
             "listen" => {
                 parse.arguments(line, 0..=0, "listen");
                 setup.listen = true;
@@ -135,7 +136,11 @@ impl Setup for LabSetup {
             .listen
             .then(|| Addresses::new(build.process.moved.clone()));
         build.config.listen.clone_from(&listen);
-        let mut source = Source {
+        if self.directory.is_none() && !self.reload.is_zero() {
+            // Where it may be made, `apply` sees from the first lab on that a server is here.
+            let _ = std::fs::create_dir_all(DIRECTORY);
+        }
+        let source = Source::load(Publications {
             directory: match &self.directory {
                 Some(path) => build.path(path),
                 None => PathBuf::from(DIRECTORY),
@@ -147,14 +152,14 @@ impl Setup for LabSetup {
             listen,
             known: BTreeMap::new(),
             held: None,
-        };
-        source.refresh();
+        });
         if !self.reload.is_zero() {
-            build.spawn(source.follow(self.reload));
+            build.spawn(follow(source, self.reload));
         }
         build.push(Arc::new(Labs {
             fall: self.fall,
             single_label: self.single_label,
+            recurses: build.config.recurses,
             state,
         }));
         Ok(())

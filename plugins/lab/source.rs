@@ -1,11 +1,11 @@
 //! Which labs there are, and when to look again.
 //!
 //! A directory holds a directory for each lab, in which `names.json` is replaced by a rename. Both are watched; a file is read again when
-//! its stamp differs. While the state directory is held by a shared lock, `apply` knows that a server answers for it.
+//! its content differs. While the state directory is held by a shared lock, `apply` knows that a server answers for it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use chain::admin::Work;
 use chain::listen::Addresses;
-use chain::metrics;
-use chain::watch::{Stamp, Watch, stamp};
+use host::source::{Content, Doubt, Files, Places, Reading, Source};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use telemetry::metrics;
 
 use super::published::Published;
 use super::state::{Lab, State};
@@ -30,7 +30,7 @@ const FILE: u64 = 64 << 20;
 const NAMES: &str = "names.json";
 
 /// The labs of one directive.
-pub(super) struct Source {
+pub(super) struct Publications {
     /// The directory of all labs.
     pub(super) directory: PathBuf,
     /// The labs that are wanted; empty for all.
@@ -46,24 +46,80 @@ pub(super) struct Source {
     /// What was read, by name.
     pub(super) known: BTreeMap<String, Known>,
     /// The state directory, locked.
-    pub(super) held: Option<(File, u64)>,
+    pub(super) held: Option<(File, (u64, u64))>,
 }
 
 /// A lab that was read.
 pub(super) struct Known {
-    stamp: Stamp,
+    /// What tells its content.
+    digest: u64,
     /// Nothing as long as its file was never good.
     lab: Option<Arc<Lab>>,
 }
 
-impl Source {
-    /// Reads what has changed; says whether anything did.
-    pub(super) fn refresh(&mut self) -> bool {
+/// The labs that are there; one that is as before has no content.
+type Draft = Vec<(String, Option<(u64, Result<Lab, String>)>)>;
+
+impl Content for Publications {
+    type Draft = Draft;
+
+    fn places(&mut self) -> Places {
+        let labs = std::fs::read_dir(&self.directory).into_iter().flatten();
+        let labs = labs.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut directories: Vec<PathBuf> = labs.filter(|path| path.is_dir()).collect();
+        directories.push(self.directory.clone());
+        directories.sort();
+        Places {
+            files: self.names().iter().map(|name| self.path(name)).collect(),
+            directories,
+            unsure: false,
+        }
+    }
+
+    fn most(&self) -> u64 {
+        FILE
+    }
+
+    /// `apply` and `down` replace and remove whole files.
+    fn is_replaced_whole(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, files: &mut Files) -> Reading<Draft> {
         self.hold();
+        for directory in self.places().directories {
+            // What is not there has no names: that is no failure.
+            let names = std::fs::read_dir(&directory).into_iter().flatten();
+            let mut names: Vec<PathBuf> =
+                names.filter_map(|name| Some(name.ok()?.path())).collect();
+            names.sort();
+            files.note_names(&directory, &names);
+        }
+        let mut draft = Vec::new();
+        for name in self.names() {
+            let path = self.path(&name);
+            let known = self.known.get(&name).map(|known| known.digest);
+            let content = match files.digest(&path, FILE) {
+                Ok(digest) if known == Some(digest) => None,
+                Ok(digest) => {
+                    let lab = files.read(&path, FILE).map_err(|error| format!(" {error}"));
+                    Some((digest, lab.and_then(|text| self.lab(&name, &text))))
+                }
+                Err(error) => Some((0, Err(format!(" {error}")))),
+            };
+            draft.push((name, content));
+        }
+        Reading {
+            draft,
+            doubt: Doubt::None,
+            usable: true,
+        }
+    }
+
+    fn take(&mut self, draft: Draft, _: &Files) {
         let mut changed = false;
-        let names = self.names();
         self.known.retain(|name, _| {
-            let stays = names.contains(name);
+            let stays = draft.iter().any(|(there, _)| there == name);
             if !stays {
                 tracing::info!(target: "plugin/lab", "lab {name} is gone");
                 gauge().remove(&vec![("lab".to_owned(), name.clone())]);
@@ -71,21 +127,16 @@ impl Source {
             }
             stays
         });
-        for name in names {
-            let path = self.directory.join(&name).join(NAMES);
-            // What is removed meanwhile is seen as gone at the next look.
-            let Ok(stamp) = stamp(&path) else { continue };
-            if self
-                .known
-                .get(&name)
-                .is_some_and(|known| known.stamp == stamp)
-            {
+        for (name, content) in draft {
+            let Some((digest, lab)) = content else {
                 continue;
-            }
+            };
+            let path = self.path(&name);
             let before = self.known.remove(&name).and_then(|known| known.lab);
-            let lab = match self.read(&name, &path) {
+            let lab = match lab {
                 Ok(lab) => {
                     changed = true;
+                    tell(&name, &path, &lab);
                     Some(Arc::new(lab))
                 }
                 Err(why) => {
@@ -99,7 +150,7 @@ impl Source {
                     before
                 }
             };
-            self.known.insert(name, Known { stamp, lab });
+            self.known.insert(name, Known { digest, lab });
         }
         if changed {
             let labs: Vec<Arc<Lab>> = self.known.values().filter_map(|k| k.lab.clone()).collect();
@@ -111,7 +162,17 @@ impl Source {
                 listen.set(addresses);
             }
         }
-        changed
+    }
+
+    fn fail(&mut self, path: &Path, why: &str) {
+        tracing::error!(target: "plugin/lab", "{}: {why}", path.display());
+    }
+}
+
+impl Publications {
+    /// Where the names of a lab are.
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name).join(NAMES)
     }
 
     /// The labs that are there and wanted.
@@ -133,27 +194,14 @@ impl Source {
     }
 
     /// Reads one lab.
-    fn read(&self, name: &str, path: &Path) -> Result<Lab, String> {
-        let text = read(path).map_err(|error| format!(" {error}"))?;
-        let names = Published::read(&text)?;
-        let lab = Lab::new(name, &names, (self.ttl, self.reverse))?;
-        for complaint in &lab.complaints {
-            tracing::warn!(target: "plugin/lab", "{}: left out: {complaint}", path.display());
-        }
-        tracing::info!(
-            target: "plugin/lab",
-            "lab {} serves {} records, generation {}",
-            lab.name, lab.records, lab.generation
-        );
-        gauge()
-            .get_or_create(&vec![("lab".to_owned(), name.to_owned())])
-            .set(lab.records as i64);
-        Ok(lab)
+    fn lab(&self, name: &str, text: &[u8]) -> Result<Lab, String> {
+        Lab::new(name, &Published::read(text)?, (self.ttl, self.reverse))
     }
 
     /// Locks the state directory, which may be another one than before.
     fn hold(&mut self) {
-        let now = stamp(&self.directory).ok().map(|stamp| stamp.id);
+        let now = std::fs::metadata(&self.directory).ok();
+        let now = now.map(|metadata| (metadata.dev(), metadata.ino()));
         if self.held.as_ref().map(|(_, id)| *id) == now {
             return;
         }
@@ -171,60 +219,29 @@ impl Source {
             }
         }
     }
-
-    /// The directories whose changes matter, those above included as long as they may still have to be made.
-    fn watched(&self) -> Vec<PathBuf> {
-        let labs = std::fs::read_dir(&self.directory).into_iter().flatten();
-        let labs = labs.filter_map(|entry| Some(entry.ok()?.path()));
-        let above = self.directory.ancestors().take(2).map(Path::to_path_buf);
-        let mut out: Vec<PathBuf> = labs.filter(|path| path.is_dir()).chain(above).collect();
-        out.sort();
-        out
-    }
-
-    /// Looks again whenever a directory tells of a change, and every `interval`.
-    pub(super) fn follow(self, interval: Duration) -> Work {
-        Box::pin(async move {
-            let mut source = self;
-            if source.directory == Path::new(DIRECTORY) {
-                // Where it may be made, `apply` sees from the first lab on that a server is here.
-                let _ = std::fs::create_dir_all(DIRECTORY);
-            }
-            let mut watched = source.watched();
-            let mut watch = Watch::new(watched.clone());
-            loop {
-                let looked = tokio::task::spawn_blocking(move || {
-                    // A directory that comes while another is read must not be missed.
-                    let now = source.watched();
-                    let new = (now != watched).then(|| Watch::new(now.clone()));
-                    source.refresh();
-                    (source, now, new)
-                });
-                match looked.await {
-                    Ok((back, now, new)) => {
-                        (source, watched) = (back, now);
-                        watch = new.unwrap_or(watch);
-                    }
-                    Err(error) => {
-                        tracing::error!(target: "plugin/lab", "No longer watching labs: {error}");
-                        return;
-                    }
-                }
-                watch.noticed(interval).await;
-            }
-        })
-    }
 }
 
-/// A whole file, if it is not too large.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let file = File::open(path)?;
-    io::Read::read_to_end(&mut io::Read::take(file, FILE + 1), &mut text)?;
-    if text.len() as u64 > FILE {
-        return Err(io::Error::other(format!("longer than {FILE} octets")));
+/// Follows the labs, and looks every `interval` in case nobody tells of changes.
+pub(super) fn follow(source: Source<Publications>, interval: Duration) -> Work {
+    Box::pin(async move {
+        let error = source.follow(interval).await;
+        tracing::error!(target: "plugin/lab", "No longer watching labs: {error}");
+    })
+}
+
+/// Says what a lab brings.
+fn tell(name: &str, path: &Path, lab: &Lab) {
+    for complaint in &lab.complaints {
+        tracing::warn!(target: "plugin/lab", "{}: left out: {complaint}", path.display());
     }
-    Ok(text)
+    tracing::info!(
+        target: "plugin/lab",
+        "lab {} serves {} records, generation {}",
+        lab.name, lab.records, lab.generation
+    );
+    gauge()
+        .get_or_create(&vec![("lab".to_owned(), name.to_owned())])
+        .set(lab.records as i64);
 }
 
 fn gauge() -> Family<Vec<(String, String)>, Gauge> {

@@ -19,7 +19,7 @@ use zone::{Loader, Lookup, Zone};
 use super::published::{Published, Subnet, number};
 use super::text::{self, Writer};
 
-/// How many names the views of a lab may have together; beyond, all askers see all addresses.
+/// How many names the views of a lab may have together; beyond, all clients see all addresses.
 const MOST_NAMES: usize = 200_000;
 /// How often lines that are not good are taken out before a lab is given up.
 const ROUNDS: usize = 64;
@@ -53,7 +53,7 @@ struct Reverse {
     zone: Zone,
 }
 
-/// The askers of one subnet.
+/// The clients of one subnet.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     range: (u128, u128),
@@ -88,7 +88,7 @@ impl Lab {
         let mut distinct = text::distinct(names, &segments);
         if distinct.len() * zones[0].statistics().owners > MOST_NAMES {
             complaints.push(format!(
-                "{} networks would each have their own view of the names, which is too much: all askers see all addresses",
+                "{} networks would each have their own view of the names, which is too much: all clients see all addresses",
                 distinct.len()
             ));
             distinct.clear();
@@ -97,7 +97,7 @@ impl Lab {
             // The others have complained already.
             zones.push(load(Some(view), &mut Vec::new())?);
         }
-        let askers = segments.iter().enumerate().flat_map(|(at, segment)| {
+        let clients = segments.iter().enumerate().flat_map(|(at, segment)| {
             let view = distinct.iter().position(|&one| one == at);
             segment.subnets.iter().map(move |subnet| Row {
                 range: subnet.range(),
@@ -116,7 +116,7 @@ impl Lab {
             records,
             ttl,
             generation: names.generation,
-            segments: askers.collect(),
+            segments: clients.collect(),
             zones,
             reverse: Vec::new(),
             complaints,
@@ -215,7 +215,7 @@ pub(super) enum Found<'s> {
 
 /// Who asks, when it is a lab.
 #[derive(Clone, Copy)]
-pub(super) struct Asker<'s> {
+pub(super) struct Client<'s> {
     /// The lab.
     pub(super) lab: &'s Lab,
     /// The lab's index.
@@ -255,7 +255,7 @@ pub(super) struct State {
     /// By the apex's hash.
     apexes: HashMap<u64, Vec<Claim>, BuildHasherDefault<Ready>>,
     /// Subnets that do not overlap, in order, with the lab of each.
-    askers: Vec<(Row, u32)>,
+    clients: Vec<(Row, u32)>,
 }
 
 impl State {
@@ -272,40 +272,41 @@ impl State {
             for (at, reverse) in lab.reverse.iter().enumerate() {
                 claim(&reverse.apex, Some(at as u32));
             }
-            for &asker in &lab.segments {
-                let (first, last) = asker.range;
+            for &client in &lab.segments {
+                let (first, last) = client.range;
                 let free = |(other, _): &(Row, u32)| other.range.1 < first || last < other.range.0;
-                if out.askers.iter().all(free) {
-                    out.askers.push((asker, number));
+                if out.clients.iter().all(free) {
+                    out.clients.push((client, number));
                 }
             }
         }
-        out.askers.sort_unstable_by_key(|(asker, _)| asker.range.0);
+        out.clients
+            .sort_unstable_by_key(|(client, _)| client.range.0);
         out.labs = labs;
         out
     }
 
     /// The lab that an address is in.
     #[inline]
-    pub(super) fn asker(&self, address: IpAddr) -> Option<Asker<'_>> {
+    pub(super) fn client(&self, address: IpAddr) -> Option<Client<'_>> {
         let wanted = number(address);
         let behind = self
-            .askers
-            .partition_point(|(asker, _)| asker.range.0 <= wanted);
-        let &(asker, number) = self.askers.get(behind.checked_sub(1)?)?;
+            .clients
+            .partition_point(|(client, _)| client.range.0 <= wanted);
+        let &(client, number) = self.clients.get(behind.checked_sub(1)?)?;
         let lab = self.labs.get(number as usize)?;
-        (wanted <= asker.range.1).then_some(Asker {
+        (wanted <= client.range.1).then_some(Client {
             lab,
             number: number as usize,
-            view: asker.view,
-            internal: asker.internal,
+            view: client.view,
+            internal: client.internal,
         })
     }
 
-    /// What answers for a name, the longest apex first. Of labs with one domain it is one that knows the name, the asker's own before
+    /// What answers for a name, the longest apex first. Of labs with one domain it is one that knows the name, the client's own before
     /// others.
     #[inline]
-    pub(super) fn find(&self, qname: &Qname, asker: Option<Asker<'_>>) -> Option<Found<'_>> {
+    pub(super) fn find(&self, qname: &Qname, client: Option<Client<'_>>) -> Option<Found<'_>> {
         // No apex is the root.
         (0..qname.label_count()).find_map(|skip| {
             let claims = self.apexes.get(&qname.hash(skip))?;
@@ -327,7 +328,7 @@ impl State {
                         return Some(found);
                     }
                     first = first.or(Some(found));
-                    let own = asker.is_some_and(|asker| asker.number == number);
+                    let own = client.is_some_and(|client| client.number == number);
                     if (own || knows.is_none()) && has(&lab.zones[0], qname) {
                         knows = Some(found);
                     }
@@ -337,22 +338,22 @@ impl State {
         })
     }
 
-    /// The zone of the asker's own lab.
-    pub(super) fn own<'s>(&'s self, asker: Asker<'s>) -> &'s Zone {
-        self.view(asker.lab, asker.number, Some(asker))
+    /// The zone of the client's own lab.
+    pub(super) fn own<'s>(&'s self, client: Client<'s>) -> &'s Zone {
+        self.view(client.lab, client.number, Some(client))
     }
 
-    /// The zone of a lab as an asker sees it.
+    /// The zone of a lab as an client sees it.
     #[inline]
     pub(super) fn view<'s>(
         &'s self,
         lab: &'s Lab,
         number: usize,
-        asker: Option<Asker<'s>>,
+        client: Option<Client<'s>>,
     ) -> &'s Zone {
-        let view = asker
-            .filter(|asker| asker.number == number)
-            .map_or(0, |asker| asker.view as usize);
+        let view = client
+            .filter(|client| client.number == number)
+            .map_or(0, |client| client.view as usize);
         lab.zones.get(view).unwrap_or(&lab.zones[0])
     }
 }

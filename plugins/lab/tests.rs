@@ -68,7 +68,7 @@ fn small(domain: &str, address: &str) -> String {
     )
 }
 
-/// The answer to one asker in a few words: RCODE, AA, the answers' TTL, types and RDATA, and whether there is an SOA.
+/// The answer to one client in a few words: RCODE, AA, the answers' TTL, types and RDATA, and whether there is an SOA.
 fn ask(block: &Arc<Block>, from: &str, name: &str, qtype: Type) -> String {
     let mut exchange = trial::exchange(name, qtype, None);
     exchange.context.peer = (from.parse::<IpAddr>().expect("an address"), 4711).into();
@@ -122,6 +122,105 @@ fn ask(block: &Arc<Block>, from: &str, name: &str, qtype: Type) -> String {
 /// Somebody outside of all labs.
 const STRANGER: &str = "192.0.2.1";
 
+/// Services as a cluster has them: one with an address, and a headless one.
+const CLUSTER: &str = r#"{
+ "v": 1, "lab": "c", "generation": 3, "domain": "cluster.local", "ttl": 5, "reverse": ["10.244.1.0/24", "10.96.0.20/32", "fd00:96::1/128"],
+ "nets": [{"name": "pods", "subnets": ["10.244.1.0/24"]}],
+ "hosts": [{"name": "a", "addresses": [{"net": "pods", "address": "10.244.1.2"}]}, {"name": "b", "addresses": [{"net": "pods", "address": "10.244.1.3"}]}],
+ "records": [{"owner": "10-244-1-2.default.pod", "data": "A 10.244.1.2"}],
+ "services": [
+  {"name": "web.default.svc", "address": "10.96.0.20", "port": 80, "protocol": "tcp", "to": ["a"]},
+  {"name": "six.default.svc", "address": "fd00:96::1", "port": 53, "protocol": "udp", "to": ["a"]},
+  {"name": "db.data.svc", "protocol": "tcp", "port": 5432, "to": ["a", "b"], "endpoints": [
+    {"name": "a", "address": "10.244.1.2"}, {"name": "a", "address": "fd00::2"}, {"name": "b", "address": "10.244.1.3"}]},
+  {"name": "plain", "protocol": "tcp", "to": ["b"], "endpoints": [{"name": "b", "address": "10.244.1.3"}]}
+ ]
+}"#;
+
+#[test]
+fn services_of_a_cluster() {
+    let labs = Labs::new("cluster");
+    labs.publish("c", CLUSTER);
+    let block = labs.serve("", "");
+    for (name, qtype, expected) in [
+        (
+            "web.default.svc.cluster.local.",
+            Type::A,
+            "NOERROR aa | 5 A 10.96.0.20",
+        ),
+        (
+            "six.default.svc.cluster.local.",
+            Type::AAAA,
+            "NOERROR aa | 5 AAAA fd00:96::1",
+        ),
+        (
+            "_domain._udp.six.default.svc.cluster.local.",
+            Type::SRV,
+            "NOERROR aa | 5 SRV 53 six.default.svc.cluster.local.",
+        ),
+        (
+            "db.data.svc.cluster.local.",
+            Type::A,
+            "NOERROR aa | 5 A 10.244.1.2 | 5 A 10.244.1.3",
+        ),
+        (
+            "db.data.svc.cluster.local.",
+            Type::AAAA,
+            "NOERROR aa | 5 AAAA fd00::2",
+        ),
+        (
+            "a.db.data.svc.cluster.local.",
+            Type::A,
+            "NOERROR aa | 5 A 10.244.1.2",
+        ),
+        (
+            "_5432._tcp.db.data.svc.cluster.local.",
+            Type::SRV,
+            "NOERROR aa | 5 SRV 5432 a.db.data.svc.cluster.local. | 5 SRV 5432 b.db.data.svc.cluster.local.",
+        ),
+        (
+            "plain.cluster.local.",
+            Type::A,
+            "NOERROR aa | 5 A 10.244.1.3",
+        ),
+        (
+            "_80._tcp.plain.cluster.local.",
+            Type::SRV,
+            "NXDOMAIN aa SOA 5",
+        ),
+        ("web.cluster.local.", Type::A, "NXDOMAIN aa SOA 5"),
+        ("svc.cluster.local.", Type::A, "NOERROR aa SOA 5"),
+        (
+            "10-244-1-2.default.pod.cluster.local.",
+            Type::A,
+            "NOERROR aa | 5 A 10.244.1.2",
+        ),
+        (
+            "20.0.96.10.in-addr.arpa.",
+            Type::PTR,
+            "NOERROR aa | 5 PTR web.default.svc.cluster.local.",
+        ),
+        (
+            "2.1.244.10.in-addr.arpa.",
+            Type::PTR,
+            "NOERROR aa | 5 PTR a.cluster.local.",
+        ),
+        // Those beside a service's address are nobody's here.
+        ("21.0.96.10.in-addr.arpa.", Type::PTR, "NOERROR"),
+        (
+            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.0.d.f.ip6.arpa.",
+            Type::PTR,
+            "NOERROR aa | 5 PTR six.default.svc.cluster.local.",
+        ),
+    ] {
+        assert_eq!(
+            ask(&block, STRANGER, name, qtype),
+            expected,
+            "{name} {qtype}"
+        );
+    }
+}
+
 #[test]
 fn lines_of_a_corefile() {
     trial::table(&[
@@ -151,7 +250,7 @@ fn names_and_addresses_of_a_lab() {
     labs.publish("two", TWO);
     let block = labs.serve("", "");
     for (from, name, qtype, expected) in [
-        // Views: alone on the asker's network, all of them for others, by family.
+        // Views: alone on the client's network, all of them for others, by family.
         (
             "10.1.0.99",
             "web.two.test",
@@ -298,7 +397,12 @@ fn names_and_addresses_of_a_lab() {
         (STRANGER, "alone.two.test", Type::A, "NXDOMAIN aa SOA 9"),
         (STRANGER, "nobody.two.test", Type::A, "NXDOMAIN aa SOA 9"),
         (STRANGER, "two.test", Type::AXFR, "REFUSED"),
-        (STRANGER, "loop1.two.test", Type::A, "SERVFAIL"),
+        (
+            STRANGER,
+            "loop1.two.test",
+            Type::A,
+            "NOERROR aa | 9 CNAME loop2.two.test. | 9 CNAME loop1.two.test.",
+        ),
         (STRANGER, "www.example.org", Type::A, "NOERROR"),
         (STRANGER, "web", Type::A, "NOERROR"),
         (STRANGER, "test", Type::NS, "NOERROR"),
@@ -423,7 +527,7 @@ fn options_and_choice_of_labs() {
     labs.publish("twin", &small("one.test", "10.7.3.0").replace("]}]}", "]}, {\"name\": \"t\", \"addresses\": [{\"net\": \"net\", \"address\": \"10.7.3.9\"}]}]}"));
     let answers =
         |words, options, name: &str| ask(&labs.serve(words, options), STRANGER, name, Type::A);
-    // Labs that share a domain: who has the name, the asker's own first.
+    // Labs that share a domain: who has the name, the client's own first.
     let block = labs.serve("", "");
     for (from, name, expected) in [
         (STRANGER, "h.one.test", "NOERROR aa | 5 A 10.7.1.0"),

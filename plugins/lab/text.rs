@@ -7,14 +7,14 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::published::{Address, Published, Subnet};
+use super::published::{Address, Net, Published, Subnet};
 
 /// The owner, below the lab's domain, of the TXT record that says which names are served.
 pub(super) const MARKER: &str = "_version";
 /// The name of the server, below the lab's domain.
 const SERVER: &str = "ns.dns";
 
-/// Networks and veth pairs: what an asker can be on.
+/// Networks and veth pairs: what an client can be on.
 #[derive(Debug)]
 pub(super) struct Segment {
     /// Its subnets.
@@ -43,7 +43,7 @@ fn segment(segments: &[Segment], address: IpAddr) -> Option<usize> {
         .position(|segment| segment.subnets.iter().any(|net| net.contains(address)))
 }
 
-/// The segments whose askers see other addresses than a stranger does.
+/// The segments whose clients see other addresses than a stranger does.
 pub(super) fn distinct(names: &Published, segments: &[Segment]) -> Vec<usize> {
     let mut out = Vec::new();
     for host in names.hosts.iter().filter(|host| host.addresses.len() > 1) {
@@ -136,7 +136,11 @@ impl<'a> Writer<'a> {
                 }
             }
             for one in &host.addresses {
-                self.address(&format!("{}.{}", host.name, one.net), one.address);
+                // `gw.NET` is the machine's own where it is on that network.
+                let of_machine = |net: &Net| net.name == one.net && !net.host.is_empty();
+                if host.name != "gw" || !names.nets.iter().any(of_machine) {
+                    self.address(&format!("{}.{}", host.name, one.net), one.address);
+                }
             }
             let domain = dotted(&names.domain);
             for alias in &host.aliases {
@@ -151,11 +155,26 @@ impl<'a> Writer<'a> {
             }
         }
         for service in &names.services {
-            self.address(&service.name, service.address);
-            self.service(&service.name, &service.protocol, service.port);
+            if let Some(address) = service.address {
+                self.address(&service.name, address);
+                if let Some(port) = service.port {
+                    self.service(&service.name, (&service.protocol, port), &service.name);
+                }
+            }
+            // A headless one is all of those behind it, each with a name of its own.
+            let mut told = HashSet::new();
+            for one in &service.endpoints {
+                let own = format!("{}.{}", one.name, service.name);
+                self.address(&service.name, one.address);
+                self.address(&own, one.address);
+                if let (Some(port), true) = (service.port, told.insert(one.name.as_str())) {
+                    self.service(&service.name, (&service.protocol, port), &own);
+                }
+            }
         }
         for forward in &names.forwards {
-            self.service(&forward.host, &forward.protocol, forward.target_port);
+            let port = (forward.protocol.as_str(), forward.target_port);
+            self.service(&forward.host, port, &forward.host);
         }
         for record in &names.records {
             let data = &record.data;
@@ -187,12 +206,12 @@ impl<'a> Writer<'a> {
     }
 
     /// SRV records of a port: under the service's name where it has one, and under its number.
-    fn service(&mut self, host: &str, protocol: &str, port: u16) {
+    fn service(&mut self, owner: &str, (protocol, port): (&str, u16), host: &str) {
         let domain = dotted(&self.names.domain);
         let target = format_args!("SRV 0 0 {port} {host}.{domain}");
-        self.record(&format!("_{port}._{protocol}.{host}"), target);
+        self.record(&format!("_{port}._{protocol}.{owner}"), target);
         if let Some(name) = service_name(port) {
-            self.record(&format!("_{name}._{protocol}.{host}"), target);
+            self.record(&format!("_{name}._{protocol}.{owner}"), target);
         }
     }
 
@@ -209,7 +228,8 @@ impl<'a> Writer<'a> {
             net.host.iter().map(of).collect::<Vec<_>>()
         });
         let services = names.services.iter();
-        let services = services.map(|one| (one.address, format!("{}.{domain}", one.name)));
+        let services =
+            services.filter_map(|one| Some((one.address?, format!("{}.{domain}", one.name))));
         // One name an address, the one that it is best known by.
         let mut told = HashSet::new();
         for (address, name) in hosts.chain(gateways).chain(services) {

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chain::{Hooks, Plugin, Query, Turn};
+use chain::{Admits, Hooks, Plugin, Query, Turn};
 use wire::{Rcode, Record, Response, Section, Type};
 
 use self::order::Scratch;
@@ -97,6 +97,10 @@ fn address(record: &Record<'_>) -> Option<IpAddr> {
 impl Plugin for LoadBalance {
     fn name(&self) -> &'static str {
         "loadbalance"
+    }
+
+    fn admits(&self) -> Admits {
+        Admits::WATCHED
     }
 
     fn hooks(&self) -> Hooks {

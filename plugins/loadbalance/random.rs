@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 thread_local! {
-    static STATE: Cell<u64> = Cell::new(rand::random());
+    static STATE: Cell<u64> = Cell::new(host::random::random());
 }
 
 /// A number below `limit`; 0 when that is 0.

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use chain::inspect::{Inspect, Place};
 use chain::setup::{Build, BuildError, Parse, Registration, Setup};
-use corefile::{Diagnostic, Directive, Token, value};
+use corefile::{Diagnostic, Directive, Severity, Token, value};
 
-use super::weights::{WeightError, Weights};
+use super::weights::{WeightError, WeightFile, follow};
 use super::{LoadBalance, Policy, Prefix};
 
 /// `loadbalance` in the catalogue.
@@ -31,6 +31,30 @@ pub(super) struct Options {
 }
 
 impl Setup for Options {
+    fn inspect(&self, inspect: &mut Inspect<'_>) {
+        let Some((file, reload)) = &self.weighted else {
+            return;
+        };
+        let path = inspect.path(&file.text);
+        if let Err(error) = inspect.look(&path) {
+            let severity = match reload.is_zero() {
+                true => Severity::Error,
+                false => Severity::Warning,
+            };
+            let message = format!("weight file {}: {error}", path.display());
+            inspect.tell(severity, message, file.span);
+            return;
+        }
+        if let Err(WeightError::Content(line, why)) = WeightFile::check(path.clone()) {
+            let place = Place {
+                path: &path,
+                line,
+                column: 0,
+            };
+            inspect.tell_at(Severity::Error, place, &why, file.span);
+        }
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let Some((file, reload)) = self.weighted else {
             build.push(Arc::new(LoadBalance {
@@ -40,39 +64,23 @@ impl Setup for Options {
             return Ok(());
         };
         let path = build.path(&file.text);
-        let weights = match Weights::load(&path, None) {
-            Ok(weights) => weights.unwrap_or_default(),
-            Err(WeightError::Open) if !reload.is_zero() => {
-                tracing::warn!(
-                    "plugin/loadbalance: Failed to open weight file {}. Will try again in {reload:?}",
-                    path.display()
-                );
-                Weights::default()
-            }
-            Err(error) => return Err(BuildError::new(error.to_string()).at(file.span)),
-        };
-        let weights = Arc::new(ArcSwap::from_pointee(weights));
+        let shown = path.display().to_string();
+        let refused = |error: WeightError| BuildError::new(error.to_string()).at(file.span);
+        let (source, missing) = WeightFile::load(path).map_err(refused)?;
+        match missing {
+            Some(error) if reload.is_zero() => return Err(refused(error)),
+            Some(_) => tracing::warn!(
+                target: "plugin/loadbalance",
+                "Failed to open weight file {shown}. Will try again in {reload:?}"
+            ),
+            None => {}
+        }
         build.push(Arc::new(LoadBalance {
-            policy: Policy::Weighted(weights.clone()),
+            policy: Policy::Weighted(source.content().weights()),
             prefer: Vec::new(),
         }));
         if !reload.is_zero() {
-            build.spawn(Box::pin(async move {
-                loop {
-                    tokio::time::sleep(reload).await;
-                    match Weights::load(&path, Some(weights.load().checksum)) {
-                        Ok(None) => {}
-                        Ok(Some(new)) => {
-                            weights.store(Arc::new(new));
-                            tracing::info!(
-                                "plugin/loadbalance: Successfully reloaded weight file {}",
-                                path.display()
-                            );
-                        }
-                        Err(error) => tracing::error!("plugin/loadbalance: {error}"),
-                    }
-                }
-            }));
+            build.spawn(follow(source, reload));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chain::{Exchange, Plugin};
@@ -283,4 +284,46 @@ fn weights_decide_who_is_first() {
 #[test]
 fn readme() {
     trial::readme(include_str!("README.md"));
+}
+
+#[test]
+fn a_weight_file_is_followed() {
+    use super::weights::{WeightError, WeightFile, follow};
+    let folder = trial::Folder::new("loadbalance-follow");
+    let path = folder.write("weights", "www.example.org\n192.0.2.1 1\n");
+    let owner: NameBuf = "www.example.org".parse().expect("a name");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let (source, missing) = WeightFile::load(path.clone()).expect("good");
+    assert_eq!(missing, None);
+    let weights = source.content().weights();
+    let weight = || weights.load().of(owner, [192, 0, 2, 1].into());
+    runtime.block_on(async {
+        tokio::spawn(follow(source, Duration::from_secs(600)));
+        let until = async |expected: Option<u8>| {
+            for _ in 0..1_000 {
+                if weight() == expected {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("{:?} is not {expected:?}", weight());
+        };
+        until(Some(1)).await;
+        std::fs::write(&path, "www.example.org\n192.0.2.1 2\n").expect("written");
+        until(Some(2)).await;
+        // The next configuration goes on with the weights, and not with what is being written just then.
+        std::fs::write(&path, "www.example.org\n192.0.2.1 x\n").expect("written");
+        let (next, _) = WeightFile::load(path.clone()).expect("the old weights");
+        assert!(Arc::ptr_eq(&next.content().weights(), &weights));
+        assert_eq!(weight(), Some(2));
+        assert!(matches!(
+            WeightFile::check(path.clone()),
+            Err(WeightError::Content(..))
+        ));
+        std::fs::write(&path, "www.example.org\n192.0.2.1 3\n").expect("written");
+        until(Some(3)).await;
+    });
 }

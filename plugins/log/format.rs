@@ -45,16 +45,17 @@ enum Piece {
     Field(Field),
     LogClass,
     LogType,
-    /// Metadata that no plugin at work provides.
-    Unset,
+    /// A metadata label.
+    Label(Box<str>),
 }
 
 /// What a line tells of.
 pub(super) struct Seen<'s, 'q> {
     pub(super) query: &'s Query<'q>,
-    pub(super) response: &'s Response<'q>,
+    /// Nothing where nobody answers.
+    pub(super) response: Option<&'s Response<'q>>,
     pub(super) kind: Kind,
-    /// The time now, of [`chain::clock`].
+    /// The time now, of [`host::clock`].
     pub(super) now: u64,
 }
 
@@ -76,7 +77,9 @@ impl Format {
                 (Some(field), _) => Piece::Field(field),
                 (None, "{/log/class}") => Piece::LogClass,
                 (None, "{/log/type}") => Piece::LogType,
-                (None, _) if label.starts_with("{/") => Piece::Unset,
+                (None, _) if label.starts_with("{/") => {
+                    Piece::Label(label.trim_start_matches("{/").trim_end_matches('}').into())
+                }
                 (None, _) => {
                     literal += before;
                     literal += label;
@@ -96,6 +99,14 @@ impl Format {
             pieces.push(Piece::Literal(literal.into()));
         }
         Self(pieces)
+    }
+
+    /// The first metadata label that it reads.
+    pub(super) fn label(&self) -> Option<&str> {
+        self.0.iter().find_map(|piece| match piece {
+            Piece::Label(label) => Some(&**label),
+            _ => None,
+        })
     }
 
     /// The first word in braces that is no placeholder, and the one that is nearest to it.
@@ -119,7 +130,11 @@ impl Format {
                 Piece::Field(field) => field.write(out, seen)?,
                 Piece::LogClass => out.push_str(seen.kind.class().name()),
                 Piece::LogType => out.push_str(seen.kind.name()),
-                Piece::Unset => out.push_str(EMPTY),
+                Piece::Label(label) => {
+                    if !seen.query.label(label, out) {
+                        out.push_str(EMPTY);
+                    }
+                }
             }
         }
         Ok(())
@@ -158,18 +173,24 @@ impl Field {
                 write!(out, "{}", asked.udp_limit())
             }
             Self::Bufsize => out.write_str("65535"),
-            Self::Rcode => match response.rcode().mnemonic() {
-                Some(name) => out.write_str(name),
-                None => write!(out, "{}", response.rcode().0),
+            Self::Rcode => match response.map(Response::rcode) {
+                Some(rcode) => match rcode.mnemonic() {
+                    Some(name) => out.write_str(name),
+                    None => write!(out, "{}", rcode.0),
+                },
+                None => out.write_str(EMPTY),
             },
-            Self::Rsize => write!(out, "{}", uncompressed(response)),
+            Self::Rsize => write!(out, "{}", response.map_or(0, uncompressed)),
             Self::Duration => {
                 let nanos = seen.now.saturating_sub(query.received());
-                let second = chain::clock::SECOND;
+                let second = host::clock::SECOND;
                 let seconds = (nanos / second) as f64 + (nanos % second) as f64 / second as f64;
                 write!(out, "{seconds}s")
             }
-            Self::Rflags => write!(out, "{}", response.flags()),
+            Self::Rflags => match response {
+                Some(response) => write!(out, "{}", response.flags()),
+                None => out.write_str(EMPTY),
+            },
         }
     }
 }

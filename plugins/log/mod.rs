@@ -11,7 +11,7 @@ mod tests;
 
 use std::cell::Cell;
 
-use chain::{Hooks, Plugin, Query, Turn};
+use chain::{Admits, Hooks, Plugin, Query, Turn};
 use wire::{NameBuf, Response};
 
 use self::class::{Class, Kind};
@@ -42,22 +42,39 @@ impl Plugin for Log {
         "log"
     }
 
+    fn admits(&self) -> Admits {
+        Admits::WATCHED
+    }
+
     fn hooks(&self) -> Hooks {
         Hooks::RESPONSE
     }
 
     fn response(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Turn {
+        self.write(query, Some(response));
+        Turn::Up
+    }
+
+    /// A query that nobody answers is logged, too: as an error, like CoreDNS.
+    fn silent(&self, query: &mut Query<'_>) {
+        self.write(query, None);
+    }
+}
+
+impl Log {
+    /// Writes the line of a query, if a rule wants one; without a response, nobody answers it.
+    fn write(&self, query: &Query<'_>, response: Option<&Response<'_>>) {
         let qname = query.asked().qname.name();
         let rule = self
             .rules
             .iter()
             .find(|rule| qname.is_within(rule.scope.as_name()));
         let Some(rule) = rule else {
-            return Turn::Up;
+            return;
         };
-        let kind = Kind::of(query, response);
+        let kind = response.map_or(Kind::OtherError, |response| Kind::of(query, response));
         if !rule.classes.is_empty() && !rule.classes.contains(&kind.class()) {
-            return Turn::Up;
+            return;
         }
         let mut line = LINE.take();
         line.clear();
@@ -65,12 +82,11 @@ impl Plugin for Log {
             query,
             response,
             kind,
-            now: chain::clock::now(),
+            now: host::clock::now(),
         };
         // Writing to a String does not fail.
         let _ = rule.format.write(&mut line, &seen);
         tracing::info!(target: "log", "{line}");
         LINE.set(line);
-        Turn::Up
     }
 }

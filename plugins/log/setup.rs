@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use chain::setup::{Build, BuildError, Parse, Registration, Setup};
-use corefile::{Diagnostic, Directive, Report, Token, nearest, value};
+use chain::metadata;
+use chain::setup::{Build, BuildError, Parse, Registration, Scene, Setup};
+use corefile::{Diagnostic, Directive, Report, Span, Token, nearest};
 use wire::NameBuf;
 
 use super::class::Class;
@@ -19,17 +20,17 @@ pub(crate) const REGISTRATION: Registration = Registration {
 
 /// Reads `log [NAMES...] [FORMAT] { class CLASSES... }`; each line adds a rule for each name.
 fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
-    let mut rules = Vec::new();
+    let (mut rules, mut labels) = (Vec::new(), Vec::new());
     for directive in parse.directives {
         let (names, format) = format(&directive.args, parse.report);
+        if let (Some(label), Some(token)) = (format.label(), directive.args.last()) {
+            labels.push((label.to_owned(), token.span));
+        }
         let classes = classes(parse, directive);
         let scopes = if names.is_empty() {
             vec![".".to_owned()]
         } else {
-            value::zones_or_cidrs(names).unwrap_or_else(|diagnostic| {
-                parse.report.push(diagnostic);
-                Vec::new()
-            })
+            parse.read_zones(names, &["class"])
         };
         for scope in scopes {
             if let Ok(scope) = scope.parse::<NameBuf>() {
@@ -41,7 +42,7 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
             }
         }
     }
-    Some(Box::new(LogSetup { rules }))
+    Some(Box::new(LogSetup { rules, labels }))
 }
 
 /// Takes the format, if there is one, off the end of the arguments.
@@ -124,9 +125,17 @@ fn classes(parse: &mut Parse<'_>, directive: &Directive) -> Vec<Class> {
 /// The rules of the block.
 struct LogSetup {
     rules: Vec<Rule>,
+    /// A metadata label of each format that has one, and where it stands.
+    labels: Vec<(String, Span)>,
 }
 
 impl Setup for LogSetup {
+    fn validate(&self, scene: &Scene<'_>, report: &mut Report) {
+        for (label, span) in &self.labels {
+            metadata::warn_uncollected(label, *span, scene, report);
+        }
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         build.push(Arc::new(Log { rules: self.rules }));
         Ok(())

@@ -98,6 +98,19 @@ fn a_failure_has_the_servers_response() {
 }
 
 #[test]
+fn a_query_that_nobody_answers_is_an_error() {
+    let silent = |lines: &str| line(lines, "example.org.", |_, _| Ok(Flow::Silent));
+    let format = "log . \"{name} {rcode} {>rflags} {rsize}\"";
+    let logged = "INFO log: example.org. - - 0\n";
+    assert_eq!(silent(format), logged);
+    assert_eq!(silent(&format!("{format} {{\n class error\n}}")), logged);
+    assert_eq!(
+        silent(&format!("{format} {{\n class success denial\n}}")),
+        ""
+    );
+}
+
+#[test]
 fn placeholders() {
     for (format, written) in [
         ("{type} {class} {name}", "A IN example.org."),

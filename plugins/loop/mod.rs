@@ -43,7 +43,7 @@ pub(crate) struct Loop {
 impl Loop {
     /// For the first zone of a block.
     fn new(zone: NameBuf, found: fn(&str)) -> Result<Self, NameError> {
-        let mut random = rand::rng();
+        let mut random = host::random::rng();
         let mut qname = zone;
         for _ in 0..2 {
             let label = random.random_range(0..1u64 << 62).to_string();
@@ -89,7 +89,7 @@ impl Loop {
         let socket = UdpSocket::bind((any, 0)).await?;
         socket.connect(target).await?;
         let header = Header {
-            id: rand::random(),
+            id: host::random::random(),
             flags: Flags(Flags::RD),
             counts: [1, 0, 0, 0],
         };
@@ -146,7 +146,8 @@ impl Plugin for Loop {
     }
 }
 
-/// Says what was found, and ends the process: to go on would take all memory and all time of the host.
+/// Says what was found, and ends the process: to go on would take all memory and all time of the host. The log does both, so that its
+/// last line is written before; without a log the process ends all the same.
 fn stop(what: &str) {
     tracing::error!(target: "plugin/loop", fatal = true, "{what}");
     std::process::exit(1);

@@ -55,7 +55,7 @@ struct Multisocket {
 impl Setup for Multisocket {
     /// Without a number: as many as there are processors to use.
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
-        build.config.sockets = Some(self.sockets.unwrap_or_else(chain::processors));
+        build.config.sockets = Some(self.sockets.unwrap_or_else(host::processors));
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! `prometheus`: counts queries and serves all metrics of the process.
 //!
-//! What a query touches are integers of its worker ([`chain::traffic`]), found by the block's number; everything that has a name
+//! What a query touches are integers of its worker ([`telemetry::traffic`]), found by the block's number; everything that has a name
 //! is put together when it is scraped.
 
 mod process;
@@ -12,10 +12,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError, Weak};
 
 use chain::admin::{Page, PageRequest};
-use chain::traffic::{Grow, Traffic, encode_ones};
-use chain::{BlockInfo, Failure, Flow, Hooks, Plugin, Query, Turn, metrics};
+use chain::{Admits, BlockInfo, Failure, Flow, Hooks, Plugin, Query, Turn};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use telemetry::metrics;
+use telemetry::traffic::{Grow, Traffic, encode_ones};
 use wire::Response;
 
 pub(crate) use setup::REGISTRATION;
@@ -64,13 +65,16 @@ impl Plugin for Prometheus {
         "prometheus"
     }
 
+    fn admits(&self) -> Admits {
+        Admits::WATCHED
+    }
+
     fn hooks(&self) -> Hooks {
         Hooks::BOTH
     }
 
     fn attach(&self, block: &BlockInfo) {
-        self.traffic
-            .get_or_init(block.index, || Traffic::of_block(block));
+        self.traffic.get_or_init(block.index, || block.traffic());
         lock(&self.blocks).push(block.clone());
     }
 
@@ -79,19 +83,21 @@ impl Plugin for Prometheus {
         if let Some(traffic) = self.traffic.get(query.block().info.index) {
             let asked = query.asked();
             let octets = query.message().len();
-            traffic.asked(query.context(), asked.qtype, octets, asked.dnssec_ok());
+            let source = query.context().source();
+            traffic.asked(source, asked.qtype, octets, asked.dnssec_ok());
         }
         Ok(Flow::Next)
     }
 
     fn response(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Turn {
         if let Some(traffic) = self.traffic.get(query.block().info.index) {
+            let duration = host::clock::now().saturating_sub(query.received());
             traffic.answered(
-                query.context(),
+                query.context().source(),
                 query.answered_by(),
                 response.rcode(),
                 response.len(),
-                chain::clock::now(),
+                duration,
             );
         }
         Turn::Up

@@ -49,6 +49,10 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
 struct PrometheusSetup(Listen);
 
 impl Setup for PrometheusSetup {
+    fn pages(&self) -> &[Listen] {
+        std::slice::from_ref(&self.0)
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let address = self.0.resolve()?;
         build.push(Arc::new(Prometheus::new()));
@@ -56,7 +60,6 @@ impl Setup for PrometheusSetup {
             plugin: "prometheus",
             address,
             path: "/metrics",
-            exclusive: false,
             closes_first: false,
             serve: Arc::new(page),
         });

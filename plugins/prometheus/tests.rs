@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chain::admin::{Overview, PageRequest};
-use chain::traffic::Traffic;
 use chain::{Block, Failure, Flow, Plugin, Transport};
+use telemetry::traffic::Traffic;
 use wire::{Rcode, Type};
 
 use crate::trial::{self, Trial};
@@ -12,7 +12,7 @@ use crate::trial::{self, Trial};
 fn lines() {
     trial::table(&[
         ("prometheus", ""),
-        ("prometheus localhost:53", ""),
+        ("prometheus localhost:53", "DNS over TCP is served there"),
         ("prometheus :9253 {\n  runtime_metrics\n}", ""),
         ("prometheus {}", "not a host and port: `{}`"),
         ("prometheus /foo", "not a host and port: `/foo`"),
@@ -41,9 +41,9 @@ fn blocks_share_an_address() {
         .process
         .endpoints
         .iter()
-        .map(|e| (e.address.to_string(), e.path, e.exclusive, e.closes_first))
+        .map(|e| (e.address.to_string(), e.path, e.closes_first))
         .collect();
-    let page = ("127.0.0.1:9153".to_owned(), "/metrics", false, false);
+    let page = ("127.0.0.1:9153".to_owned(), "/metrics", false);
     assert_eq!(pages, [page.clone(), page]);
 }
 
@@ -217,7 +217,7 @@ fn what_no_block_serves_is_dropped() {
     let traffic = Traffic::dropped("dns://:5353".into());
     let mut exchange = trial::exchange("www.example.org.", Type::A, None);
     exchange.response().set_rcode(Rcode::REFUSED);
-    traffic.served(&mut exchange);
+    exchange.count_in(&traffic);
     let seen = samples(&get(&trial, "").1, "dropped");
     let key = "coredns_dns_responses_total{server=\"dns://:5353\",zone=\"dropped\",view=\"\",rcode=\"REFUSED\",plugin=\"\"}";
     assert_eq!(seen.get(key).map(String::as_str), Some("1"));
@@ -254,7 +254,7 @@ fn series_are_bounded() {
 }
 
 #[test]
-fn the_asker_chooses_the_format() {
+fn the_client_chooses_the_format() {
     let trial = trial::block("prometheus");
     let text = "text/plain; version=0.0.4; charset=utf-8";
     let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";

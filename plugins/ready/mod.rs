@@ -100,6 +100,11 @@ impl State {
                 let not = if *ready { "" } else { "not " };
                 body += &format!("\nblock {block}: {name}: {not}ready");
             }
+            for (block, plugin) in request.overview.plugins() {
+                if let Some(why) = plugin.trouble() {
+                    body += &format!("\nblock {block}: {}: {why}", plugin.name());
+                }
+            }
             match request.overview.reload_failure() {
                 Some(why) => body += &format!("\nreload: failed: {why}"),
                 None => body += "\nreload: ok",

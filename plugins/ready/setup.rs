@@ -59,6 +59,10 @@ struct Ready {
 }
 
 impl Setup for Ready {
+    fn pages(&self) -> &[Listen] {
+        std::slice::from_ref(&self.listen)
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let address = self.listen.resolve()?;
         let state = build.process.shared::<State>();
@@ -67,7 +71,6 @@ impl Setup for Ready {
             plugin: "ready",
             address,
             path: "/ready",
-            exclusive: false,
             closes_first: true,
             serve: Arc::new(move |request| state.page(request)),
         });

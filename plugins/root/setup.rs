@@ -1,10 +1,11 @@
 //! Reads `root` lines.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use chain::inspect::Inspect;
 use chain::setup::{Build, BuildError, Parse, Registration, Setup};
-use corefile::Token;
+use corefile::{Severity, Token};
 
 /// `root` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -31,6 +32,29 @@ struct Root {
 }
 
 impl Setup for Root {
+    fn root(&self) -> Option<&Path> {
+        Some(Path::new(&self.path.text))
+    }
+
+    fn inspect(&self, inspect: &mut Inspect<'_>) {
+        let path = &self.path.text;
+        match Path::new(path).metadata() {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => {
+                let message = format!("Root path is no directory: {path}");
+                inspect.tell(Severity::Warning, message, self.path.span);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let message = format!("Root path does not exist: {path}");
+                inspect.tell(Severity::Warning, message, self.path.span);
+            }
+            Err(error) => {
+                let message = format!("unable to access root path '{path}': {error}");
+                inspect.tell(Severity::Error, message, self.path.span);
+            }
+        }
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let path = PathBuf::from(&self.path.text);
         match path.metadata() {

@@ -1,4 +1,4 @@
-//! `whoami`: tells the asker its own address, port and transport.
+//! `whoami`: tells the client its own address, port and transport.
 //!
 //! The answer section stays empty; the additional section has the address as A or AAAA and the port as SRV, both with TTL 0.
 //! Owners are pointers to QNAME, so nothing is looked up, copied or allocated.
@@ -41,7 +41,7 @@ impl Plugin for Whoami {
     }
 }
 
-/// Writes the asker's address as a record; gives its length.
+/// Writes the client's address as a record; gives its length.
 fn address(ip: IpAddr, class: [u8; 2], record: &mut [u8; 32]) -> usize {
     let mut put = Put::new(record);
     put.octets(&QNAME);
@@ -58,10 +58,10 @@ fn address(ip: IpAddr, class: [u8; 2], record: &mut [u8; 32]) -> usize {
     put.len
 }
 
-/// Writes the asker's port as a SRV record of `_udp` or `_tcp` below QNAME; gives its length.
+/// Writes the client's port as a SRV record of `_udp` or `_tcp` below QNAME; gives its length.
 fn service(query: &Query<'_>, class: [u8; 2], record: &mut [u8; 32]) -> usize {
     let mut put = Put::new(record);
-    put.octets(if query.transport().is_datagram() {
+    put.octets(if query.transport().protocol() == "udp" {
         b"\x04_udp"
     } else {
         b"\x04_tcp"

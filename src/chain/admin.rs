@@ -70,8 +70,6 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// The path: `/health`.
     pub path: &'static str,
-    /// Whether a second page of this address and path is a mistake; if not, the first one serves both.
-    pub exclusive: bool,
     /// Whether the listener closes as soon as shutdown begins, before lameduck.
     pub closes_first: bool,
     /// The page.
@@ -107,6 +105,8 @@ pub struct Process {
     pub tasks: Vec<Task>,
     /// Whether and how to watch the Corefile; the first directive counts.
     pub reload: Option<ReloadEvery>,
+    /// Work to do once the process was told to end, before lameduck; the end waits for it.
+    pub at_end: Vec<Task>,
     /// How long to go on answering after SIGTERM; the longest counts.
     pub lameduck: Duration,
     /// Told when the addresses of a block have moved.

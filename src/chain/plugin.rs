@@ -1,16 +1,20 @@
 //! One directive of a server block, at work.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use wire::{Rcode, Response};
+use wire::reencode::ReencodeError;
+use wire::{Name, Rcode, Response};
 
-use crate::berth::Berth;
+use crate::admission::Admits;
 use crate::block::BlockInfo;
+use crate::completion::Completion;
 use crate::exchange::Exchange;
+use crate::keeper::{ZoneOrder, ZoneReport};
+use crate::messages::MessageSource;
 use crate::query::Query;
 
 /// The hooks that the walk calls; one that is left out costs nothing.
@@ -20,10 +24,20 @@ pub struct Hooks(u8);
 impl Hooks {
     /// [`Plugin::query`] only.
     pub const QUERY: Self = Self(1);
-    /// [`Plugin::response`] only.
+    /// [`Plugin::response`] and [`Plugin::silent`] only.
     pub const RESPONSE: Self = Self(2);
     /// Both.
     pub const BOTH: Self = Self(3);
+    /// None: the plugin has a place in the chain, and nothing to do for a query.
+    pub const NONE: Self = Self(0);
+    /// [`Plugin::label`].
+    pub const LABELS: Self = Self(4);
+
+    /// These and `other`.
+    #[inline]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Whether all of `other` is wanted.
     #[inline]
@@ -41,8 +55,11 @@ pub enum Flow {
     Answered,
     /// [`Plugin::resolve`] takes over; it may wait.
     Suspend,
-    /// Nobody answers, on purpose.
+    /// Nobody answers, on purpose. Every plugin that was passed hears of it by [`Plugin::silent`].
     Silent,
+    /// The response has many messages, from [`Plugin::stream`]: a zone transfer. Only a client on a stream transport gets them; for
+    /// others, and for look-ups of the server to itself, it is REFUSED.
+    Stream,
 }
 
 /// What follows a response hook.
@@ -50,8 +67,12 @@ pub enum Flow {
 pub enum Turn {
     /// The response goes on upwards.
     Up,
-    /// The plugins below are asked once more.
+    /// The plugins below are asked once more. A plugin that never stops saying so is not heard after some turns: the response is SERVFAIL.
     Again,
+    /// [`Plugin::respond`] takes over; it may wait. Then the response goes on upwards.
+    Wait,
+    /// Nobody answers after all. The plugins above hear of it by [`Plugin::silent`].
+    Silent,
 }
 
 /// The end of a suspended step, with the exchange that it took.
@@ -59,6 +80,12 @@ pub type Resolved = (Box<Exchange>, Result<Flow, Failure>);
 
 /// A suspended step at work, on the worker that received the query.
 pub type Resolving = Pin<Box<dyn Future<Output = Resolved>>>;
+
+/// A response that [`Plugin::respond`] has finished, with its exchange; a failure takes its place.
+pub type Responded = (Box<Exchange>, Result<(), Failure>);
+
+/// A response hook that waits, on the worker that received the query.
+pub type Responding = Pin<Box<dyn Future<Output = Responded>>>;
 
 /// One directive of a server block, at work.
 pub trait Plugin: Send + Sync + 'static {
@@ -68,6 +95,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// The hooks to call; the plan is compiled when the Corefile is loaded.
     fn hooks(&self) -> Hooks {
         Hooks::QUERY
+    }
+
+    /// The opcodes and classes that it wants to see. The walk asks it about nothing else, so no hook needs to look.
+    fn admits(&self) -> Admits {
+        Admits::QUERIES
     }
 
     /// Sees the query on its way down. Never waits, never allocates on the path that answers.
@@ -83,21 +115,54 @@ pub trait Plugin: Send + Sync + 'static {
         Turn::Up
     }
 
-    /// Takes over a query that `query` suspended; may wait. Its flow is as that of `query`, [`Flow::Suspend`] apart.
+    /// Hears that nobody answers a query that it let pass ([`Flow::Silent`]), instead of `response`: the place to let go of what is
+    /// kept for the query.
+    fn silent(&self, _query: &mut Query<'_>) {}
+
+    /// Takes over a query that `query` suspended; may wait. Its flow is as that of `query`, [`Flow::Suspend`] and [`Flow::Stream`]
+    /// apart.
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {
         Box::pin(std::future::ready((exchange, Ok(Flow::Next))))
     }
 
     /// Takes over a query that `query` suspended without a task, by taking the exchange; never waits. What is left in place goes to
     /// [`Plugin::resolve`].
-    fn launch(self: Arc<Self>, _exchange: &mut Option<Box<Exchange>>, _berth: Berth) {}
+    fn launch(self: Arc<Self>, _exchange: &mut Option<Box<Exchange>>, _completion: Completion) {}
+
+    /// Takes over a response for which `response` said [`Turn::Wait`]; may wait. What it writes goes on upwards.
+    fn respond(self: Arc<Self>, exchange: Box<Exchange>) -> Responding {
+        Box::pin(std::future::ready((exchange, Ok(()))))
+    }
+
+    /// The messages of a query for which `query` said [`Flow::Stream`]. [`Exchange::suspended_views`] shows the query.
+    fn stream(self: Arc<Self>, _exchange: &mut Exchange) -> Box<dyn MessageSource> {
+        Box::new(crate::messages::Nothing)
+    }
+
+    /// Appends the value of a metadata label of this query to `out`, where the plugin has one; called when somebody reads the label,
+    /// with [`Hooks::LABELS`] only. It speaks of the query as it was asked ([`Query::asked`]), may be called before the walk has
+    /// begun, and has no memo. What is learnt on the way is no label of this kind: [`Query::note`] keeps it.
+    fn label(&self, _query: &Query<'_>, _label: &str, _out: &mut String) -> bool {
+        false
+    }
 
     /// Learns each block (listener and zone) that it stands in, before the first query: the place to resolve metrics' labels.
     fn attach(&self, _block: &BlockInfo) {}
 
-    /// Whether it wants queries of classes other than IN; where no plugin of a listener does, the server refuses them.
-    fn any_class(&self) -> bool {
-        false
+    /// What it cannot serve, and why; a line of `/ready?verbose`.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// What it knows of the zones that it keeps, for `nameplate zone` and the metrics.
+    fn zones(&self) -> Vec<ZoneReport> {
+        Vec::new()
+    }
+
+    /// Does something with the zone of this apex: what was done or begun, or why it cannot be; `None` where the zone is none of its, or
+    /// the order is none for it.
+    fn order(&self, _apex: Name<'_>, _order: ZoneOrder) -> Option<Result<String, String>> {
+        None
     }
 
     /// Whether it could answer now, for the plugins that `ready` asks; `None` for those it does not.
@@ -112,7 +177,47 @@ pub struct ExtendedError {
     /// The INFO-CODE.
     pub code: u16,
     /// The EXTRA-TEXT, for people.
-    pub text: Cow<'static, str>,
+    pub text: ExtraText,
+}
+
+/// The EXTRA-TEXT of an extended error. It is cloned for each query that gets it, so a clone allocates nothing.
+#[derive(Clone, Debug)]
+pub enum ExtraText {
+    /// Known beforehand.
+    Static(&'static str),
+    /// Configured or composed.
+    Shared(Arc<str>),
+}
+
+impl Deref for ExtraText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Static(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl PartialEq for ExtraText {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for ExtraText {}
+
+impl From<&'static str> for ExtraText {
+    fn from(text: &'static str) -> Self {
+        Self::Static(text)
+    }
+}
+
+impl From<String> for ExtraText {
+    fn from(text: String) -> Self {
+        Self::Shared(text.into())
+    }
 }
 
 impl ExtendedError {
@@ -147,7 +252,7 @@ impl ExtendedError {
     pub const fn new(code: u16, text: &'static str) -> Self {
         Self {
             code,
-            text: Cow::Borrowed(text),
+            text: ExtraText::Static(text),
         }
     }
 }
@@ -213,11 +318,18 @@ impl Failure {
     }
 
     /// The same with an extended error.
-    pub fn extended(mut self, code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+    pub fn extended(mut self, code: u16, text: impl Into<ExtraText>) -> Self {
         self.extended = Some(ExtendedError {
             code,
             text: text.into(),
         });
         self
+    }
+}
+
+/// What another plugin or an upstream answered cannot be handed on.
+impl From<ReencodeError> for Failure {
+    fn from(why: ReencodeError) -> Self {
+        Self::servfail_because(why.to_string())
     }
 }

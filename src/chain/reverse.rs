@@ -2,7 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use wire::Qname;
+use wire::{Name, Qname};
+
+/// Whether a name, in lower case, is in one of the two trees: names there are those of addresses and of networks.
+pub fn is_within(name: Name<'_>) -> bool {
+    [&b"\x07in-addr\x04arpa\0"[..], b"\x03ip6\x04arpa\0"]
+        .iter()
+        .any(|tree| Name::new(tree).is_ok_and(|tree| name.is_within(tree)))
+}
 
 /// The address that a reverse name stands for: every label of it, in the one spelling that it has.
 pub fn address(qname: &Qname) -> Option<IpAddr> {

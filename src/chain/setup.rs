@@ -13,17 +13,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use corefile::key::{Key, Scheme};
-use corefile::{Corefile, Diagnostic, Directive, Line, Report, Span, nearest, value};
+use corefile::key::Key;
+use corefile::{Corefile, Diagnostic, Directive, Report, Severity, Span};
 use wire::NameBuf;
 
 use crate::admin::{Endpoint, Process, Task, Work, resolve_address};
-use crate::contend;
+use crate::block::Filter;
+use crate::capability::Capabilities;
+use crate::inspect::Inspect;
+use crate::length;
 use crate::lint;
 use crate::listen::Addresses;
-use crate::offer::Offers;
+use crate::meet;
+use crate::order::{self, Move};
+use crate::overlap;
 use crate::plugin::Plugin;
+use crate::transport::Transport;
 use crate::walk::{Chain, Step};
+
+mod bounds;
+mod known;
+mod parse;
+mod proxy;
+mod xdp;
+
+pub use bounds::{ListenerBounds, TransportBounds};
+pub use parse::Parse;
+pub use proxy::{ProxyPolicy, ProxyProtocol};
+pub use xdp::{XdpInterface, XdpMode};
 
 /// A plugin in the catalogue.
 #[derive(Clone, Copy)]
@@ -60,158 +77,6 @@ impl Entry {
 /// The ordered list of plugins.
 pub type Catalogue = &'static [Entry];
 
-/// What the setup of one directive in one block gets to read.
-pub struct Parse<'a> {
-    /// The directive's name.
-    pub name: &'static str,
-    /// All its occurrences in the block, in file order; never empty.
-    pub directives: &'a [&'a Directive],
-    /// The zones of the block's keys, normalised.
-    pub zones: &'a [String],
-    /// Where mistakes go.
-    pub report: &'a mut Report,
-}
-
-impl<'a> Parse<'a> {
-    /// Reports every occurrence but the first; for directives that stand once in a block.
-    pub fn once(&mut self) {
-        let Some((first, rest)) = self.directives.split_first() else {
-            return;
-        };
-        for again in rest {
-            self.report.push(
-                Diagnostic::error(
-                    "CF0120",
-                    format!(
-                        "plugin/{}: this plugin can only be used once per Server Block",
-                        self.name
-                    ),
-                )
-                .at(again.name.span, "used again here")
-                .beside(first.name.span, "first used here"),
-            );
-        }
-    }
-
-    /// Reports arguments of `directive` beyond the first `most`.
-    pub fn at_most(&mut self, directive: &Directive, most: usize) {
-        if let Some(extra) = directive.args.get(most) {
-            let last = directive.args[..most]
-                .last()
-                .map_or(&directive.name, |token| token);
-            self.report.push(
-                Diagnostic::error(
-                    "CF0107",
-                    format!(
-                        "Wrong argument count or unexpected line ending after '{}'",
-                        last.text
-                    ),
-                )
-                .at(
-                    extra.span,
-                    match most {
-                        0 => format!("`{}` takes no arguments", self.name),
-                        1 => format!("`{}` takes one argument at most", self.name),
-                        n => format!("`{}` takes {n} arguments at most", self.name),
-                    },
-                ),
-            );
-        }
-    }
-
-    /// Reads the only argument of `directive`, the address of a page; without one, `default`.
-    pub fn listen(&mut self, directive: &Directive, default: &str) -> Listen {
-        self.at_most(directive, 1);
-        let (mut text, mut span) = (default, directive.name.span);
-        if let Some(token) = directive.args.first() {
-            match value::host_port(token) {
-                Ok(_) => (text, span) = (&token.text, token.span),
-                Err(diagnostic) => self.report.push(diagnostic),
-            }
-        }
-        Listen {
-            text: text.to_owned(),
-            span,
-        }
-    }
-
-    /// Reports that `directive` has fewer than `least` arguments; `true` when it has enough.
-    pub fn at_least(&mut self, directive: &Directive, least: usize, shape: &str) -> bool {
-        if directive.args.len() >= least {
-            return true;
-        }
-        let last = directive.args.last().unwrap_or(&directive.name);
-        self.report.push(
-            Diagnostic::error(
-                "CF0107",
-                format!(
-                    "Wrong argument count or unexpected line ending after '{}'",
-                    last.text
-                ),
-            )
-            .at(last.span, format!("expected `{shape}`")),
-        );
-        false
-    }
-
-    /// Reports a block behind a directive that takes none.
-    pub fn no_block(&mut self, directive: &Directive) {
-        if let Some(block) = &directive.block {
-            self.report.push(
-                Diagnostic::error("CF0121", format!("`{}` takes no block", self.name))
-                    .at(block.open, "this block is not expected"),
-            );
-        }
-    }
-
-    /// Reports `line` as an option that the plugin does not have, with the nearest one that it has.
-    pub fn unknown_option(&mut self, directive: &Directive, line: &Line, known: &[&str]) {
-        let Some(word) = line.words.first() else {
-            return;
-        };
-        let mut diagnostic = Diagnostic::error(
-            "CF0102",
-            format!("unknown property '{}' in plugin `{}`", word.text, self.name),
-        )
-        .at(word.span, format!("not an option of `{}`", self.name))
-        .beside(directive.name.span, "in this plugin block");
-        diagnostic = match nearest(&word.text, known.iter().copied()) {
-            Some(near) => diagnostic
-                .help("a similar option exists")
-                .replace(word.span, near),
-            None if known.is_empty() => diagnostic,
-            None => diagnostic.note(format!("its options are {}", known.join(", "))),
-        };
-        self.report.push(diagnostic);
-    }
-
-    /// Reports that `line` has not `expected` arguments; `true` when it has.
-    pub fn arguments(
-        &mut self,
-        line: &Line,
-        expected: std::ops::RangeInclusive<usize>,
-        shape: &str,
-    ) -> bool {
-        let given = line.words.len().saturating_sub(1);
-        if expected.contains(&given) {
-            return true;
-        }
-        let Some(last) = line.words.last() else {
-            return false;
-        };
-        let place = line.words.get(1 + expected.end()).unwrap_or(last).span;
-        let last = &last.text;
-        self.report.push(
-            Diagnostic::error(
-                "CF0107",
-                format!("Wrong argument count or unexpected line ending after '{last}'"),
-            )
-            .at(place, format!("expected `{shape}`")),
-        );
-        false
-    }
-}
-
 /// How far a plugin's answers reach, for the lints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answers {
@@ -219,6 +84,8 @@ pub enum Answers {
     Nothing,
     /// It answers the names it knows; the others fall through to the next plugin.
     SomeNames,
+    /// It answers everything in the zones that it finds at run time; names in none of them go on, and are refused where nobody is left.
+    SomeZones,
     /// It answers everything in its zones; nothing below it is asked there.
     Everything,
 }
@@ -229,12 +96,35 @@ pub struct Scene<'a> {
     pub zones: &'a [String],
     /// The directives of the block in file order.
     pub directives: &'a [Directive],
+    /// The block's keys, as far as they could be read.
+    pub keys: &'a [Key],
 }
 
 impl Scene<'_> {
     /// The zones that a directive names, or the block's where it names none.
     pub fn zones_of<'a>(&'a self, named: &'a [String]) -> &'a [String] {
         if named.is_empty() { self.zones } else { named }
+    }
+
+    /// Whether a mistake is reported between the directive that stands at `name` and the next one: what it was meant to do is not known,
+    /// and the mistake is not to be told of twice.
+    pub fn is_broken(&self, name: Span, report: &Report) -> bool {
+        let next = self
+            .directives
+            .iter()
+            .map(|directive| directive.name.span)
+            .filter(|other| other.file == name.file && other.start > name.start)
+            .map(|other| other.start)
+            .min();
+        report
+            .iter()
+            .filter(|found| found.severity == Severity::Error || found.code == "CF0213")
+            .filter_map(Diagnostic::span)
+            .any(|span| {
+                span.file == name.file
+                    && span.start >= name.start
+                    && next.is_none_or(|next| span.start < next)
+            })
     }
 
     /// The first use of `name` in the block.
@@ -260,13 +150,71 @@ pub trait Setup: Send {
         &[]
     }
 
+    /// Reads the files that it names and says what is wrong with them; for `check`.
+    fn inspect(&self, _inspect: &mut Inspect<'_>) {}
+
+    /// The directory that relative file names of its block start from, where it says so.
+    fn root(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Where it serves pages over HTTP.
+    fn pages(&self) -> &[Listen] {
+        &[]
+    }
+
+    /// Whom it asks, as far as addresses are written.
+    fn asks(&self) -> Vec<Asks<'_>> {
+        Vec::new()
+    }
+
+    /// Names that it answers whatever its files say.
+    fn names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// Whether the block serves some queries of its zones only, so that other blocks may serve the rest ([`BlockConfig::filter`]).
+    fn filters(&self) -> bool {
+        false
+    }
+
+    /// Whether that filter lets every query in.
+    fn admits_all(&self) -> bool {
+        false
+    }
+
     /// Whether the block gets addresses that come and go ([`BlockConfig::listen`]), which are not known beforehand.
     fn listens(&self) -> bool {
         false
     }
 
+    /// Plugins that it moves in the order of its block.
+    fn moves(&self) -> &[Move] {
+        &[]
+    }
+
+    /// How many handlers it puts in the chain, where it has any.
+    fn handlers(&self) -> usize {
+        1
+    }
+
+    /// Whether it asks other servers for names that nobody here knows, so that responses offer recursion.
+    fn recurses(&self) -> bool {
+        false
+    }
+
     /// Opens what it needs and takes its place in the chain.
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError>;
+}
+
+/// A server that a plugin asks.
+pub struct Asks<'a> {
+    /// The zone whose names it is asked for, normalised.
+    pub from: &'a str,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Where it is written.
+    pub span: Span,
 }
 
 /// Where a page of the admin side is served, as it is written.
@@ -277,6 +225,11 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// Where it is written.
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
     /// The address; a host's name is looked up by the system.
     ///
     /// # Errors
@@ -356,7 +309,7 @@ pub struct BindWord {
 }
 
 /// What directives say of one server block.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BlockConfig {
     /// The directory that relative file names start from.
     pub root: PathBuf,
@@ -370,8 +323,26 @@ pub struct BlockConfig {
     pub stacktrace: bool,
     /// Timeouts and bounds of stream connections.
     pub streams: StreamLimits,
+    /// The certificate of its listeners, and whom they let in.
+    pub tls: Option<crate::tls::Tls>,
+    /// Bounds by transport; one that is missing has the default.
+    pub bounds: HashMap<Transport, ListenerBounds>,
+    /// Whose headers of the PROXY protocol are believed; without, none is looked for.
+    pub proxy: Option<Arc<ProxyProtocol>>,
     /// Sockets per listen address; `None` is one per worker.
     pub sockets: Option<usize>,
+    /// Whether a plugin of the block asks other servers ([`Setup::recurses`]).
+    pub recurses: bool,
+    /// The zones about whose names labels are collected; `None` for none ([`crate::metadata`]).
+    pub labels: Option<Vec<NameBuf>>,
+    /// Whether what is dropped because the UDP sockets of the block's listener are overloaded is counted as `shed` counts it.
+    pub counts_shed: bool,
+    /// The interfaces from which its queries are taken below the kernel's UDP stack.
+    pub xdp: Vec<XdpInterface>,
+    /// The name of its view; empty when there is none.
+    pub view: Arc<str>,
+    /// Which queries of its zones it serves; all where there is none.
+    pub filter: Option<Arc<dyn Filter>>,
 }
 
 impl Default for BlockConfig {
@@ -383,7 +354,16 @@ impl Default for BlockConfig {
             debug: false,
             stacktrace: false,
             streams: StreamLimits::default(),
+            tls: None,
+            bounds: HashMap::new(),
+            proxy: None,
             sockets: None,
+            recurses: false,
+            labels: None,
+            counts_shed: false,
+            xdp: Vec::new(),
+            view: "".into(),
+            filter: None,
         }
     }
 }
@@ -398,13 +378,24 @@ pub struct Build<'a> {
     block: usize,
     name: &'static str,
     steps: &'a mut Vec<Step>,
-    offers: &'a Arc<Offers>,
+    /// Where the directive stands, each time.
+    places: &'a [Span],
+    /// How many handlers it has appended.
+    pushed: usize,
+    capabilities: &'a Arc<Capabilities>,
 }
 
 impl Build<'_> {
-    /// Appends a handler to the chain.
+    /// Appends a handler to the chain: the first of a plugin stands for its first line in the server block, the second for the second.
     pub fn push(&mut self, plugin: Arc<dyn Plugin>) {
-        self.steps.push(Step::new(plugin));
+        let last = self.places.len().saturating_sub(1);
+        let place = self.places.get(self.pushed.min(last)).copied();
+        self.pushed += 1;
+        let step = Step::new(plugin);
+        self.steps.push(match place {
+            Some(place) => step.at(place),
+            None => step,
+        });
     }
 
     /// The zones of the block's keys, normalised.
@@ -429,8 +420,8 @@ impl Build<'_> {
     }
 
     /// What the plugins of this block offer each other; complete when they are attached.
-    pub fn offers(&self) -> Arc<Offers> {
-        self.offers.clone()
+    pub fn capabilities(&self) -> Arc<Capabilities> {
+        self.capabilities.clone()
     }
 
     /// The number of the server block, in file order.
@@ -440,12 +431,7 @@ impl Build<'_> {
 
     /// `path`, taken from `root` when it is relative.
     pub fn path(&self, path: &str) -> PathBuf {
-        let path = Path::new(path);
-        if path.is_absolute() || self.config.root == Path::new(".") {
-            path.to_path_buf()
-        } else {
-            self.config.root.join(path)
-        }
+        from_root(&self.config.root, path)
     }
 
     /// Work to do beside queries, while this snapshot serves.
@@ -462,6 +448,16 @@ impl Build<'_> {
     }
 }
 
+/// `path`, taken from `root` when it is relative.
+pub(crate) fn from_root(root: &Path, path: &str) -> PathBuf {
+    let path = Path::new(path);
+    if path.is_absolute() || root == Path::new(".") {
+        path.to_path_buf()
+    } else {
+        root.join(path)
+    }
+}
+
 /// One directive of a planned block.
 pub struct Planned {
     /// Its place in the catalogue.
@@ -470,6 +466,8 @@ pub struct Planned {
     pub name: &'static str,
     /// Where it first stands.
     pub span: Span,
+    /// Where it stands, each time.
+    pub places: Vec<Span>,
     /// Whether it registers a handler.
     pub handler: bool,
     /// Its typed value.
@@ -486,8 +484,10 @@ pub struct PlannedBlock {
     pub span: Span,
     /// Its zones, of all keys, normalised.
     pub zones: Vec<String>,
-    /// Its directives in the catalogue's order.
+    /// Its directives in the order in which they run.
     pub planned: Vec<Planned>,
+    /// The place of each entry of the catalogue in that order; empty where it is the catalogue's own.
+    ranks: Vec<usize>,
 }
 
 /// A server block that is ready to serve, apart from its listeners.
@@ -506,7 +506,8 @@ pub struct BuiltBlock {
 pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> Vec<PlannedBlock> {
     let mut out = Vec::new();
     for block in &corefile.blocks {
-        let (keys, key_spans) = keys(block, report);
+        let before = report.len();
+        let (keys, key_spans) = known::keys(block, report);
         let zones: Vec<String> = keys
             .iter()
             .flat_map(|key| key.zones.iter().cloned())
@@ -517,8 +518,10 @@ pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> V
                 .or_default()
                 .push(directive);
         }
+        // What a directive that is not here would answer is not known.
+        let mut complete = true;
         for directive in &block.directives {
-            refuse_unknown(directive, catalogue, report);
+            complete &= known::is_known(directive, catalogue, report);
         }
         let mut planned = Vec::new();
         for (order, entry) in catalogue.iter().enumerate() {
@@ -538,98 +541,73 @@ pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> V
                     order,
                     name: registration.name,
                     span,
+                    places: directives.iter().map(|one| one.name.span).collect(),
                     handler: registration.handler,
                     setup,
                 });
             }
         }
         let scene = Scene {
+            keys: &keys,
             zones: &zones,
             directives: &block.directives,
         };
         for one in &planned {
             one.setup.validate(&scene, report);
         }
-        lint::block(&planned, &scene, block.span, report);
+        complete &= !report.iter().any(|found| {
+            (found.severity == Severity::Error || found.code == "CF0112")
+                && found.span().is_some_and(|span| block.span.contains(span))
+        });
+        let ranks = reorder(&mut planned, catalogue, report);
+        lint::block(&planned, &scene, (block.span, complete), report);
+        lint::in_clear((&keys, &key_spans), &scene, report);
+        length::block(&planned, report);
+        if keys.len() < block.keys.len() {
+            report.retain_since(before, |found| !lint::is_about_zones(found));
+        }
         out.push(PlannedBlock {
             keys,
             key_spans,
             span: block.span,
             zones,
             planned,
+            ranks,
         });
     }
-    contend::blocks(&out, report);
+    if corefile.blocks.is_empty()
+        && !report.has_errors()
+        && let Some(file) = corefile.sources.ids().next()
+    {
+        let place = Span {
+            file,
+            start: 0,
+            end: 0,
+        };
+        report.push(
+            Diagnostic::warning("CF0313", "this Corefile has no server block")
+                .at(place, "nothing is served by it")
+                .note("a start serves what it serves without a Corefile"),
+        );
+    }
+    overlap::blocks(&out, report);
+    meet::blocks(&out, report);
     out
 }
 
-/// Reads a block's keys, and where they stand.
-fn keys(block: &corefile::ServerBlock, report: &mut Report) -> (Vec<Key>, Vec<Span>) {
-    let (mut keys, mut spans) = (Vec::new(), Vec::new());
-    for token in &block.keys {
-        match corefile::key::parse(token) {
-            Ok(key) if key.scheme != Scheme::Dns => {
-                let name = key.scheme.name();
-                report.push(
-                    Diagnostic::error(
-                        "CF0901",
-                        format!(
-                            "cannot serve {}: CoreDNS has this transport, nameplate does not yet",
-                            token.text
-                        ),
-                    )
-                    .at(
-                        token.span,
-                        format!("`{name}://` is not implemented here; only `dns://` is"),
-                    ),
-                );
-            }
-            Ok(key) => {
-                keys.push(key);
-                spans.push(token.span);
-            }
-            Err(diagnostic) => report.push(diagnostic),
-        }
+/// Puts the directives of a block in the order that one of them asks for; gives the ranks by which it did.
+fn reorder(planned: &mut [Planned], catalogue: Catalogue, report: &mut Report) -> Vec<usize> {
+    let moves: Vec<Move> = planned
+        .iter()
+        .flat_map(|one| one.setup.moves().iter().copied())
+        .collect();
+    if moves.is_empty() {
+        return Vec::new();
     }
-    (keys, spans)
-}
-
-/// Reports a directive that is not in the catalogue, or is there as absent.
-fn refuse_unknown(directive: &Directive, catalogue: Catalogue, report: &mut Report) {
-    let name = directive.name.text.as_str();
-    match catalogue.iter().find(|entry| entry.name() == name) {
-        Some(Entry::Here(_)) => {}
-        Some(Entry::LeftOut(_)) => report.push(
-            Diagnostic::error(
-                "CF0901",
-                format!("Unknown directive '{name}': this build of nameplate lacks it"),
-            )
-            .at(directive.name.span, "not in this build")
-            .note(format!(
-                "it is built with the feature `{name}`, which is on by default"
-            )),
-        ),
-        Some(Entry::Absent(_)) => report.push(
-            Diagnostic::error(
-                "CF0901",
-                format!(
-                    "Unknown directive '{name}': CoreDNS has this plugin, nameplate does not yet"
-                ),
-            )
-            .at(directive.name.span, "not implemented here")
-            .note("the table of plugins in the README says what is implemented"),
-        ),
-        None => {
-            let mut diagnostic = Diagnostic::error("CF0118", format!("Unknown directive '{name}'"))
-                .at(directive.name.span, "no plugin has this name");
-            if let Some(near) = nearest(name, catalogue.iter().map(Entry::name)) {
-                diagnostic = diagnostic
-                    .help("a similar directive exists")
-                    .replace(directive.name.span, near);
-            }
-            report.push(diagnostic);
-        }
-    }
+    let ranks = order::ranks(catalogue, &moves);
+    planned.sort_by_key(|one| ranks[one.order]);
+    order::lint(planned, catalogue, &moves, report);
+    ranks
 }
 
 /// A failed build, with the plugin and the place that failed.
@@ -659,7 +637,10 @@ pub fn build(
         planned: Vec<Option<Planned>>,
         config: BlockConfig,
         steps: Vec<Step>,
-        offers: Arc<Offers>,
+        /// By step: the place of its directive in the order of the block.
+        ranks: Vec<usize>,
+        order: Vec<usize>,
+        capabilities: Arc<Capabilities>,
     }
     let mut halves: Vec<Half> = blocks
         .into_iter()
@@ -667,10 +648,15 @@ pub fn build(
             keys: block.keys,
             span: block.span,
             zones: block.zones,
+            config: BlockConfig {
+                recurses: block.planned.iter().any(|one| one.setup.recurses()),
+                ..BlockConfig::default()
+            },
             planned: block.planned.into_iter().map(Some).collect(),
-            config: BlockConfig::default(),
             steps: Vec::new(),
-            offers: Arc::default(),
+            ranks: Vec::new(),
+            order: block.ranks,
+            capabilities: Arc::default(),
         })
         .collect();
     for order in 0..catalogue.len() {
@@ -692,7 +678,9 @@ pub fn build(
                 block: number,
                 name: planned.name,
                 steps: &mut half.steps,
-                offers: &half.offers,
+                places: &planned.places,
+                pushed: 0,
+                capabilities: &half.capabilities,
             };
             planned
                 .setup
@@ -702,21 +690,30 @@ pub fn build(
                     span: error.span.unwrap_or(planned.span),
                     message: error.message,
                 })?;
+            let rank = half.order.get(order).copied().unwrap_or(order);
+            half.ranks.resize(half.steps.len(), rank);
         }
     }
     halves
         .into_iter()
         .map(|half| {
-            let chain = Chain::new(half.steps).map_err(|count| BuildFailure {
+            let mut steps: Vec<_> = half.ranks.into_iter().zip(half.steps).collect();
+            steps.sort_by_key(|(rank, _)| *rank);
+            let steps = steps.into_iter().map(|(_, step)| step).collect();
+            let chain = Chain::new(steps).map_err(|count| BuildFailure {
                 plugin: "",
                 span: half.span,
                 message: format!("a server block has at most 64 handlers, this one has {count}"),
             })?;
+            let chain = match half.config.labels.clone() {
+                Some(zones) => chain.collecting(zones),
+                None => chain,
+            };
             Ok(BuiltBlock {
                 keys: half.keys,
                 span: half.span,
                 config: half.config,
-                chain: Arc::new(chain),
+                chain: Arc::new(chain.at(half.span)),
             })
         })
         .collect()

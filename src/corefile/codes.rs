@@ -87,6 +87,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     ("CF0121", "The directive takes no block in braces."),
     (
+        "CF0122",
+        "A brace stands at the end of a word. CoreDNS takes it for a part of the word. Write a space before `{`, and `}` on a line of its own.",
+    ),
+    (
         "CF0201",
         "The word has another type: a number, or `true` or `false`, is expected.",
     ),
@@ -132,6 +136,31 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A prefix in CIDR form, or an address, is expected: `192.0.2.0/24`, `2001:db8::/32`.",
     ),
     (
+        "CF0213",
+        "The word is a domain name by its letters, and so CoreDNS takes it for a zone, but it looks like something else: a duration, a number, an address, a prefix with a mistake, an option. As a zone it has no effect.",
+    ),
+    (
+        "CF0214",
+        "A regular expression in Go's syntax is expected: no look-around, no back references, at most 10,000 characters. What Go takes and nameplate does not is said in the message.",
+    ),
+    (
+        "CF0215",
+        "A template of Go's text/template is expected; the message says what is wrong with it, in Go's words, and points at the place.",
+    ),
+    (
+        "CF0216",
+        "A record of `records` cannot be read, or contradicts another one. Records are written as in a zone file: owner, TTL, class, type, data.",
+    ),
+    (
+        "CF0221",
+        "An expression of `view` or `template` cannot be read, or its values do not go together: an unknown name, a text compared with a number, a function with other arguments than it takes. The column is that of the expression, whose words are joined by single spaces.",
+    ),
+    ("CF0231", "`tsig` has two keys of one name."),
+    (
+        "CF0232",
+        "`transfer` needs a line `to`, `secondary` a line `transfer from`, and `dynupdate` a line `allow`: without one there is nobody to hand zones to, to get them from, or to change them.",
+    ),
+    (
         "CF0301",
         "A plugin answers everything in the server block, so that one that runs after it is never asked. `hosts` without `fallthrough` above `forward` is the usual case: every name that is not in the file fails.",
     ),
@@ -141,7 +170,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "CF0303",
-        "The last plugin that answers lets unknown names fall through, but no plugin is behind it: they get SERVFAIL, and `errors` logs `no next plugin found`.",
+        "The last plugin that answers passes some queries on (names that fall through, or types that it is not for), but no plugin is behind it: they get SERVFAIL, and `errors` logs `no next plugin found`.",
     ),
     (
         "CF0304",
@@ -168,6 +197,110 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The directive takes what it serves from another plugin of the same server block, and that plugin does not stand there.",
     ),
     (
+        "CF0310",
+        "The server block is asked for names of its own zones only. What is written here concerns names of other zones, so that it has no effect.",
+    ),
+    (
+        "CF0311",
+        "Pages of `health`, `pprof`, `ready` and `prometheus` meet on one address, with each other or with a DNS listener.",
+    ),
+    (
+        "CF0312",
+        "A server block without plugins answers every query with REFUSED.",
+    ),
+    (
+        "CF0313",
+        "The file has no server block: only comments and snippets, or nothing. A start serves what it serves without a Corefile; a reload keeps what is served.",
+    ),
+    (
+        "CF0314",
+        "A snippet is declared and never imported, so that it has no effect.",
+    ),
+    (
+        "CF0315",
+        "An upstream is the address that this server block listens on. Every query that is forwarded comes back, until a bound ends it.",
+    ),
+    (
+        "CF0316",
+        "A server block has port 0. The kernel chooses a free one, another at every start.",
+    ),
+    (
+        "CF0317",
+        "A server block has more handlers than a chain has room for: 64. Each `hosts`, `auto`, `forward` and `kubernetes` counts as one; all lines of `file` count as one together. Serve some of the zones in a server block of their own.",
+    ),
+    (
+        "CF0318",
+        "A metadata label is read, and the server block does not collect labels: without `metadata` none has a value. `log` writes `-` in its place.",
+    ),
+    (
+        "CF0319",
+        "`auto` has no `directory`, so it finds no zones. CoreDNS starts with it all the same.",
+    ),
+    (
+        "CF0320",
+        "A `template` makes no record: what it writes is none, or it names data that does not exist. CoreDNS starts with it, and answers SERVFAIL to every query that meets it.",
+    ),
+    (
+        "CF0325",
+        "`shed` concerns the UDP sockets of plain DNS, and a key of the server block has another transport. CoreDNS refuses this, too.",
+    ),
+    (
+        "CF0326",
+        "Several server blocks serve one zone on one address. They are asked in the order of the file, and one without a view, or whose view has no condition or one that is always true, takes every query: a block below it is never asked.",
+    ),
+    (
+        "CF0327",
+        "The condition of a view or a `template` is never true: `true` is the only value that lets a query in.",
+    ),
+    (
+        "CF0328",
+        "The prefix of `dns64` is `::ffff:0:0/96`, that of IPv4-mapped addresses. A system takes such an address for an IPv4 address, and sends nothing to a NAT64.",
+    ),
+    (
+        "CF0330",
+        "No query reaches this rule of `rewrite`, or none can match it. Rules are tried in order, and one without `continue` is the last where it applies; `cname` rules and `edns0 … set` apply to every query. Names are compared as texts in lower case with a dot at their end, and a server block is asked for names of its zones only.",
+    ),
+    (
+        "CF0331",
+        "A text of a `rewrite` rule does not mean what it seems to: a reference to a group that its expression does not have stays in the name as it is written, and `answer name` takes `auto` for an expression.",
+    ),
+    (
+        "CF0332",
+        "An option of `forward` sets up TLS or DNS over HTTPS, and no upstream is spoken to so: its address needs `tls://`, `https://` or `quic://` before it. As with CoreDNS, queries are sent in clear text.",
+    ),
+    (
+        "CF0340",
+        "Keys of two schemes listen on one port by the same protocol: `https://` and `grpc://` both have port 443 by default. CoreDNS starts, and the kernel gives each of them some of the connections.",
+    ),
+    (
+        "CF0345",
+        "The secret of a key is not base64. CoreDNS starts with it, too; no signature is good with it.",
+    ),
+    (
+        "CF0351",
+        "A line of `order` moves a plugin that has no place in the chain of this server block: the plugin does not stand there, or it only configures.",
+    ),
+    (
+        "CF0352",
+        "`dnssec` or `sign` has no keys, so it signs nothing. CoreDNS starts with such a `dnssec`, too.",
+    ),
+    (
+        "CF0401",
+        "A plugin that runs before `acl` answers by itself (`local`, `any`, `chaos`), makes addresses of others (`dns64`), changes names, or answers from what it keeps. Where names are changed, rules are judged by the name that the client asked for and by the one that is answered, and both have to be allowed; what is answered above `acl` is not judged.",
+    ),
+    (
+        "CF0402",
+        "By `order`, a plugin that answers, or `cache`, stands above one that decides who is answered (`acl`, `tsig`). It answers without asking that one, so clients that are to be refused get answers. In CoreDNS's own order `acl` was moved up three times in 2026 for this reason.",
+    ),
+    (
+        "CF0411",
+        "The scheme of a key means an encrypted transport, and the server block has no certificate. CoreDNS serves it in clear text without a word, and so does nameplate, for a proxy that has the certificate.",
+    ),
+    (
+        "CF0412",
+        "DNS over QUIC and over HTTP/3 do not exist without TLS. A start fails, in CoreDNS as well.",
+    ),
+    (
         "CF0501",
         "An environment variable is not set; the reference to it becomes empty. `{$` is looked for everywhere, also in Go templates: write a space before the `$` there.",
     ),
@@ -187,6 +320,18 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "CF0506",
         "An import pattern may have one `*` or one `?`, and no `[…]`, as in CoreDNS.",
+    ),
+    (
+        "CF0507",
+        "An imported file that not everybody may read is not written as a Corefile. What stands in it is not shown.",
+    ),
+    (
+        "CF0510",
+        "A file that the Corefile names cannot be read, or what it needs of this machine (an interface, an address) is not there. A start fails for it, or goes on without it where this is a warning.",
+    ),
+    (
+        "CF0511",
+        "A file that the Corefile names has a mistake. The place is in that file; the message points at the word of the Corefile, too.",
     ),
     (
         "CF0901",

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::source::Span;
+use crate::source::{FileId, Sources, Span};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,6 +14,8 @@ pub enum Severity {
     Error,
     /// It is served, though hardly as meant.
     Warning,
+    /// It is served as meant; worth a look, and no reason to refuse anything.
+    Note,
 }
 
 /// A place, and what is to say about it.
@@ -64,6 +66,11 @@ impl Diagnostic {
     /// A mistake that is survived.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Warning, message.into())
+    }
+
+    /// What is no mistake, and still worth a look.
+    pub fn note_of(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(code, Severity::Note, message.into())
     }
 
     /// No places yet.
@@ -168,6 +175,19 @@ impl Report {
         }
     }
 
+    /// Leaves out of what was found since there were `before` mistakes all that `keep` does not keep.
+    pub fn retain_since(&mut self, before: usize, keep: impl Fn(&Diagnostic) -> bool) {
+        let later = self.found.split_off(before.min(self.found.len()));
+        for diagnostic in later {
+            if keep(&diagnostic) {
+                self.found.push(diagnostic);
+            } else {
+                let (code, span) = (diagnostic.code, diagnostic.span());
+                self.seen.remove(&(code, span, diagnostic.message));
+            }
+        }
+    }
+
     /// Adds a place to a mistake that is already in the report.
     pub(crate) fn amend(&mut self, index: usize, span: Span, text: &str) {
         if let Some(diagnostic) = self.found.get_mut(index) {
@@ -214,6 +234,51 @@ impl Report {
         self.found
             .iter()
             .any(|diagnostic| diagnostic.severity == Severity::Warning)
+    }
+
+    /// Leaves out the warnings of these codes. A mistake stays one.
+    pub fn allow(&mut self, codes: &[String]) {
+        self.found.retain(|found| {
+            let is_allowed = |code: &String| code.eq_ignore_ascii_case(found.code);
+            found.severity == Severity::Error || !codes.iter().any(is_allowed)
+        });
+    }
+
+    /// Leaves out what only follows from a variable that is not set: its value is not known here, so that nothing can be said of the
+    /// lines that it stands in.
+    pub fn forget_consequences(&mut self, sources: &Sources) {
+        let line = |span: Span| (span.file, sources.line_column(span).0);
+        let holes: HashSet<_> = self
+            .found
+            .iter()
+            .filter(|found| found.code == "CF0501")
+            .filter_map(|found| found.span().map(line))
+            .collect();
+        if !holes.is_empty() {
+            self.found.retain(|found| {
+                found.code == "CF0501"
+                    || found.span().is_none_or(|span| !holes.contains(&line(span)))
+            });
+        }
+    }
+
+    /// Says of mistakes in files that not everybody may read only that they are there: what such a file holds is nobody's business but
+    /// its owner's. `imports` are these files, each with the import that named it.
+    pub fn keep_private(&mut self, imports: &[(FileId, Span)], sources: &Sources) {
+        for (file, import) in imports {
+            let inside =
+                |found: &Diagnostic| found.labels.iter().any(|label| label.span.file == *file);
+            if !self.found.iter().any(inside) {
+                continue;
+            }
+            self.found.retain(|found| !inside(found));
+            let name = sources.name(*file);
+            self.push(
+                Diagnostic::error("CF0507", format!("{name} is no part of a Corefile"))
+                    .at(*import, "there are mistakes in this file")
+                    .note("not everybody may read the file, so that its content is not shown"),
+            );
+        }
     }
 
     /// The mistakes, in the order of finding.

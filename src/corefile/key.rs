@@ -114,13 +114,7 @@ pub fn parse(token: &Token) -> Result<Key, Diagnostic> {
         .at(token.span, "a zone is expected here");
         return Err(diagnostic.help("write `.` for every name"));
     }
-    let zone = normalise(name).map_err(|why| {
-        Diagnostic::error(
-            "CF0205",
-            format!("zone is not a valid domain name: `{name}`"),
-        )
-        .at(token.span, why)
-    })?;
+    let zone = normalise(name).map_err(|why| not_a_zone(token, (scheme, name), why))?;
     let Some(prefix) = Prefix::parse(name) else {
         return Ok(Key {
             scheme,
@@ -154,6 +148,11 @@ fn split_scheme(token: &Token) -> Result<(Scheme, &str), Diagnostic> {
         token.span,
         "expected `dns`, `tls`, `quic`, `grpc`, `https` or `https3`",
     );
+    if written == "http" {
+        return Err(diagnostic
+            .help("DNS over UDP and TCP has no scheme")
+            .replace(token.span, rest));
+    }
     Err(match nearest(written, Scheme::ALL.map(Scheme::name)) {
         Some(near) => diagnostic
             .help("a similar scheme exists")
@@ -185,6 +184,60 @@ fn split_port<'a>(token: &Token, text: &'a str) -> Result<(&'a str, Option<u16>)
             Diagnostic::error("CF0209", format!("no such port: `{digits}`"))
                 .at(token.span, "expected a port from 0 to 65535"),
         ),
+    }
+}
+
+/// What stands behind the last colon of a zone and is no port, and what it looks like.
+pub(crate) fn no_port(name: &str) -> Option<(&str, NoPort)> {
+    let (zone, behind) = name.rsplit_once(':')?;
+    if Prefix::parse(name).is_some() || zone.contains(':') {
+        return None;
+    }
+    Some(match behind.split_once('/') {
+        Some((port, _)) if port.parse::<u16>().is_ok() => (&behind[port.len()..], NoPort::Path),
+        _ => (behind, NoPort::Word),
+    })
+}
+
+/// What stands where a port is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPort {
+    /// A port, and a path as URLs have it.
+    Path,
+    /// No number.
+    Word,
+}
+
+/// Why a word is no zone: where it has a port that is none, or a path, that is why.
+fn not_a_zone(token: &Token, (scheme, name): (Scheme, &str), why: &str) -> Diagnostic {
+    let invalid = |why: &str| {
+        let text = format!("zone is not a valid domain name: `{name}`");
+        Diagnostic::error("CF0205", text).at(token.span, why)
+    };
+    match no_port(name) {
+        Some((path, NoPort::Path)) => without_path(invalid("a key has no path"), token, path),
+        Some((port, NoPort::Word)) => {
+            Diagnostic::error("CF0209", format!("no such port: `{port}`")).at(
+                token.span,
+                "expected a number from 0 to 65535 behind the colon",
+            )
+        }
+        // Without a port, a path follows the zone.
+        None if scheme != Scheme::Dns && name.contains('/') => {
+            let path = name.find('/').map_or("", |at| &name[at..]);
+            without_path(invalid("a key has no path"), token, path)
+        }
+        None => invalid(why),
+    }
+}
+
+/// The same, with the path to be dropped.
+pub(crate) fn without_path(diagnostic: Diagnostic, token: &Token, path: &str) -> Diagnostic {
+    match token.text.strip_suffix(path) {
+        Some(rest) => diagnostic
+            .help("write the zone and the port only: clients find the service at `/dns-query`")
+            .replace(token.span, rest),
+        None => diagnostic,
     }
 }
 

@@ -49,6 +49,7 @@ pub fn parse(name: &str, text: Vec<u8>, loader: &dyn Loader) -> (Corefile, Repor
     while parser.peek().is_some() {
         parser.server_block();
     }
+    parser.leftovers(root);
     (parser.corefile, parser.report)
 }
 
@@ -99,6 +100,8 @@ struct Snippet {
     lexemes: Rc<[Lexeme]>,
     start: usize,
     end: usize,
+    /// Whether it was imported.
+    used: bool,
 }
 
 /// A run of words that is being read.
@@ -286,7 +289,14 @@ impl Parser<'_> {
     /// One server block or snippet.
     fn server_block(&mut self) {
         self.suspect = None;
-        let keys = self.keys();
+        let mut keys = self.keys();
+        let ends_here = self
+            .peek()
+            .is_some_and(|next| next.first && next.kind != Kind::Open);
+        let glued = match keys.last_mut().filter(|_| ends_here) {
+            Some(key) => self.glued_open(key),
+            None => None,
+        };
         let name = match keys.as_slice() {
             [key] => key
                 .text
@@ -310,10 +320,11 @@ impl Parser<'_> {
             }
             return;
         };
-        let open = (next.kind == Kind::Open).then_some(next.span);
+        let mut open = (next.kind == Kind::Open).then_some(next.span);
         if open.is_some() {
             self.take();
         }
+        open = open.or(glued);
         let start = keys.first().map_or(next.span, |key| key.span);
         let (directives, end) = self.directives(open);
         if !keys.is_empty() {
@@ -489,13 +500,10 @@ impl Parser<'_> {
         let end = if depth == 0 { frame.at - 1 } else { frame.at };
         let lexemes = Rc::clone(&frame.lexemes);
         if depth > 0 {
-            let last = lexemes
-                .get(end.wrapping_sub(1))
-                .map_or(String::new(), |word| word.text.clone());
             self.report.push(
                 Diagnostic::error(
                     "CF0101",
-                    format!("Syntax error: Unexpected token '{last}', expecting '}}'"),
+                    format!("the snippet `{name}` is not closed: a `}}` is missing"),
                 )
                 .at(open, "this `{` is never closed")
                 .beside(place, "in this snippet"),
@@ -536,8 +544,33 @@ impl Parser<'_> {
                 lexemes,
                 start,
                 end,
+                used: false,
             },
         );
+    }
+
+    /// Snippets of the first file that nobody imports. Files of snippets are shared among Corefiles, so theirs are not told.
+    fn leftovers(&mut self, root: FileId) {
+        if self.report.has_errors() {
+            return;
+        }
+        let unused = self
+            .snippets
+            .iter()
+            .filter(|(_, snippet)| !snippet.used && snippet.name.file == root);
+        let mut unused: Vec<_> = unused
+            .map(|(name, snippet)| (snippet.name, name.clone()))
+            .collect();
+        unused.sort();
+        for (place, name) in unused {
+            self.report.push(
+                Diagnostic::warning("CF0314", format!("nobody imports the snippet `{name}`"))
+                    .at(place, "it has no effect")
+                    .help(format!(
+                        "write `import {name}` in a server block, or remove the snippet"
+                    )),
+            );
+        }
     }
 
     /// Skips to behind the next closing brace that is not opened on the way.

@@ -44,23 +44,26 @@ impl Report {
     /// How many errors and warnings there are, in words; none if there are none.
     #[must_use]
     pub fn verdict(&self) -> Option<String> {
-        let errors = self
+        let kinds = [
+            (Severity::Error, "error"),
+            (Severity::Warning, "warning"),
+            (Severity::Note, "note"),
+        ];
+        let counted: Vec<_> = kinds
             .iter()
-            .filter(|found| found.severity == Severity::Error)
-            .count();
-        let count = |number: usize, what: &str| {
-            format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-        };
-        match (errors, self.len() - errors) {
-            (0, 0) => None,
-            (0, warnings) => Some(count(warnings, "warning")),
-            (errors, 0) => Some(count(errors, "error")),
-            (errors, warnings) => Some(format!(
-                "{}, {}",
-                count(errors, "error"),
-                count(warnings, "warning")
-            )),
-        }
+            .filter_map(|(severity, what)| {
+                let number = self
+                    .iter()
+                    .filter(|found| found.severity == *severity)
+                    .count();
+                match number {
+                    0 => None,
+                    1 => Some(format!("1 {what}")),
+                    number => Some(format!("{number} {what}s")),
+                }
+            })
+            .collect();
+        (!counted.is_empty()).then(|| counted.join(", "))
     }
 
     /// The report as a JSON array; lines and columns count from 1, columns in characters.
@@ -81,6 +84,7 @@ impl Diagnostic {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let mut group =
             Group::with_title(level.primary_title(one_line(&self.message)).id(self.code));
@@ -160,6 +164,7 @@ impl Diagnostic {
         value["severity"] = match self.severity {
             Severity::Error => "error".into(),
             Severity::Warning => "warning".into(),
+            Severity::Note => "note".into(),
         };
         value["message"] = self.message.as_str().into();
         value["labels"] = labels.collect();

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Octets of one file at most; a span counts octets in 32 bits.
@@ -38,6 +39,12 @@ impl Span {
         } else {
             self
         }
+    }
+
+    /// Whether `other` begins within this span.
+    #[must_use]
+    pub fn contains(self, other: Span) -> bool {
+        self.file == other.file && (self.start..self.end).contains(&other.start)
     }
 
     /// The empty span at the end of this one.
@@ -156,6 +163,20 @@ pub trait Loader {
     fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>>;
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
+    /// Whether not everybody may read a file.
+    fn is_private(&self, _path: &Path) -> bool {
+        false
+    }
+}
+
+/// What a Corefile, a pipe or a device has to give, up to one octet more than is allowed.
+///
+/// # Errors
+/// What the file system says.
+pub fn read_bounded(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    from.take(READ_LIMIT + 1).read_to_end(&mut octets)?;
+    Ok(octets)
 }
 
 /// The real file system and environment.
@@ -164,14 +185,20 @@ pub struct Disk;
 
 impl Loader for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
+        // A pipe without a writer holds up whoever opens it, and a device may never end.
+        let kind = std::fs::metadata(path)?.file_type();
+        if kind.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        // A device or a pipe may never end; one octet more than is allowed is enough to be refused.
-        let mut octets = Vec::new();
-        file.take(READ_LIMIT + 1).read_to_end(&mut octets)?;
-        Ok(octets)
+        if !kind.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        read_bounded(File::open(path)?)
+    }
+
+    fn is_private(&self, path: &Path) -> bool {
+        const OTHERS_READ: u32 = 0o004;
+        std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & OTHERS_READ == 0)
     }
 
     fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {

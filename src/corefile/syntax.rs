@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::source::{Sources, Span};
+use crate::source::{FileId, Sources, Span};
 
 /// One word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,35 @@ pub struct Token {
     pub quoted: bool,
 }
 
+impl Token {
+    /// The place of `len` octets of the text from `at` on; the whole word where text and file do not tell them apart, as behind a
+    /// variable that was replaced.
+    #[must_use]
+    pub fn part(&self, at: usize, len: usize) -> Span {
+        let quotes = |text: &str| match self.quoted {
+            // A quote in a quoted word is written with a backslash.
+            true => text.matches('"').count(),
+            false => 0,
+        };
+        let edge = usize::from(self.quoted);
+        let written = (self.span.end - self.span.start) as usize;
+        let (Some(before), Some(part)) = (self.text.get(..at), self.text.get(at..)) else {
+            return self.span;
+        };
+        if written != self.text.len() + quotes(&self.text) + 2 * edge {
+            return self.span;
+        }
+        let part = part.get(..len).unwrap_or(part);
+        let start = self.span.start as usize + edge + before.len() + quotes(before);
+        let end = (start + part.len() + quotes(part)).max(start + 1);
+        Span {
+            start: start as u32,
+            end: (end as u32).min(self.span.end),
+            ..self.span
+        }
+    }
+}
+
 /// A whole configuration: imports expanded, snippets gone.
 #[derive(Clone, Debug, Default)]
 pub struct Corefile {
@@ -26,6 +55,8 @@ pub struct Corefile {
     pub blocks: Vec<ServerBlock>,
     /// Every file that was read or looked for, for watching.
     pub(crate) files: Vec<PathBuf>,
+    /// Imported files that not everybody may read, with the import.
+    pub private: Vec<(FileId, Span)>,
 }
 
 /// One server block.
@@ -191,7 +222,8 @@ fn write_word(out: &mut String, word: &str) {
     let bare = !word.is_empty()
         && !word.starts_with('"')
         && !word.contains(|c: char| c.is_whitespace() || c == '#')
-        && !matches!(word, "{" | "}" | "import");
+        && !word.ends_with(['{', '}'])
+        && word != "import";
     if bare {
         out.push_str(word);
     } else {

@@ -194,6 +194,7 @@ pub const RCODES: &[(&str, u16)] = &[
     ("SERVFAIL", 2),
     ("NXDOMAIN", 3),
     ("NOTIMP", 4),
+    ("NOTIMPL", 4),
     ("REFUSED", 5),
     ("YXDOMAIN", 6),
     ("YXRRSET", 7),

@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
+use crate::filter::{Accept, Place};
 use crate::hash::mac_text;
 use crate::layout::{Bridge, Port};
 use crate::link::LinkChange;
 use crate::nft::Table;
+use crate::redirect::Redirect;
+use crate::shape::Shape;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,15 @@ pub enum Action {
         group: u32,
         /// Their names.
         links: Vec<String>,
+    },
+    /// What an interface does to what it sends.
+    Shape {
+        /// The namespace.
+        space: String,
+        /// The link.
+        link: String,
+        /// Delay, loss, order and rate; nothing if it is empty.
+        shape: Shape,
     },
     /// An address.
     AddAddress {
@@ -151,13 +163,36 @@ pub enum Action {
     },
     /// The rules.
     ReplaceTable {
+        /// The namespace; none is the host.
+        space: Option<String>,
         /// The table.
         table: Table,
         /// Whether there is none yet.
         fresh: bool,
     },
+    /// A rule in somebody else's chain that lets a bridge's packets through.
+    AcceptForward {
+        /// The rule.
+        accept: Accept,
+    },
+    /// Such a rule goes.
+    RemoveAccept {
+        /// The chain that it stands in.
+        place: Place,
+        /// Its number.
+        handle: u64,
+    },
+    /// Connections that keep the way they had before the rules were changed.
+    Forget {
+        /// The namespace; none is the host.
+        space: Option<String>,
+        /// What was changed.
+        redirects: Vec<Redirect>,
+    },
     /// The rules go.
     RemoveTable {
+        /// The namespace; none is the host.
+        space: Option<String>,
         /// The table's name.
         name: String,
     },
@@ -182,8 +217,10 @@ impl Action {
             | Self::AddAddress { .. }
             | Self::AddRoute { .. }
             | Self::WriteFile { fresh: true, .. }
+            | Self::AcceptForward { .. }
             | Self::ReplaceTable { fresh: true, .. } => '+',
             Self::ChangeLink { .. }
+            | Self::Shape { .. }
             | Self::Sysctl { .. }
             | Self::WriteFile { .. }
             | Self::ReplaceTable { .. } => '~',
@@ -194,6 +231,8 @@ impl Action {
             | Self::RemoveFile { .. }
             | Self::RemoveDirectory { .. }
             | Self::RemoveTable { .. }
+            | Self::RemoveAccept { .. }
+            | Self::Forget { .. }
             | Self::RemoveSpace { .. }
             | Self::Unprepare => '-',
         }
@@ -205,6 +244,7 @@ impl Action {
         match self {
             Self::MakeSpace { space, .. }
             | Self::MakePort { space, .. }
+            | Self::Shape { space, .. }
             | Self::AddRoute { space, .. }
             | Self::DeleteRoute { space, .. }
             | Self::RemoveSpace { space } => Some(space),
@@ -212,7 +252,10 @@ impl Action {
             | Self::DeleteLink { space, .. }
             | Self::AddAddress { space, .. }
             | Self::DeleteAddress { space, .. }
-            | Self::Sysctl { space, .. } => space.as_deref(),
+            | Self::Sysctl { space, .. }
+            | Self::ReplaceTable { space, .. }
+            | Self::RemoveTable { space, .. }
+            | Self::Forget { space, .. } => space.as_deref(),
             Self::MakePair { spaces, .. } => Some(&spaces[0]),
             _ => None,
         }
@@ -296,7 +339,10 @@ impl Action {
                 let mut lines = Vec::new();
                 let mut words = String::new();
                 if let Some(master) = &change.master {
-                    words.push_str(&format!(" master {master}"));
+                    words.push_str(&match master.as_str() {
+                        "" => " nomaster".to_owned(),
+                        master => format!(" master {master}"),
+                    });
                 }
                 if let Some(mtu) = change.mtu {
                     words.push_str(&format!(" mtu {mtu}"));
@@ -332,6 +378,11 @@ impl Action {
                 .iter()
                 .map(|link| format!("ip link del {link}"))
                 .collect(),
+            Self::Shape { space, link, shape } => vec![if shape.is_empty() {
+                format!("tc -n {space} qdisc del dev {link} root")
+            } else {
+                format!("tc -n {space} qdisc replace dev {link} root handle 4c: {shape}")
+            }],
             Self::AddAddress { space, link, net } => {
                 let nodad = if net.addr().is_ipv6() { " nodad" } else { "" };
                 vec![format!(
@@ -361,9 +412,7 @@ impl Action {
             Self::Sysctl {
                 space, key, value, ..
             } => {
-                let inside = space
-                    .as_ref()
-                    .map_or(String::new(), |space| format!("ip netns exec {space} "));
+                let inside = inside(space.as_deref());
                 let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
                 let value = if value.chars().all(plain) {
                     value.clone()
@@ -381,19 +430,52 @@ impl Action {
             }
             Self::RemoveFile { path } => vec![format!("rm {}", path.display())],
             Self::RemoveDirectory { path } => vec![format!("rmdir {}", path.display())],
-            Self::ReplaceTable { table, fresh } => {
+            Self::ReplaceTable {
+                space,
+                table,
+                fresh,
+            } => {
                 let delete = if *fresh {
                     String::new()
                 } else {
                     format!("delete table inet {}\n", table.name)
                 };
-                vec![format!("nft -f - <<'END'\n{delete}{}END", table.text())]
+                let inside = inside(space.as_deref());
+                vec![format!(
+                    "{inside}nft -f - <<'END'\n{delete}{}END",
+                    table.text()
+                )]
             }
-            Self::RemoveTable { name } => vec![format!("nft delete table inet {name}")],
+            Self::RemoveTable { space, name } => {
+                let inside = inside(space.as_deref());
+                vec![format!("{inside}nft delete table inet {name}")]
+            }
+            Self::AcceptForward { accept } => vec![accept.command()],
+            Self::RemoveAccept { place, handle } => {
+                vec![format!("nft delete rule {place} handle {handle}")]
+            }
+            Self::Forget { space, redirects } => redirects
+                .iter()
+                .map(|redirect| {
+                    let at = redirect.listen.map(|at| format!(" --orig-dst {at}"));
+                    format!(
+                        "{}conntrack -D -p {} --orig-port-dst {}{}",
+                        inside(space.as_deref()),
+                        redirect.protocol.name(),
+                        redirect.port,
+                        at.unwrap_or_default()
+                    )
+                })
+                .collect(),
             Self::RemoveSpace { space } => vec![format!("ip netns del {space}")],
             Self::Unprepare => vec!["umount /run/netns && rmdir /run/netns".to_owned()],
         }
     }
+}
+
+/// What stands before a command that runs in a namespace.
+fn inside(space: Option<&str>) -> String {
+    space.map_or(String::new(), |space| format!("ip netns exec {space} "))
 }
 
 /// A destination as `ip route` writes it, with the family of a default route.
@@ -438,6 +520,10 @@ impl fmt::Display for Action {
             Self::AddAddress { space, link, net } | Self::DeleteAddress { space, link, net } => {
                 write!(f, "address {net} of {link}{}", at(space))
             }
+            Self::Shape { space, link, shape } if shape.is_empty() => {
+                write!(f, "link {link} in {space}: plain")
+            }
+            Self::Shape { space, link, shape } => write!(f, "link {link} in {space}: {shape}"),
             Self::AddRoute { space, to, via } => write!(f, "route {to} via {via} in {space}"),
             Self::DeleteRoute { space, to, .. } => write!(f, "route {to} in {space}"),
             Self::Sysctl {
@@ -447,14 +533,33 @@ impl fmt::Display for Action {
                 write!(f, "file {}", path.display())
             }
             Self::RemoveDirectory { path } => write!(f, "directory {}", path.display()),
-            Self::ReplaceTable { table, .. } => {
+            Self::ReplaceTable { space, table, .. } => {
                 let rules = match table.rules() {
                     1 => "1 rule".to_owned(),
                     rules => format!("{rules} rules"),
                 };
-                write!(f, "table inet {}, {rules}", table.name)
+                let place = space.as_ref().map(|space| format!(" in {space}"));
+                let place = place.unwrap_or_default();
+                write!(f, "table inet {}{place}, {rules}", table.name)
             }
-            Self::RemoveTable { name } => write!(f, "table inet {name}"),
+            Self::RemoveTable { space, name } => {
+                let place = space.as_ref().map(|space| format!(" in {space}"));
+                write!(f, "table inet {name}{}", place.unwrap_or_default())
+            }
+            Self::AcceptForward { accept } => {
+                let way = if accept.leaving { "to" } else { "from" };
+                write!(
+                    f,
+                    "rule of {}: accept what goes {way} {}",
+                    accept.place, accept.bridge
+                )
+            }
+            Self::RemoveAccept { place, .. } => write!(f, "rule of {place}"),
+            Self::Forget { redirects, .. } => {
+                let mut ports: Vec<String> = redirects.iter().map(Redirect::to_string).collect();
+                ports.dedup();
+                write!(f, "tracked connections of {}", ports.join(", "))
+            }
             Self::Unprepare => f.write_str("mount /run/netns"),
         }
     }
@@ -464,10 +569,10 @@ impl fmt::Display for Action {
 fn changes(change: &LinkChange) -> String {
     let switch = |on| if on { "on" } else { "off" };
     let words = [
-        change
-            .master
-            .as_ref()
-            .map(|bridge| format!("port of {bridge}")),
+        change.master.as_ref().map(|bridge| match bridge.as_str() {
+            "" => "port of no bridge".to_owned(),
+            bridge => format!("port of {bridge}"),
+        }),
         change
             .mac
             .as_ref()

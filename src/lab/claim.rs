@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::action::Action;
 use crate::journal::{Journal, files_of};
-use crate::layout::{ETC, Layout, Mark};
+use crate::layout::{ALWAYS, ETC, Layout, Mark};
 use crate::observe::{Inside, Kernel, Seen};
 
 /// The journal as it must be before the first step is done: everything that will exist, and everything that may.
@@ -34,7 +34,24 @@ pub fn intent(
                 made.files.push(name.to_owned());
             }
         }
+        if space.table.is_some() {
+            made.rules.get_or_insert(0);
+        }
         made.directory |= !made.files.is_empty() && !files_of(&space.name).exists();
+        for (key, _) in space.sysctls.iter().filter(|(key, _)| key != ALWAYS) {
+            if !made.sysctls.contains(key) {
+                made.sysctls.push(key.clone());
+            }
+        }
+    }
+    for redirect in &layout.redirects {
+        if !next.redirects.contains(redirect) {
+            next.redirects.push(redirect.clone());
+        }
+    }
+    for parent in layout.bridges.iter().filter_map(|one| one.parent.as_ref()) {
+        let up = kernel.host_link(parent).is_none_or(|link| link.up);
+        next.parents.entry(parent.clone()).or_insert(up);
     }
     let has_files = layout.spaces.iter().any(|space| !space.files.is_empty());
     next.etc |= has_files && (!Path::new(ETC).exists() || others.iter().any(|other| other.etc));
@@ -81,7 +98,17 @@ pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &HashMap<String, 
         made.files.clear();
         made.files.extend(space.file_names().map(str::to_owned));
         made.directory &= !made.files.is_empty();
+        if space.table.is_none() {
+            made.rules = None;
+        }
+        let set = space.sysctls.iter().map(|(key, _)| key.clone());
+        made.sysctls = set.filter(|key| key != ALWAYS).collect();
     }
+    journal.redirects.clone_from(&layout.redirects);
+    let parents = || layout.bridges.iter().filter_map(|one| one.parent.as_ref());
+    journal
+        .parents
+        .retain(|name, _| parents().any(|parent| parent == name));
     journal.table = layout.table.as_ref().map(|table| table.name.clone());
     let keys: HashSet<&str> = layout.sysctls.iter().map(|(key, _)| key.as_str()).collect();
     journal.sysctls.retain(|key, _| keys.contains(key.as_str()));
@@ -118,8 +145,14 @@ pub(crate) fn owned(
             )),
         },
         None => {
-            let file = files_of(name).join("resolv.conf");
-            if is_marked(&file, mark) && foreign().is_none() {
+            let marked = ["resolv.conf", "hosts", "nsswitch.conf"]
+                .into_iter()
+                .any(|file| is_marked(&files_of(name).join(file), mark));
+            let ours = inside
+                .links
+                .iter()
+                .any(|link| !link.kind.is_empty() && link.group == mark.group());
+            if (marked || ours) && foreign().is_none() {
                 Ok(())
             } else {
                 Err(format!("namespace {name} exists and is not the lab's"))

@@ -35,7 +35,7 @@ use ipam::Store;
 use outcome::{Dns, Outcome, Route};
 use records::{Record, Records};
 
-use crate::{privileges, server};
+use crate::{privileges, redirect, server};
 
 /// How long ADD waits for the server to answer with the new name.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -53,6 +53,15 @@ struct Call {
     input: Vec<u8>,
 }
 
+/// The ports that container networks forward, by network.
+pub(crate) fn forwarded() -> Vec<(String, Vec<crate::redirect::Redirect>)> {
+    let mut found = Vec::new();
+    for (network, record) in records::every() {
+        found.push((network, plumbing::redirects(&record)));
+    }
+    found
+}
+
 /// Does what the environment says; the exit code.
 pub fn main() -> ExitCode {
     let Ok(command) = std::env::var("CNI_COMMAND") else {
@@ -68,7 +77,13 @@ pub fn main() -> ExitCode {
     let read = std::io::stdin().read_to_end(&mut input);
     // An error is told in the version that was asked for.
     let asked: Value = serde_json::from_slice(&input).unwrap_or(Value::Null);
-    let version = asked["cniVersion"].as_str().unwrap_or("1.1.0").to_owned();
+    let version = match &asked["cniVersion"] {
+        // What is older than the key.
+        Value::String(version) if version.is_empty() => config::OLDEST.to_owned(),
+        Value::Null if asked.is_object() => config::OLDEST.to_owned(),
+        Value::String(version) => version.clone(),
+        _ => "1.1.0".to_owned(),
+    };
     let done = read
         .map_err(|error| Failure::because(Code::Io, "cannot read the configuration", error))
         .and_then(|_| Call::from_environment(command, input))
@@ -165,10 +180,17 @@ impl Call {
             );
             return Err(Failure::new(Code::Version, message));
         }
+        if self.command == "CHECK" && ["0.1.0", "0.2.0"].contains(&version) {
+            let message = format!("config version {version} does not allow CHECK");
+            return Err(Failure::new(Code::Version, message));
+        }
         match self.command.as_str() {
             "ADD" => {
-                let outcome = self.add(&config)?.in_version(version);
-                serde_json::to_value(outcome)
+                let outcome = self.add(&config)?;
+                if ["0.1.0", "0.2.0"].contains(&version) {
+                    return Ok(outcome.by_family(version));
+                }
+                serde_json::to_value(outcome.in_version(version))
                     .map_err(|error| Failure::because(Code::Decode, "the result", error))
             }
             "DEL" => self.del(&config).map(|()| Value::Null),
@@ -214,6 +236,13 @@ impl Call {
             records.put(record.clone())?;
             if config.is_default_gateway {
                 outcome.routes.extend(default_routes(&outcome));
+            }
+            let wanted = plumbing::redirects(&record);
+            if let Some((port, owner)) =
+                redirect::elsewhere(&wanted, None, Some(&config.name)).pop()
+            {
+                let message = format!("port {port} of the host belongs to {owner}");
+                return Err(Failure::new(Code::Exists, message));
             }
             let bridge = plumbing::bridge(config, &record)?;
             outcome.interfaces = plumbing::attach(config, self, &namespace, &record, &outcome)?;

@@ -1,17 +1,21 @@
 //! What each verb prints, and how it ends.
 
+mod kept;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use corefile::{Severity, Sources};
 use lab::action::Action;
-use lab::converge::{self, Look, Outcome};
+use lab::control::Verb;
+use lab::converge::{self, Look, Manner, Outcome};
 use lab::journal::Journal;
 use lab::layout::Layout;
 use lab::plan::Plan;
 use lab::privileges::{self, Need};
 use lab::server::{self, Heard};
 use lab::spec::Spec;
+use lab::view::Views;
 use lab::{Error, Result};
 use serde_json::json;
 
@@ -29,15 +33,90 @@ pub(crate) fn run(command: Command) -> Result<u8> {
             only,
             deep,
             verbose,
-        } => apply(&which, &only, deep, verbose),
+            take_over,
+            fix_forward,
+        } => {
+            let look = match (deep, &only[..]) {
+                (true, _) => Look::Everything,
+                (false, []) => Look::Changes,
+                (false, only) => Look::Only(only),
+            };
+            let manner = Manner {
+                look,
+                take_over,
+                fix_forward,
+                ..Manner::default()
+            };
+            apply(&which, manner, verbose)
+        }
         Command::Down { which, all } => down(&which, all),
-        Command::Status { which, json } => status(&which, json),
+        Command::Status {
+            which,
+            all,
+            json,
+            views,
+        } => status(&which, all, json, views),
+        Command::Trace { from, to, lab } => trace(&from, &to, lab),
+        Command::Capture { place, count } => {
+            let (name, interface) = match place.split_once(':') {
+                Some((name, interface)) => (name, Some(interface)),
+                None => (place.as_str(), None),
+            };
+            lab::capture::capture(name, interface, count).map(|()| 0)
+        }
+        Command::Ls { json } => list(json),
+        Command::Up {
+            which,
+            serve,
+            verbose,
+            take_over,
+            fix_forward,
+        } => {
+            let manner = Manner {
+                take_over,
+                fix_forward,
+                ..Manner::default()
+            };
+            kept::up(&which, manner, serve, verbose)
+        }
+        Command::Start(meant) => kept::turn(&meant, Verb::Start),
+        Command::Stop(meant) => kept::turn(&meant, Verb::Stop),
+        Command::Restart(meant) => kept::turn(&meant, Verb::Restart),
+        Command::Logs {
+            namespace,
+            lab,
+            follow,
+            lines,
+        } => {
+            let manner = lab::logs::Manner {
+                follow,
+                last: lines,
+            };
+            lab::logs::show(lab.as_deref(), namespace.as_deref(), manner).map(|()| 0)
+        }
+        Command::Exec {
+            all: true,
+            lab,
+            no_dns,
+            name,
+            mut command,
+        } => {
+            // Nobody names a namespace there.
+            command.insert(0, name);
+            let spec = load(&Which { lab, file: None }, false)?;
+            lab::exec::everywhere(&spec, &command, no_dns)
+        }
         Command::Exec {
             name,
             no_dns,
             command,
+            ..
         } => Ok(lab::exec::exec(&name, &command, no_dns)),
-        Command::Graph { which, format } => graph(&which, format),
+        Command::Graph {
+            which,
+            format,
+            live,
+        } => graph(&which, format, live),
         Command::Check {
             which,
             probe,
@@ -57,33 +136,60 @@ pub(crate) fn run(command: Command) -> Result<u8> {
             which,
             rootless,
             command,
-        } => {
-            let spec = load(&which)?;
-            if rootless {
-                // There one is root again.
-                lab::rootless::enter()?;
-                privileges::keep(Need::Programs);
-            }
-            lab::exec::run(&spec, &command, !rootless)
+        } => lab::run::run(&load(&which, false)?, &command, rootless),
+        Command::Watch { which, interval } => {
+            let often = std::time::Duration::from_secs_f64(interval.clamp(0.1, 3_600.0));
+            lab::watch::watch(load(&which, false)?, often).map(|()| 0)
+        }
+        Command::Schema => {
+            print!("{}", lab::spec::SCHEMA);
+            Ok(0)
         }
         Command::Adopt { pid, name } => converge::adopt(pid, &name).map(|()| 0),
-        Command::Gc => gc(),
+        Command::Gc { force: None } => gc(),
+        Command::Gc { force: Some(lab) } => force(&lab),
     }
+}
+
+/// Whether a verb tells something and changes nothing.
+pub(crate) fn only_tells(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Plan { .. }
+            | Command::Status { .. }
+            | Command::Ls { .. }
+            | Command::Trace { .. }
+            | Command::Capture { .. }
+            | Command::Graph { .. }
+            | Command::Check { .. }
+            | Command::Show { .. }
+            | Command::Schema
+            | Command::Logs { .. }
+    )
 }
 
 /// What a verb needs of its caller's privileges; none if it changes namespaces first.
 fn need(command: &Command) -> Option<Need> {
     Some(match command {
-        Command::Graph { .. } | Command::Show { .. } | Command::Check { probe: false, .. } => {
-            Need::Files
-        }
-        Command::Plan { .. } | Command::Apply { .. } | Command::Check { .. } => Need::Spaces,
-        Command::Down { .. } | Command::Status { .. } | Command::Adopt { .. } | Command::Gc => {
-            Need::Processes
-        }
+        Command::Graph { live: true, .. } => Need::Spaces,
+        Command::Graph { .. } | Command::Show { .. } | Command::Schema => Need::Files,
+        // They tell which process has a port.
+        Command::Plan { .. }
+        | Command::Apply { .. }
+        | Command::Check { .. }
+        | Command::Status { .. }
+        | Command::Watch { .. }
+        | Command::Adopt { .. } => Need::Spaces,
+        Command::Down { .. } | Command::Gc { .. } => Need::Removal,
+        Command::Up { .. } => Need::Commands,
+        Command::Start(_) | Command::Stop(_) | Command::Restart(_) => Need::Files,
+        Command::Logs { .. } => Need::Files,
+        Command::Trace { .. } => Need::Spaces,
+        Command::Capture { .. } => Need::Packets,
+        Command::Ls { .. } => Need::Files,
         Command::Exec { .. } => Need::Programs,
         Command::Run { rootless, .. } if *rootless => return None,
-        Command::Run { .. } => Need::Programs,
+        Command::Run { .. } => Need::Commands,
     })
 }
 
@@ -134,14 +240,13 @@ fn file(which: &Which) -> Result<PathBuf> {
     }
 }
 
-/// The lab that is meant, its mistakes shown.
-fn load(which: &Which) -> Result<Spec> {
+/// The lab that is meant, its mistakes shown; and what is dubious, where it is about to be made.
+fn load(which: &Which, dubious: bool) -> Result<Spec> {
     let path = file(which)?;
     let mut sources = Sources::default();
     let (spec, report) =
         Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
-    // What is survived is said by `check`.
-    if report.has_errors() {
+    if report.has_errors() || (dubious && !report.is_empty()) {
         eprint!(
             "{}",
             report.render(&sources, std::io::stderr().is_terminal())
@@ -174,7 +279,7 @@ fn print_steps(steps: &[Action], commands: bool) {
 }
 
 fn plan(which: &Which, json: bool) -> Result<u8> {
-    let spec = load(which)?;
+    let spec = load(which, true)?;
     let Plan {
         steps,
         conflicts,
@@ -263,28 +368,32 @@ fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
     }
 }
 
-fn apply(which: &Which, only: &[String], deep: bool, verbose: bool) -> Result<u8> {
-    let spec = load(which)?;
-    let look = match (deep, only) {
-        (true, _) => Look::Everything,
-        (false, []) => Look::Changes,
-        (false, only) => Look::Only(only),
-    };
-    let outcome = converge::apply(&spec, look)?;
+fn apply(which: &Which, manner: Manner<'_>, verbose: bool) -> Result<u8> {
+    let spec = load(which, true)?;
+    let outcome = converge::apply(&spec, manner)?;
     let code = concluded(&spec.name, &outcome, "applied", verbose);
-    if let Some(version) = &outcome.version {
-        match server::wait(&spec, version) {
-            Heard::Answers | Heard::Nowhere => {}
-            Heard::Nobody => eprintln!(
-                "note: no DNS server serves labs here, so names do not resolve; one that does: `nameplate -conf Corefile.lab`"
-            ),
-            Heard::Silent(address) => eprintln!(
-                "warning: the DNS server does not answer for {} at {address} yet",
-                spec.domain
-            ),
-        }
+    await_names(&spec, &outcome);
+    Ok(match code {
+        0 => kept::follow(&spec)?,
+        code => code,
+    })
+}
+
+/// Waits until the server answers with the lab's names.
+fn await_names(spec: &Spec, outcome: &Outcome) {
+    let Some(version) = &outcome.version else {
+        return;
+    };
+    match server::wait(spec, version) {
+        Heard::Answers | Heard::Nowhere => {}
+        Heard::Nobody => eprintln!(
+            "note: no DNS server serves labs here, so names do not resolve; one that does: `nameplate -conf Corefile.lab`"
+        ),
+        Heard::Silent(address) => eprintln!(
+            "warning: the DNS server does not answer for {} at {address} yet",
+            spec.domain
+        ),
     }
-    Ok(code)
 }
 
 fn down(which: &Which, all: bool) -> Result<u8> {
@@ -325,21 +434,25 @@ fn lab_name(which: &Which) -> Result<String> {
         )));
     }
     let path = file(which)?;
-    let spec = Spec::load(&path, &mut Sources::default());
-    let named = spec.ok().and_then(|(spec, _)| spec).map(|spec| spec.name);
-    if let Some(name) = &named
-        && Journal::load(name)?.is_some()
-    {
-        return Ok(name.clone());
-    }
-    // What was applied from this file counts, though by now it has mistakes, or another name.
     let whole = std::path::absolute(&path).ok();
-    for lab in Journal::labs() {
-        if whole.is_some() && Journal::load(&lab)?.and_then(|journal| journal.file) == whole {
-            return Ok(lab);
+    // What was applied from this file counts, though by now it has mistakes, or another name.
+    for journal in Journal::labs()
+        .iter()
+        .filter_map(|lab| Journal::load(lab).ok().flatten())
+    {
+        if whole.is_some() && journal.file == whole {
+            return Ok(journal.lab);
         }
     }
-    named.map_or_else(|| load(which).map(|spec| spec.name), Ok)
+    let name = load(which, false)?.name;
+    match Journal::load(&name)?.and_then(|journal| journal.file) {
+        Some(other) => Err(Error::new(format!(
+            "lab {name} was applied from {}, not from {}; by its name, `nameplate-lab down {name}`, it is removed",
+            other.display(),
+            path.display()
+        ))),
+        None => Ok(name),
+    }
 }
 
 /// Whether a word on the command line is a file's name; a directory may be called as a lab is.
@@ -347,9 +460,39 @@ fn may_be_file(path: &Path) -> bool {
     path.exists() && !path.is_dir()
 }
 
-fn status(which: &Which, json: bool) -> Result<u8> {
-    let spec = load(which)?;
-    let status = lab::status::Status::of(&spec)?;
+fn trace(from: &str, to: &str, lab: Option<PathBuf>) -> Result<u8> {
+    let spec = load(&Which { lab, file: None }, false)?;
+    let (lines, arrives) = lab::probe::trace(&spec, from, to)?;
+    for line in lines {
+        println!("{line}");
+    }
+    Ok(u8::from(!arrives))
+}
+
+fn status(which: &Which, all: bool, json: bool, wanted: crate::Wanted) -> Result<u8> {
+    let views = Views {
+        routes: wanted.routes,
+        neighbours: wanted.neigh,
+        listeners: wanted.listen,
+        rules: wanted.nat,
+        names: wanted.names,
+    };
+    let path = if all { None } else { Some(file(which)) };
+    let path = match path {
+        // Nothing is meant and nothing is here.
+        None => return list(json),
+        Some(Err(_)) if which.lab.is_none() && which.file.is_none() => return list(json),
+        Some(path) => path?,
+    };
+    let named = which.lab.as_ref().and_then(|lab| lab.to_str());
+    if let (false, Some(name)) = (path.exists(), named)
+        && let Some(journal) = Journal::load(name)?
+    {
+        print!("{}", lab::status::of_journal(&journal, json));
+        return Ok(4);
+    }
+    let spec = load(which, false)?;
+    let status = lab::status::Status::of(&spec, views)?;
     if json {
         println!("{}", status.to_json());
     } else {
@@ -358,15 +501,46 @@ fn status(which: &Which, json: bool) -> Result<u8> {
     Ok(if status.is_as_declared() { 0 } else { 4 })
 }
 
-fn graph(which: &Which, format: Format) -> Result<u8> {
-    let spec = load(which)?;
+fn list(json: bool) -> Result<u8> {
+    let labs = lab::status::labs();
+    if json {
+        println!(
+            "{}",
+            json!({"v": 1, "labs": labs.iter().map(lab::status::Entry::to_json).collect::<Vec<_>>()})
+        );
+    } else if labs.is_empty() {
+        println!("no lab is applied on this machine");
+    } else {
+        let width = |of: fn(&lab::status::Entry) -> usize| labs.iter().map(of).max().unwrap_or(0);
+        let (name, state) = (width(|lab| lab.name.len()), width(|lab| lab.state.len()));
+        for lab in &labs {
+            println!(
+                "{:name$}  {:state$}  {:>4} namespaces  {}",
+                lab.name, lab.state, lab.spaces, lab.file
+            );
+        }
+    }
+    Ok(0)
+}
+
+fn graph(which: &Which, format: Option<Format>, live: bool) -> Result<u8> {
+    let spec = load(which, false)?;
+    let state = match (live, format) {
+        (false, _) => lab::graph::Live::default(),
+        (true, None | Some(Format::Svg)) => {
+            lab::status::Status::of(&spec, Views::default())?.live()
+        }
+        (true, Some(_)) => return Err(Error::new("the state is drawn as SVG only")),
+    };
     let graph = lab::graph::Graph::of(&spec);
     print!(
         "{}",
         match format {
-            Format::Ascii => graph.ascii(),
-            Format::Dot => graph.dot(),
-            Format::Mermaid => graph.mermaid(),
+            Some(Format::Svg) => graph.svg(&state),
+            None if live => graph.svg(&state),
+            Some(Format::Ascii) | None => graph.ascii(),
+            Some(Format::Dot) => graph.dot(),
+            Some(Format::Mermaid) => graph.mermaid(),
         }
     );
     Ok(0)
@@ -379,6 +553,7 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
         Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
     if let Some(spec) = &spec {
         report.extend(lab::surroundings::look(spec)?);
+        report.extend(lab::surroundings::look_further(spec)?);
     }
     if json {
         println!("{}", report.to_json(&sources));
@@ -430,7 +605,7 @@ fn explain_code(code: &str) -> Result<u8> {
 }
 
 fn show(which: &Which, hosts: bool, names: bool) -> Result<u8> {
-    let spec = load(which)?;
+    let spec = load(which, false)?;
     let layout = Layout::of(&spec);
     if names {
         println!("{}", lab::names::names(&spec, &layout).text());
@@ -442,6 +617,24 @@ fn show(which: &Which, hosts: bool, names: bool) -> Result<u8> {
     Ok(0)
 }
 
+/// Removes what can be recognised of a lab whose journal is damaged.
+fn force(lab: &str) -> Result<u8> {
+    if !lab::journal::directory(lab).is_dir()
+        || lab.is_empty()
+        || lab.starts_with('.')
+        || lab.contains('/')
+    {
+        return Err(Error::new(format!("there is no lab {lab}")));
+    }
+    if let Ok(Some(_)) = Journal::load(lab) {
+        return Err(Error::new(format!(
+            "the journal of lab {lab} is whole; `nameplate-lab down {lab}` removes it"
+        )));
+    }
+    let outcome = converge::salvage(lab)?;
+    Ok(concluded(lab, &outcome, "removed", false))
+}
+
 fn gc() -> Result<u8> {
     let mut worst = 0;
     let labs = converge::orphans()?;
@@ -450,7 +643,14 @@ fn gc() -> Result<u8> {
     }
     // It may be wanted all the same.
     for lab in Journal::labs() {
-        if let Some(file) = Journal::load(&lab)?.and_then(|journal| journal.file)
+        let journal = match Journal::load(&lab) {
+            Ok(journal) => journal,
+            Err(error) => {
+                println!("lab {lab} stays: {error}");
+                continue;
+            }
+        };
+        if let Some(file) = journal.and_then(|journal| journal.file)
             && !file.exists()
             && !labs.contains(&lab)
         {

@@ -6,9 +6,10 @@ use crate::action::Action;
 use crate::claim::{self, is_marked, owned};
 use crate::error::{During, Error, Result};
 use crate::execute::Executor;
+use crate::filter::Filter;
 use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, files_of, remove_file};
 use crate::layout::{ETC, Layout, Mark, Other};
-use crate::link::{self, Link};
+use crate::link::{self, Link, LinkChange};
 use crate::names;
 use crate::netlink::Socket;
 use crate::observe::{Inside, Kernel};
@@ -61,6 +62,55 @@ fn selection(layout: &Layout, only: &[String]) -> Result<HashSet<String>> {
     Ok(selected)
 }
 
+/// How a lab is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'a> {
+    /// How far to look.
+    pub look: Look<'a>,
+    /// Whether the lab becomes this file's, though another one made it.
+    pub take_over: bool,
+    /// Whether rules that let its packets through are put into chains of others.
+    pub fix_forward: bool,
+    /// Whether it is to go when the last `run` of it ends.
+    pub passing: bool,
+    /// Whether one that is gone stays so.
+    pub heals: bool,
+}
+
+impl Default for Manner<'_> {
+    fn default() -> Self {
+        Self {
+            look: Look::Changes,
+            take_over: false,
+            fix_forward: false,
+            passing: false,
+            heals: false,
+        }
+    }
+}
+
+/// Why a lab is not this file's: another file made the lab of this name, or this file made one of another name.
+fn foreign(spec: &Spec, journal: Option<&Journal>) -> Option<String> {
+    let own = spec.file.as_ref()?;
+    let name = &spec.name;
+    if let Some(file) = journal.and_then(|journal| journal.file.as_ref())
+        && file != own
+    {
+        return Some(format!(
+            "lab {name} was applied from {}, and this is {}: give this one another name ([lab] name = \"…\"), or remove that one (`nameplate-lab down {name}`), or make it this file's (`apply --take-over`)",
+            file.display(),
+            own.display()
+        ));
+    }
+    let before = Journal::others(name)
+        .into_iter()
+        .find(|other| other.file.as_ref() == Some(own));
+    let before = before?.lab;
+    Some(format!(
+        "this file was applied as lab {before}, and is called {name} now: `nameplate-lab down {before}` first, or give it its name back"
+    ))
+}
+
 /// Compares a lab with the kernel and changes nothing.
 ///
 /// # Errors
@@ -68,8 +118,14 @@ fn selection(layout: &Layout, only: &[String]) -> Result<HashSet<String>> {
 pub fn plan(spec: &Spec) -> Result<Plan> {
     let layout = Layout::of(spec);
     let journal = Journal::load(&spec.name)?;
-    let kernel = Kernel::observe(&layout, journal.as_ref())?;
-    Ok(Plan::make(&layout, journal.as_ref(), &kernel))
+    let mut kernel = Kernel::observe(&layout, journal.as_ref())?;
+    kernel.look_at_ports(&layout, journal.as_ref());
+    let mut plan = Plan::make(&layout, journal.as_ref(), &kernel);
+    if let Some(why) = foreign(spec, journal.as_ref()) {
+        plan.conflicts.insert(0, why);
+        plan.steps.clear();
+    }
+    Ok(plan)
 }
 
 /// All ports of the host.
@@ -92,6 +148,9 @@ fn observe(
     changed: Option<(&Prints, Ports)>,
     look: Look<'_>,
 ) -> Result<Kernel> {
+    if let Look::Only(names) = look {
+        selection(layout, names)?;
+    }
     // What was never finished has to be looked at as a whole.
     let Some(before) = journal.filter(|journal| journal.phase == Phase::Applied) else {
         return Kernel::observe(layout, journal);
@@ -111,7 +170,7 @@ fn observe(
 ///
 /// # Errors
 /// The kernel or the journal cannot be read, or the journal not be written.
-pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
+pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     crate::sys::raise_descriptor_limit();
     crate::sys::one_heap();
     let _lock = Lock::take()?;
@@ -123,13 +182,35 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
         let prints = Prints::of(&layout, &names);
         (layout, names, prints, ahead.join())
     });
-    let (journal, ports) =
+    let (mut journal, ports) =
         ahead.unwrap_or_else(|_| Err(Error::new("cannot read what is there")))?;
+    if manner.heals && journal.is_none() {
+        return Ok(Outcome::default());
+    }
+    if !manner.take_over
+        && let Some(why) = foreign(spec, journal.as_ref())
+    {
+        return Ok(Outcome {
+            conflicts: vec![why],
+            ..Outcome::default()
+        });
+    }
+    if manner.fix_forward {
+        journal
+            .get_or_insert_with(|| Journal::new(&spec.name))
+            .accepts = true;
+    }
+    // What `run` made stays when somebody applies it as well.
+    let passing = match &journal {
+        Some(journal) if journal.generation > 0 => journal.passing && manner.passing,
+        _ => manner.passing,
+    };
     let changed = journal
         .as_ref()
         .is_some_and(|journal| journal.print != prints.whole);
     let changed_ports = changed.then_some((&prints, ports));
-    let kernel = observe(&layout, journal.as_ref(), changed_ports, look)?;
+    let mut kernel = observe(&layout, journal.as_ref(), changed_ports, manner.look)?;
+    kernel.look_at_ports(&layout, journal.as_ref());
     let plan = Plan::make(&layout, journal.as_ref(), &kernel);
     let mut outcome = Outcome {
         conflicts: plan.conflicts,
@@ -139,9 +220,9 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
     if !outcome.conflicts.is_empty() {
         return Ok(outcome);
     }
-    let settled = journal
-        .as_ref()
-        .is_some_and(|journal| journal.phase == Phase::Applied && journal.file == spec.file);
+    let settled = journal.as_ref().is_some_and(|journal| {
+        journal.phase == Phase::Applied && journal.file == spec.file && journal.passing == passing
+    });
     if plan.steps.is_empty() && settled && !changed {
         let generation = journal.map_or(0, |journal| journal.generation);
         names::publish(&spec.name, &names, generation)?;
@@ -155,6 +236,7 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
         &Journal::others(&spec.name),
     );
     intent.file.clone_from(&spec.file);
+    intent.passing = passing;
     intent.begin(journal.as_ref())?;
     let mut executor =
         Executor::new(&kernel, &spec.name).during(|| "cannot open a netlink socket".to_owned())?;
@@ -163,10 +245,26 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
         .into_iter()
         .map(|(_, why)| why)
         .collect();
+    outcome.warnings.append(&mut executor.warnings);
     outcome.steps = plan.steps;
     if outcome.failures.is_empty() {
         names::publish(&spec.name, &names, intent.generation)?;
         let mut after = claim::outcome(&layout, intent, &executor.cookies);
+        for step in &outcome.steps {
+            // As the kernel tells them, so that a rule that somebody changes is seen.
+            match step {
+                Action::ReplaceTable { space: None, .. } => after.rules = rules_of(&layout),
+                Action::ReplaceTable {
+                    space: Some(name), ..
+                } => {
+                    let rules = space::enter(name).map_or(0, |_away| rules_of(&layout));
+                    if let Some(made) = after.spaces.get_mut(name) {
+                        made.rules = Some(rules);
+                    }
+                }
+                _ => {}
+            }
+        }
         prints.remember(&mut after, &layout, &kernel)?;
         after.save()?;
         outcome.version = names::version(&names).map(str::to_owned);
@@ -174,19 +272,56 @@ pub fn apply(spec: &Spec, look: Look<'_>) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The print of the lab's rules in the thread's namespace; 0 if there are none.
+fn rules_of(layout: &Layout) -> u64 {
+    let name = layout.mark.table();
+    let tables = Socket::netfilter().and_then(|mut socket| crate::nft::tables(&mut socket, &name));
+    let seen = tables.ok().and_then(|mut tables| tables.remove(&name));
+    seen.map_or(0, |seen| seen.print)
+}
+
+/// Removes what can be recognised of a lab whose journal is damaged, and the journal.
+///
+/// # Errors
+/// The kernel cannot be read.
+pub fn salvage(lab: &str) -> Result<Outcome> {
+    crate::control::end(lab)?;
+    let _lock = Lock::take()?;
+    let mark = Mark::of(lab);
+    let mut journal = Journal::salvage(lab);
+    for (name, made) in discover(&mark).spaces {
+        let known = journal.spaces.entry(name).or_default();
+        known.files = made.files;
+        known.directory |= made.directory;
+    }
+    take_apart(&mark, journal, true)
+}
+
 /// Removes everything that a lab made, also without its file.
 ///
 /// # Errors
 /// The kernel or the journal cannot be read, or the journal not be written.
 pub fn down(lab: &str) -> Result<Outcome> {
+    crate::control::end(lab)?;
     let _lock = Lock::take()?;
     let journal = Journal::load(lab)?;
     let mark = Mark::of(lab);
-    let kernel = Kernel::host(&[])?;
-    let mut outcome = Outcome::default();
     let known = journal.is_some();
-    let mut journal = journal.unwrap_or_else(|| discover(&mark));
-    let steps = removal(&mark, &journal, &kernel, &mut outcome)?;
+    let journal = journal.unwrap_or_else(|| discover(&mark));
+    take_apart(&mark, journal, known)
+}
+
+/// Removes what a journal names; `known` says whether there is one.
+fn take_apart(mark: &Mark, mut journal: Journal, known: bool) -> Result<Outcome> {
+    let lab = mark.lab.as_str();
+    let mut kernel = Kernel::host(&[])?;
+    if journal.accepts
+        && let Ok(mut socket) = Socket::netfilter()
+    {
+        kernel.filter = Filter::read(&mut socket, true).unwrap_or_default();
+    }
+    let mut outcome = Outcome::default();
+    let steps = removal(mark, &journal, &kernel, &mut outcome)?;
     if known {
         journal.phase = Phase::Removing;
         match journal.save() {
@@ -206,6 +341,7 @@ pub fn down(lab: &str) -> Result<Outcome> {
         .into_iter()
         .map(|(_, why)| why)
         .collect();
+    outcome.warnings.append(&mut executor.warnings);
     outcome.steps = steps;
     if outcome.failures.is_empty() {
         Journal::remove(lab)?;
@@ -240,6 +376,17 @@ fn discover(mark: &Mark) -> Journal {
             }
         }
     }
+    // Those without files are known by their links.
+    for name in space::names() {
+        let there = matches!(space::kind(&name), Ok(Kind::Namespace));
+        if there
+            && !journal.spaces.contains_key(&name)
+            && let Ok(seen) = look(&name)
+            && owned(&name, &seen, mark, None).is_ok()
+        {
+            journal.spaces.entry(name).or_default();
+        }
+    }
     journal
 }
 
@@ -255,7 +402,19 @@ fn removal(
     if let Some(seen) = kernel.tables.as_ref().and_then(|tables| tables.get(&table))
         && mark.owns(&seen.comment)
     {
-        steps.push(Action::RemoveTable { name: table });
+        steps.push(Action::RemoveTable {
+            space: None,
+            name: table,
+        });
+    }
+    for (place, handle, _) in kernel.filter.owned(mark) {
+        steps.push(Action::RemoveAccept { place, handle });
+    }
+    if !journal.redirects.is_empty() {
+        steps.push(Action::Forget {
+            space: None,
+            redirects: journal.redirects.clone(),
+        });
     }
     let (ours, others): (Vec<_>, Vec<_>) = kernel
         .host
@@ -275,6 +434,19 @@ fn removal(
                 .into_iter()
                 .map(|link| Action::DeleteLink { space: None, link }),
         );
+    }
+    // A bridge that goes gives up its ports.
+    for (name, _) in journal.parents.iter().filter(|(_, up)| !**up) {
+        if kernel.host_link(name).is_some_and(|link| link.up) {
+            steps.push(Action::ChangeLink {
+                space: None,
+                link: name.clone(),
+                change: LinkChange {
+                    up: Some(false),
+                    ..LinkChange::default()
+                },
+            });
+        }
     }
     let mut inhabited = Vec::new();
     for name in journal.spaces.keys() {
@@ -363,8 +535,8 @@ fn warn_of_processes(names: &[String], outcome: &mut Outcome) {
     }
 }
 
-/// Labs of which something is left although nothing declares it: marks without a journal, and journals of removals that
-/// were cut short.
+/// Labs of which something is left although nothing declares it: marks without a journal, journals of removals that were
+/// cut short, and labs of a `run` that was killed.
 ///
 /// # Errors
 /// The kernel cannot be read.
@@ -399,7 +571,9 @@ pub fn orphans() -> Result<Vec<String>> {
     labs.retain(|lab| !matches!(Journal::load(lab), Ok(Some(_))));
     for lab in Journal::labs() {
         match Journal::load(&lab) {
-            Ok(Some(journal)) if journal.phase == Phase::Removing => {
+            Ok(Some(journal))
+                if journal.phase == Phase::Removing || crate::run::is_abandoned(&journal) =>
+            {
                 labs.insert(lab);
             }
             _ => {}
@@ -416,8 +590,10 @@ pub fn orphans() -> Result<Vec<String>> {
 /// The name is taken, or the process is gone.
 pub fn adopt(pid: i32, name: &str) -> Result<()> {
     let _lock = Lock::take()?;
-    if name.is_empty() || name.starts_with('.') || name.contains('/') {
-        return Err(Error::new(format!("`{name}` cannot be a namespace's name")));
+    if !crate::spec::is_name(name, 63) {
+        return Err(Error::new(format!(
+            "`{name}` cannot be a namespace's name: letters, digits, `-`, `_` and `.`, first a letter or a digit, 63 at most"
+        )));
     }
     let from = std::path::PathBuf::from(format!("/proc/{pid}/ns/net"));
     if !from.exists() {

@@ -18,11 +18,13 @@ use crate::netlink::{Batch, Socket};
 use crate::nft;
 use crate::observe::{Kernel, Seen};
 use crate::space::{self, Away};
+use crate::{conntrack, filter, shape};
 
 /// Doing steps.
 pub(crate) struct Executor {
     host: Socket,
-    netfilter: Option<Socket>,
+    /// The netfilter socket that was last needed, and whose it is.
+    netfilter: Option<(Option<String>, Socket)>,
     /// Where the thread is, and the way home.
     at: Option<String>,
     away: Option<Away>,
@@ -38,6 +40,8 @@ pub(crate) struct Executor {
     /// What failed: the step and why.
     pub(crate) failures: Vec<(usize, String)>,
     broken: HashSet<String>,
+    /// What could not be done and is not needed by the rest.
+    pub(crate) warnings: Vec<String>,
     /// Numbers of the namespaces that were made.
     pub(crate) cookies: HashMap<String, u64>,
     temporary: std::path::PathBuf,
@@ -78,6 +82,7 @@ impl Executor {
             pending_space: None,
             failures: Vec::new(),
             broken: HashSet::new(),
+            warnings: Vec::new(),
             cookies,
             // A dot-name is never a namespace's; `ip netns exec` would stumble over a stray file one level deeper.
             temporary: Path::new(ETC).join(format!(".lab-{lab}")),
@@ -95,7 +100,10 @@ impl Executor {
             {
                 continue;
             }
-            if self.pending_space.as_deref() != step.space() || !is_message(step) {
+            if self.pending_space.as_deref() != step.space()
+                || !is_message(step)
+                || !self.knows_link_of(step)
+            {
                 self.flush(steps);
             }
             if let Err(error) = self.step(index, step) {
@@ -173,6 +181,18 @@ impl Executor {
         }
     }
 
+    /// The netfilter socket of a namespace, or of the host, opened when it is needed.
+    fn netfilter(&mut self, space: Option<&str>) -> io::Result<&mut Socket> {
+        self.visit(space)?;
+        let kept = self.netfilter.take();
+        let kept = kept.filter(|(of, _)| of.as_deref() == space);
+        let open = match kept {
+            Some(open) => open,
+            None => (space.map(str::to_owned), Socket::netfilter()?),
+        };
+        Ok(&mut self.netfilter.insert(open).1)
+    }
+
     /// Takes the thread there.
     fn visit(&mut self, space: Option<&str>) -> io::Result<()> {
         if self.at.as_deref() == space {
@@ -190,6 +210,22 @@ impl Executor {
     fn home(&mut self) {
         self.away = None;
         self.at = None;
+    }
+
+    /// Whether the link of an address is known; one that is not may be among the messages that have not left yet.
+    fn knows_link_of(&self, step: &Action) -> bool {
+        match step {
+            Action::Shape { space, link, .. } => self
+                .indices
+                .contains_key(&(Some(space.clone()), link.clone())),
+            Action::AddAddress { space, link, .. } | Action::DeleteAddress { space, link, .. } => {
+                self.indices.contains_key(&(space.clone(), link.clone()))
+            }
+            Action::ChangeLink { change, .. } => change.master.as_ref().is_none_or(|master| {
+                master.is_empty() || self.indices.contains_key(&(None, master.clone()))
+            }),
+            _ => true,
+        }
     }
 
     /// The index of a link.
@@ -215,15 +251,11 @@ impl Executor {
     fn step(&mut self, index: usize, step: &Action) -> io::Result<()> {
         match step {
             Action::MakeBridge { bridge, group } => {
-                link::add_bridge(
-                    &mut self.pending,
-                    &bridge.name,
-                    &bridge.mac,
-                    bridge.mtu,
-                    *group,
-                );
+                link::add_bridge(&mut self.pending, &bridge.name, &bridge.mac, None, *group);
+                // An MTU that a bridge is made with goes with its last port; one that it is given stays.
                 let change = LinkChange {
                     alias: Some(bridge.alias.clone()),
+                    mtu: bridge.mtu,
                     ..LinkChange::default()
                 };
                 link::change_link(&mut self.pending, &bridge.name, &change, None);
@@ -296,6 +328,8 @@ impl Executor {
                 change,
             } => {
                 let master = match &change.master {
+                    // Of no bridge any more.
+                    Some(master) if master.is_empty() => Some(0),
                     Some(master) => Some(self.index(None, master)?),
                     None => None,
                 };
@@ -311,12 +345,17 @@ impl Executor {
                 link::delete_group(&mut self.pending, *group);
                 self.note(index, None);
             }
+            Action::Shape { space, link, shape } => {
+                let number = self.index(Some(space), link)?;
+                if shape.is_empty() {
+                    shape::unset(&mut self.pending, number);
+                } else {
+                    shape::set(&mut self.pending, number, shape);
+                }
+                self.note(index, Some(space));
+            }
             Action::AddAddress { space, link, net }
             | Action::DeleteAddress { space, link, net } => {
-                // The link may be among the messages that have not left yet.
-                if !self.indices.contains_key(&(space.clone(), link.clone())) {
-                    self.send_pending()?;
-                }
                 let number = self.index(space.as_deref(), link)?;
                 if step.sign() == '+' {
                     link::add_address(&mut self.pending, number, *net);
@@ -337,7 +376,19 @@ impl Executor {
                 space, key, value, ..
             } => {
                 self.visit(space.as_deref())?;
-                write_sysctl(key, value)?;
+                let written = write_sysctl(key, value);
+                let forbidden = [
+                    io::ErrorKind::ReadOnlyFilesystem,
+                    io::ErrorKind::PermissionDenied,
+                ];
+                match written {
+                    // Everything else can be made all the same.
+                    Err(error) if forbidden.contains(&error.kind()) => {
+                        self.warnings
+                            .push(format!("{step} cannot be set: {}", plain(&error)));
+                    }
+                    other => other?,
+                }
             }
             Action::WriteFile { path, text, .. } => {
                 if let Some(directory) = path.parent() {
@@ -351,14 +402,25 @@ impl Executor {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 other => other?,
             },
-            Action::ReplaceTable { table, .. } => {
-                self.home();
-                let refusals = table.replace(netfilter(&mut self.netfilter)?)?;
+            Action::ReplaceTable { space, table, .. } => {
+                let refusals = table.replace(self.netfilter(space.as_deref())?)?;
                 refused(&refusals)?;
             }
-            Action::RemoveTable { name } => {
+            Action::AcceptForward { accept } => {
                 self.home();
-                refused(&nft::remove(netfilter(&mut self.netfilter)?, name)?)?;
+                let refusals = filter::insert(self.netfilter(None)?, accept)?;
+                refused(&refusals)?;
+            }
+            Action::RemoveAccept { place, handle } => {
+                self.home();
+                refused(&filter::remove(self.netfilter(None)?, place, *handle)?)?;
+            }
+            Action::Forget { space, redirects } => {
+                self.visit(space.as_deref())?;
+                conntrack::forget(redirects)?;
+            }
+            Action::RemoveTable { space, name } => {
+                refused(&nft::remove(self.netfilter(space.as_deref())?, name)?)?;
             }
             Action::RemoveSpace { space } => {
                 self.home();
@@ -373,20 +435,6 @@ impl Executor {
     fn note(&mut self, step: usize, space: Option<&str>) {
         self.pending_steps.resize(self.pending.len(), step);
         self.pending_space = space.map(str::to_owned);
-    }
-
-    /// Sends what is pending in the middle of a run of messages; a refusal is the caller's failure.
-    fn send_pending(&mut self) -> io::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let mut batch = std::mem::take(&mut self.pending);
-        self.pending_steps.clear();
-        let refusals = match self.pending_space.clone() {
-            None => self.host.transact(&mut batch)?,
-            Some(space) => self.socket(&space)?.transact(&mut batch)?,
-        };
-        refused(&refusals)
     }
 
     /// Sends a batch of the host.
@@ -435,14 +483,6 @@ impl Executor {
     }
 }
 
-/// The netfilter socket of the host, opened when it is needed.
-fn netfilter(socket: &mut Option<Socket>) -> io::Result<&mut Socket> {
-    Ok(match socket {
-        Some(socket) => socket,
-        None => socket.insert(Socket::netfilter()?),
-    })
-}
-
 /// Whether a step is messages only.
 fn is_message(step: &Action) -> bool {
     matches!(
@@ -451,6 +491,7 @@ fn is_message(step: &Action) -> bool {
             | Action::ChangeLink { .. }
             | Action::DeleteLink { .. }
             | Action::DeleteGroup { .. }
+            | Action::Shape { .. }
             | Action::AddAddress { .. }
             | Action::DeleteAddress { .. }
             | Action::AddRoute { .. }

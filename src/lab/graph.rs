@@ -1,11 +1,15 @@
-//! The lab drawn: for a terminal, for Graphviz, for Mermaid.
+//! The lab drawn: for a terminal, for Graphviz, for Mermaid, for a browser.
 //!
 //! Networks, namespaces and services are known by their index, so that a network and a namespace may share a name.
 
+mod svg;
+
 use std::fmt::Write as _;
 
+pub use svg::{Condition, Live};
+
 use crate::layout::{Layout, Other};
-use crate::spec::{Forward, Net, Service, Space, Spec};
+use crate::spec::{Forward, Net, Space, Spec};
 
 /// What there is to draw.
 #[derive(Clone, Debug)]
@@ -115,7 +119,7 @@ impl Graph {
                 .iter()
                 .map(|service| {
                     let behind = service.to.iter().filter_map(|to| index(&to.value));
-                    (text_of(service), behind.collect())
+                    (service.text(), behind.collect())
                 })
                 .collect(),
         }
@@ -417,10 +421,4 @@ fn forwarded(forward: &Forward) -> String {
         forward.target,
         forward.target_port
     )
-}
-
-/// A service as it is drawn.
-fn text_of(service: &Service) -> String {
-    let at = std::net::SocketAddr::new(service.address, service.port);
-    format!("{} {at}/{}", service.name.value, service.protocol.name())
 }

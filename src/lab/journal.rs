@@ -15,11 +15,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::{KEEPER, SOCKET};
 use crate::error::{During, Result};
 use crate::fault::point;
+use crate::redirect::Redirect;
 
 /// Where the state of all labs is.
 pub const STATE: &str = "/run/nameplate/lab";
+
+/// Beside the journal: held by each `run` of the lab.
+pub(crate) const USERS: &str = "users";
 
 /// Beside the journal: a change was begun that adds nothing to it.
 const BEGUN: &str = "begun";
@@ -48,8 +53,14 @@ pub struct Made {
     pub print: u64,
     /// Its files in its directory below `/etc/netns`.
     pub files: Vec<String>,
+    /// Settings that were made in it, beside the one that every namespace has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sysctls: Vec<String>,
     /// Whether that directory was not there before.
     pub directory: bool,
+    /// Whether there are rules in it: a hash of them as the kernel tells them, 0 if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<u64>,
 }
 
 /// What one lab has made.
@@ -71,16 +82,31 @@ pub struct Journal {
     pub print: u64,
     /// The same of its bridges.
     pub bridges: u64,
-    /// Namespaces.
-    pub spaces: BTreeMap<String, Made>,
     /// Whether `/etc/netns` was not there before the first lab.
     pub etc: bool,
-    /// The nf_tables table.
-    pub table: Option<String>,
-    /// Settings of the host, with their values from before the first lab.
-    pub sysctls: BTreeMap<String, String>,
     /// Whether `/run/netns` was not a mount before the first lab.
     pub prepared: bool,
+    /// Settings of the host, with their values from before the first lab.
+    pub sysctls: BTreeMap<String, String>,
+    /// The nf_tables table.
+    pub table: Option<String>,
+    /// A hash of its rules as the kernel tells them; 0 if that is not known.
+    #[serde(default)]
+    pub rules: u64,
+    /// What the rules give another destination.
+    #[serde(default)]
+    pub redirects: Vec<Redirect>,
+    /// Whether rules of the lab may stand in other tables.
+    #[serde(default)]
+    pub accepts: bool,
+    /// Interfaces of the host that are ports of its bridges, and whether each was up before.
+    #[serde(default)]
+    pub parents: BTreeMap<String, bool>,
+    /// Whether the lab was made by `run`, and goes when the last one of it ends.
+    #[serde(default)]
+    pub passing: bool,
+    /// Namespaces. They come last, so that of a file that was cut the rest can be read.
+    pub spaces: BTreeMap<String, Made>,
 }
 
 /// The exclusive right to change any lab.
@@ -164,7 +190,12 @@ impl Journal {
         };
         let mut journal: Self = serde_json::from_slice(&text)
             .map_err(io::Error::from)
-            .during(|| format!("cannot understand {}", path.display()))?;
+            .during(|| {
+                format!(
+                    "{} is damaged (`nameplate-lab gc --force {lab}` removes what of lab {lab} can be recognised, and the journal)",
+                    path.display()
+                )
+            })?;
         if journal.boot != boot() {
             // Nothing in the kernel is from that boot; files below /etc may be.
             journal.boot = boot();
@@ -172,7 +203,9 @@ impl Journal {
                 (made.cookie, made.print) = (None, 0);
             }
             journal.sysctls.clear();
-            journal.table = None;
+            journal.redirects.clear();
+            journal.parents.clear();
+            (journal.table, journal.accepts) = (None, false);
             journal.prepared = false;
             journal.phase = Phase::Applying;
         }
@@ -190,10 +223,11 @@ impl Journal {
         let adds_nothing = before.is_some_and(|before| {
             let claims = |journal: &'_ Self| {
                 (
-                    journal.etc,
-                    journal.prepared,
+                    (journal.etc, journal.prepared, journal.accepts),
+                    (journal.passing, journal.file.clone()),
                     journal.table.clone(),
-                    journal.sysctls.clone(),
+                    (journal.sysctls.clone(), journal.parents.clone()),
+                    journal.redirects.clone(),
                 )
             };
             claims(self) == claims(before) && self.spaces == before.spaces
@@ -239,12 +273,55 @@ impl Journal {
         let directory = directory(lab);
         let remove = || -> io::Result<()> {
             // The journal goes last: while it is there, `down` can be repeated.
-            for name in [".names", "names.json", ".journal", BEGUN, "journal.json"] {
+            for name in [
+                ".names",
+                "names.json",
+                ".journal",
+                BEGUN,
+                USERS,
+                SOCKET,
+                KEEPER,
+                "journal.json",
+            ] {
                 absent_is_fine(remove_file(&directory.join(name)))?;
+            }
+            match std::fs::remove_dir_all(crate::logs::place(lab)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
             absent_is_fine(remove_directory(&directory))
         };
         remove().during(|| format!("cannot remove {}", directory.display()))
+    }
+
+    /// What can still be read of a damaged journal: namespaces and their numbers.
+    #[must_use]
+    pub fn salvage(lab: &str) -> Self {
+        let mut journal = Self::new(lab);
+        let text = std::fs::read(directory(lab).join("journal.json")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let spaces = text.split_once("\"spaces\":{").map_or("", |(_, rest)| rest);
+        for (at, marker) in spaces.match_indices("\":{\"cookie\":") {
+            let name = spaces[..at].rsplit('"').next().unwrap_or_default();
+            let number = &spaces[at + marker.len()..];
+            let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+            let good = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+            if let (Ok(cookie), true) = (number[..end].parse(), good) {
+                let made = journal.spaces.entry(name.to_owned()).or_default();
+                made.cookie = Some(cookie);
+            }
+        }
+        // Taken back only where nobody else needs it, and if it is there.
+        journal.etc = text.contains("\"etc\":true");
+        journal.prepared = text.contains("\"prepared\":true");
+        for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+            let before = text.split_once(&format!("\"{key}\":\""));
+            if let Some(value) = before.and_then(|(_, rest)| rest.split('"').next()) {
+                journal.sysctls.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        journal.accepts = true;
+        journal
     }
 
     /// Names of all labs that have state.

@@ -3,23 +3,35 @@
 //! [`Layout`] is a pure function of the [`Spec`]: the same file gives the same lab everywhere. It is compared with the
 //! kernel by [`plan`](crate::plan), and published by [`names`](crate::names).
 
+mod files;
+mod rules;
+
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::filter::Passing;
 use crate::hash;
-use crate::nft::{Chain, Expression, Family, Hook, Rule, Table};
+use crate::nft::Table;
 use crate::reach::Picture;
-use crate::spec::address::Addresses;
-use crate::spec::forms::label;
-use crate::spec::{Dns, Forward, Hosts, Space, Spec};
+use crate::redirect::Redirect;
+use crate::shape::Shape;
+use crate::spec::{Net, Space, Spec};
+
+pub use files::hosts;
+use files::{everyone_of, files};
 
 /// Link groups of labs start with this; the lower 20 bits are the lab's.
 const GROUP: u32 = 0x1AB0_0000;
+/// The setting that every namespace has.
+pub(crate) const ALWAYS: &str = "net/ipv6/conf/default/accept_ra";
+/// The smallest MTU of a link that has IPv6.
+pub(crate) const LEAST_V6: u32 = 1_280;
+/// The MTU of a link that nobody gave another one.
+pub(crate) const ETHERNET: u32 = 1_500;
 /// Where `ip netns exec` looks for files that it binds over those of `/etc`.
 pub const ETC: &str = "/etc/netns";
 
@@ -96,16 +108,20 @@ pub struct Bridge {
     pub mtu: Option<u32>,
     /// The host's addresses.
     pub addresses: Vec<IpNet>,
+    /// An interface of the host that is a port of it.
+    pub parent: Option<String>,
     /// Alias.
     pub alias: String,
     /// Settings of the interface, as paths below `/proc/sys`.
     pub sysctls: Vec<(String, String)>,
+    /// Settings that a lab may make of a bridge and this one does not, each with that of which a new interface takes it.
+    pub defaults: Vec<(String, String)>,
 }
 
 /// One interface of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct End {
-    /// `eth0`, `eth1`, … in the file's order.
+    /// As it is declared; else `eth0`, `eth1`, … in the file's order.
     pub name: String,
     /// MAC address.
     pub mac: [u8; 6],
@@ -113,6 +129,8 @@ pub struct End {
     pub mtu: Option<u32>,
     /// Addresses.
     pub addresses: Vec<IpNet>,
+    /// What it does to what it sends.
+    pub shape: Shape,
     /// Where its other end is.
     pub other: Other,
 }
@@ -154,6 +172,10 @@ pub struct SpaceLayout {
     pub sysctls: Vec<(String, String)>,
     /// Its files below `/etc/netns`.
     pub files: Vec<(PathBuf, String)>,
+    /// Its rules, where it balances services.
+    pub table: Option<Table>,
+    /// What these give another destination.
+    pub redirects: Vec<Redirect>,
 }
 
 /// All objects of a lab.
@@ -169,6 +191,10 @@ pub struct Layout {
     pub sysctls: Vec<(String, String)>,
     /// The rules.
     pub table: Option<Table>,
+    /// What the rules give another destination.
+    pub redirects: Vec<Redirect>,
+    /// What passes the host by each bridge.
+    pub passing: Vec<Passing>,
 }
 
 /// Whether the host has to forward IPv4.
@@ -176,10 +202,17 @@ fn forwards_v4(spec: &Spec) -> bool {
     spec.nets
         .iter()
         .any(|net| net.subnet(false).is_some() && (net.nat4 || !net.forwards.is_empty()))
-        || spec
+        || balances(spec, false)
+}
+
+/// Whether the host balances services of a family.
+fn balances(spec: &Spec, v6: bool) -> bool {
+    let of_family = |at: IpAddr| at.is_ipv6() == v6;
+    spec.nodes.is_empty()
+        && spec
             .services
             .iter()
-            .any(|service| service.address.is_ipv4())
+            .any(|service| service.address.is_some_and(of_family))
 }
 
 /// Whether it has to forward IPv6.
@@ -187,10 +220,7 @@ fn forwards_v6(spec: &Spec) -> bool {
     spec.nets
         .iter()
         .any(|net| net.subnet(true).is_some() && (net.nat6 || !net.forwards.is_empty()))
-        || spec
-            .services
-            .iter()
-            .any(|service| service.address.is_ipv6())
+        || balances(spec, true)
 }
 
 /// Whether the host routes between the lab's networks.
@@ -200,12 +230,35 @@ pub fn host_forwards(spec: &Spec) -> bool {
 }
 
 impl SpaceLayout {
+    /// Whether a setting is that of one of its interfaces, and has to wait for it.
+    pub(crate) fn is_of_end(&self, key: &str) -> bool {
+        setting_of(key).is_some_and(|(_, link, _)| self.ends.iter().any(|end| end.name == link))
+    }
+
     /// The names of its files.
     pub(crate) fn file_names(&self) -> impl Iterator<Item = &str> {
         self.files
             .iter()
             .filter_map(|(path, _)| path.file_name()?.to_str())
     }
+}
+
+/// A setting that every interface has for itself: where these are, the interface (or `default`), and its name.
+pub(crate) fn setting_of(key: &str) -> Option<(&str, &str, &str)> {
+    [
+        "net/ipv4/conf",
+        "net/ipv6/conf",
+        "net/ipv4/neigh",
+        "net/ipv6/neigh",
+    ]
+    .into_iter()
+    .find_map(|place| {
+        let (link, setting) = key
+            .strip_prefix(place)?
+            .strip_prefix('/')?
+            .split_once('/')?;
+        Some((place, link, setting))
+    })
 }
 
 impl Layout {
@@ -244,10 +297,15 @@ impl Layout {
             index_of.insert(space.name.value.as_str(), spaces.len());
             let mut ends = Vec::new();
             for (slot, on) in space.attachments.iter().enumerate() {
-                let name = format!("eth{slot}");
+                let net = spec.net(&on.net.value);
+                let name = match &on.device {
+                    Some(device) => device.value.clone(),
+                    None => format!("eth{slot}"),
+                };
                 ends.push(End {
+                    shape: space.shape.or(net.map(|net| net.shape).unwrap_or_default()),
                     mac: own_mac(spec, space, slot),
-                    mtu: spec.net(&on.net.value).and_then(|net| net.mtu),
+                    mtu: net.and_then(|net| net.mtu),
                     addresses: addresses.spaces[at][slot].clone(),
                     other: Other::Port(Port {
                         name: port_name(spec, space, slot, &mut names),
@@ -265,6 +323,8 @@ impl Layout {
                 name: space.name.value.clone(),
                 sysctls: space_sysctls(space, &picture, at),
                 files: files(spec, at, &line, &picture, &everyone),
+                table: rules::of_node(spec, &mark, addresses, at),
+                redirects: rules::redirects_of_node(spec, addresses, at),
                 routes,
                 ends,
             });
@@ -282,12 +342,20 @@ impl Layout {
                 .into_iter()
                 .enumerate()
             {
-                let name = format!("eth{}", slots[end]);
+                let name = match link.devices.get(end) {
+                    Some(device) => device.value.clone(),
+                    None => format!("eth{}", slots[end]),
+                };
+                let space = spec.space(&link.ends[end]);
                 let mac = hash::mac(&[&spec.name, &link.ends[end], &link.name.value]);
                 spaces[own].ends.push(End {
                     name,
                     mac,
-                    mtu: None,
+                    mtu: link.mtu,
+                    shape: space
+                        .map(|space| space.shape)
+                        .unwrap_or_default()
+                        .or(link.shape),
                     addresses: addresses.links[index][end].clone(),
                     other: Other::Space(far.0, far.1),
                 });
@@ -304,7 +372,9 @@ impl Layout {
             bridges: bridges(spec, &mark),
             spaces,
             sysctls,
-            table: table(spec, &mark, addresses),
+            table: rules::table(spec, &mark, addresses),
+            redirects: rules::redirects(spec, addresses),
+            passing: passing(spec),
             mark,
         }
     }
@@ -365,36 +435,45 @@ fn bridges(spec: &Spec, mark: &Mark) -> Vec<Bridge> {
                 let prefix = net.subnet(v6)?.prefix_len();
                 IpNet::new(net.host_address(v6)?, prefix).ok()
             };
-            let mut sysctls = Vec::new();
-            let has_host = net.host_address(false).is_some() || net.host_address(true).is_some();
-            if has_host {
-                sysctls.push((format!("net/ipv6/conf/{name}/accept_ra"), "0".to_owned()));
-            }
-            if net.host_address(true).is_some() {
-                sysctls.push((format!("net/ipv6/conf/{name}/accept_dad"), "0".to_owned()));
-            }
-            if net
+            let host4 = net.host_address(false).is_some();
+            let host6 = net.host_address(true).is_some();
+            // Without it the kernel drops what comes from 127.0.0.1 and leaves by the bridge.
+            let local = net
                 .forwards
                 .iter()
-                .any(|forward| forward.listen.is_none_or(|at| at.is_loopback()))
-            {
-                // Without it the kernel drops what comes from 127.0.0.1 and leaves by the bridge.
-                sysctls.push((
-                    format!("net/ipv4/conf/{name}/route_localnet"),
-                    "1".to_owned(),
-                ));
+                .any(|forward| forward.listen.is_none_or(|at| at.is_loopback()));
+            let mut sysctls = Vec::new();
+            let mut defaults = Vec::new();
+            // Below 1,280 octets the kernel takes IPv6 away (RFC 8200, section 5), and these settings with it.
+            let v6 = net.mtu.is_none_or(|mtu| mtu >= LEAST_V6);
+            for (family, setting, value, wanted) in [
+                ("ipv6", "accept_ra", "0", v6 && (host4 || host6)),
+                ("ipv6", "accept_dad", "0", v6 && host6),
+                ("ipv4", "route_localnet", "1", local),
+            ] {
+                let key = format!("net/{family}/conf/{name}/{setting}");
+                if wanted {
+                    sysctls.push((key, value.to_owned()));
+                } else {
+                    defaults.push((key, format!("net/{family}/conf/default/{setting}")));
+                }
             }
             Bridge {
                 name: name.clone(),
                 mac: hash::mac(&[&spec.name, name]),
                 mtu: net.mtu,
                 addresses: [false, true].into_iter().filter_map(address).collect(),
+                parent: net.parent.as_ref().map(|parent| parent.value.clone()),
                 alias: mark.alias(&format!("net/{name}")),
                 sysctls,
+                defaults,
             }
         })
         .collect();
-    for service in &spec.services {
+    for service in spec.services.iter().filter(|_| spec.nodes.is_empty()) {
+        let Some(address) = service.address else {
+            continue;
+        };
         // The service's address lives on the first target's bridge, so that the host has a route to it.
         let net = service.to.iter().find_map(|to| {
             let on = &spec.space(&to.value)?.attachments;
@@ -404,18 +483,37 @@ fn bridges(spec: &Spec, mark: &Mark) -> Vec<Bridge> {
             .iter_mut()
             .find(|bridge| Some(&bridge.name) == net.as_ref())
         {
-            bridge.addresses.push(IpNet::from(service.address));
+            bridge.addresses.push(IpNet::from(address));
         }
     }
     bridges
 }
 
+/// What passes the host by each bridge.
+fn passing(spec: &Spec) -> Vec<Passing> {
+    let forwards = [forwards_v4(spec), forwards_v6(spec)];
+    let of = |net: &Net| {
+        let families = [false, true].map(|v6| net.subnet(v6).is_some());
+        let on = |v6: bool| forwards[usize::from(v6)] && net.host_address(v6).is_some();
+        Passing {
+            bridge: net.name.value.clone(),
+            families,
+            routed: [false, true].map(|v6| on(v6) && !net.internal),
+        }
+    };
+    spec.nets.iter().map(of).collect()
+}
+
 /// Settings of a namespace.
 fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String, String)> {
     let mut sysctls: Vec<(String, String)> = Vec::new();
-    let mut set = |key: &str, value: &str| sysctls.push((key.to_owned(), value.to_owned()));
+    // What the file says itself counts.
+    let mut set = |key: &str, value: &str| {
+        sysctls.retain(|(known, _)| known != key);
+        sysctls.push((key.to_owned(), value.to_owned()));
+    };
     // Interfaces that are made later take it over: addresses and routes come from the file alone.
-    set("net/ipv6/conf/default/accept_ra", "0");
+    set(ALWAYS, "0");
     let addresses = picture.addresses(at);
     if addresses.iter().any(IpAddr::is_ipv6) {
         // A router asks for its neighbours from its link-local address, which would be tentative for two seconds.
@@ -427,6 +525,10 @@ fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String
             set("net/ipv6/conf/all/forwarding", "1");
         }
     }
+    if space.attachments.len() > 1 && !space.router {
+        // A new namespace takes over the host's setting, which is on where containers run.
+        set("net/ipv4/ip_forward", "0");
+    }
     if space.attachments.len() > 1 || space.router {
         // Strict filtering, some distributions' default, drops answers that come in another way.
         set("net/ipv4/conf/all/rp_filter", "2");
@@ -435,255 +537,4 @@ fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String
         set(&key.replace('.', "/"), value);
     }
     sysctls
-}
-
-/// Every host of the lab as lines of a hosts file.
-#[must_use]
-pub fn hosts(spec: &Spec) -> String {
-    everyone_of(spec, &Picture::of(spec, &spec.addresses))
-}
-
-/// Every host of the lab as lines of a hosts file: address, name, aliases.
-fn everyone_of(spec: &Spec, picture: &Picture<'_>) -> String {
-    let mut lines = String::new();
-    for at in 0..spec.spaces.len() {
-        lines.push_str(&host_lines(spec, picture, at));
-    }
-    lines
-}
-
-/// One host's lines.
-fn host_lines(spec: &Spec, picture: &Picture<'_>, at: usize) -> String {
-    let space = &spec.spaces[at];
-    let name = label(&space.name.value);
-    let mut names = format!("{name}.{} {name}", spec.domain);
-    for alias in space
-        .alias
-        .iter()
-        .filter(|alias| !alias.value.starts_with('*'))
-    {
-        names.push(' ');
-        names.push_str(&label(&alias.value));
-    }
-    picture
-        .addresses(at)
-        .iter()
-        .map(|address| format!("{address} {names}\n"))
-        .collect()
-}
-
-/// The files that stand in for those of `/etc` inside a namespace.
-fn files<'a>(
-    spec: &Spec,
-    at: usize,
-    line: &str,
-    picture: &Picture<'_>,
-    everyone: &impl Fn() -> &'a str,
-) -> Vec<(PathBuf, String)> {
-    let space = &spec.spaces[at];
-    let directory = PathBuf::from(ETC).join(&space.name.value);
-    let mut files = Vec::new();
-    let resolver = picture.resolver(at);
-    if spec.dns != Dns::Off {
-        let mut text = String::with_capacity(256);
-        text.push_str(line);
-        text.push('\n');
-        // Writing to a string cannot fail.
-        if let Some(resolver) = resolver {
-            let _ = writeln!(text, "nameserver {resolver}");
-        }
-        let mut list = |title: &str, words: &mut dyn Iterator<Item = &str>| {
-            let mut title = Some(title);
-            for word in words {
-                text.push_str(title.take().unwrap_or(""));
-                text.push(' ');
-                text.push_str(word);
-            }
-            if title.is_none() {
-                text.push('\n');
-            }
-        };
-        let search = space.search.as_ref().unwrap_or(&spec.search);
-        list("search", &mut search.iter().map(String::as_str));
-        let ndots = space.ndots.map(|ndots| format!("ndots:{ndots}"));
-        let options = spec.options.iter().map(String::as_str);
-        let kept = options.filter(|option| ndots.is_none() || !option.starts_with("ndots:"));
-        list("options", &mut kept.chain(ndots.as_deref()));
-        files.push((directory.join("resolv.conf"), text));
-    }
-    if spec.hosts != Hosts::Off {
-        let mut text = format!("{line}\n127.0.0.1 localhost\n::1 localhost ip6-localhost\n");
-        if spec.hosts == Hosts::All || resolver.is_none() {
-            text.push_str(everyone());
-        } else {
-            text.push_str(&host_lines(spec, picture, at));
-        }
-        files.push((directory.join("hosts"), text));
-    }
-    if spec.nsswitch {
-        files.push((
-            directory.join("nsswitch.conf"),
-            format!("{line}\npasswd: files\ngroup: files\nhosts: files dns\n"),
-        ));
-    }
-    files
-}
-
-/// The lab's rules; none if it needs none.
-fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<Table> {
-    let address_of = |name: &str, net: Option<&str>, v6: bool| -> Option<IpAddr> {
-        let at = spec
-            .spaces
-            .iter()
-            .position(|space| space.name.value == name)?;
-        spec.spaces[at]
-            .attachments
-            .iter()
-            .zip(&addresses.spaces[at])
-            .filter(|(on, _)| net.is_none_or(|net| on.net.value == net))
-            .flat_map(|(_, addresses)| addresses)
-            .map(IpNet::addr)
-            .find(|address| address.is_ipv6() == v6)
-    };
-    let mut redirect: Vec<Rule> = Vec::new();
-    for net in &spec.nets {
-        for forward in &net.forwards {
-            for v6 in [false, true] {
-                let target = address_of(&forward.target, Some(&net.name.value), v6);
-                redirect.extend(target.and_then(|target| forward_rule(forward, target)));
-            }
-        }
-    }
-    for service in &spec.services {
-        let targets: Vec<IpAddr> = service
-            .to
-            .iter()
-            .filter_map(|to| address_of(&to.value, None, service.address.is_ipv6()))
-            .collect();
-        for (done, target) in targets.iter().enumerate() {
-            let mut rule = vec![
-                Expression::Destination(service.address.into(), true),
-                Expression::Port(service.protocol, service.port),
-            ];
-            let left = targets.len() - done;
-            if left > 1 {
-                rule.push(Expression::OneIn(left as u32));
-            }
-            rule.extend([
-                Expression::Counter,
-                Expression::ToTarget(*target, service.target_port),
-            ]);
-            redirect.push(rule);
-        }
-    }
-    let mut leave = Vec::new();
-    for net in &spec.nets {
-        for subnet in net.subnets.iter().map(|subnet| subnet.value) {
-            let v6 = subnet.addr().is_ipv6();
-            if if v6 { net.nat6 } else { net.nat4 } {
-                let multicast = if v6 { "ff00::/8" } else { "224.0.0.0/4" };
-                let mut rule = vec![
-                    Expression::Source(subnet, true),
-                    Expression::Destination(subnet, false),
-                ];
-                rule.extend(
-                    multicast
-                        .parse()
-                        .ok()
-                        .map(|net| Expression::Destination(net, false)),
-                );
-                // With bridge-nf-call-iptables on, what two namespaces say to each other comes by here as well: a packet to a
-                // router beside its sender must keep its source.
-                rule.push(Expression::Out(net.name.value.clone(), false));
-                rule.extend([Expression::Counter, Expression::Masquerade]);
-                leave.push(rule);
-            }
-            if !redirect.is_empty() {
-                // A neighbour's packet that came back by the router must be answered by way of it.
-                leave.push(vec![
-                    Expression::Redirected(true),
-                    Expression::Source(subnet, true),
-                    Expression::Destination(subnet, true),
-                    Expression::Counter,
-                    Expression::Masquerade,
-                ]);
-            }
-        }
-    }
-    if !redirect.is_empty() {
-        leave.extend("127.0.0.0/8".parse().ok().map(|loopback| {
-            vec![
-                Expression::Redirected(true),
-                Expression::Source(loopback, true),
-                Expression::Counter,
-                Expression::Masquerade,
-            ]
-        }));
-    }
-    let mut through = Vec::new();
-    for net in &spec.nets {
-        let name = &net.name.value;
-        let within = |is_in, is_out| {
-            vec![
-                Expression::In(name.clone(), is_in),
-                Expression::Out(name.clone(), is_out),
-            ]
-        };
-        if net.internal {
-            for mut rule in [within(true, false), within(false, true)] {
-                rule.extend([Expression::Counter, Expression::Drop]);
-                through.push(rule);
-            }
-        } else if net.isolate {
-            let mut rule = within(false, true);
-            rule.extend([
-                Expression::New,
-                Expression::Redirected(false),
-                Expression::Counter,
-                Expression::Drop,
-            ]);
-            through.push(rule);
-        }
-    }
-    let chain = |name: &str, kind, hook, priority, rules: &Vec<Rule>| {
-        (!rules.is_empty()).then(|| Chain {
-            name: name.to_owned(),
-            device: None,
-            kind,
-            hook,
-            priority,
-            rules: rules.clone(),
-        })
-    };
-    let chains: Vec<Chain> = [
-        chain("pre_nat", "nat", Hook::Prerouting, -100, &redirect),
-        chain("out_nat", "nat", Hook::Output, -100, &redirect),
-        chain("post_nat", "nat", Hook::Postrouting, 100, &leave),
-        chain("forward_", "filter", Hook::Forward, 0, &through),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    (!chains.is_empty()).then(|| Table {
-        name: mark.table(),
-        owner: mark.alias("").trim_end_matches(':').to_owned(),
-        chains,
-    })
-}
-
-/// The rule of a forward, if its address is of the target's family.
-fn forward_rule(forward: &Forward, target: IpAddr) -> Option<Rule> {
-    let at = match forward.listen {
-        Some(address) if address.is_unspecified() => (address.is_ipv6() == target.is_ipv6())
-            .then(|| Expression::ToThisMachine(Family::of(target)))?,
-        Some(address) => (address.is_ipv6() == target.is_ipv6())
-            .then(|| Expression::Destination(address.into(), true))?,
-        None => Expression::ToThisMachine(Family::of(target)),
-    };
-    Some(vec![
-        at,
-        Expression::Port(forward.protocol, forward.port),
-        Expression::Counter,
-        Expression::ToTarget(target, forward.target_port),
-    ])
 }

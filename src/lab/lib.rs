@@ -8,27 +8,35 @@
 //!                              names.json ◄──────────────────┘           what the server's plugin reads
 //! ```
 //!
-//! Its contract with the world is iproute2's: `/run/netns/NAME`, `/etc/netns/NAME/*`. There is no daemon. Synchronous,
-//! one thread: the kernel serialises what changes links anyway. `unsafe` stands in [`sys`] only.
+//! Its contract with the world is iproute2's: `/run/netns/NAME`, `/etc/netns/NAME/*`. There is no daemon but the
+//! supervisor of the commands that `run` and `up` start. Synchronous: the kernel serialises what changes links anyway. `unsafe` stands in [`sys`] only.
 //!
 //! Invariants: nothing is made before the journal names it; nothing is changed or removed that does not carry the lab's
 //! mark; every prefix of the steps of `apply` and of `down` is a state from which both can go on.
 
+mod account;
 pub mod action;
+pub mod capture;
 pub mod claim;
 pub mod cni;
+mod conntrack;
+pub mod control;
 pub mod converge;
 mod error;
 pub mod exec;
 mod execute;
 pub mod fault;
+pub mod filter;
 #[doc(hidden)]
 pub mod floor;
 pub mod graph;
 pub mod hash;
 pub mod journal;
+mod launch;
 pub mod layout;
 pub mod link;
+pub mod listener;
+pub mod logs;
 pub mod names;
 mod netlink;
 pub mod nft;
@@ -36,15 +44,22 @@ pub mod observe;
 pub mod plan;
 pub mod privileges;
 pub mod probe;
+mod process;
 pub mod reach;
 mod recognise;
+pub mod redirect;
 pub mod rootless;
+pub mod run;
 pub mod server;
+pub mod shape;
 pub mod shell;
 pub mod space;
 pub mod spec;
 pub mod status;
+mod supervise;
 pub mod surroundings;
 pub mod sys;
+pub mod view;
+pub mod watch;
 
 pub use error::{Error, Result};

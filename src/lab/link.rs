@@ -23,11 +23,14 @@ const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_GETNEIGH: u16 = 30;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
+const IFLA_QDISC: u16 = 6;
 const IFLA_MASTER: u16 = 10;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_CONF: u16 = 2;
@@ -105,6 +108,8 @@ pub struct Link {
     pub accept: Option<[u32; 2]>,
     /// Whether a bridge sends back out of the port that a packet came in by.
     pub hairpin: bool,
+    /// The kind of its root queueing discipline.
+    pub queue: String,
 }
 
 /// An address as the kernel has it.
@@ -526,6 +531,7 @@ fn read_link(body: &[u8]) -> Option<Link> {
             IFLA_IFNAME => link.name = string(value),
             IFLA_MTU => link.mtu = natural(value),
             IFLA_LINK => link.peer = natural(value),
+            IFLA_QDISC => link.queue = string(value),
             IFLA_MASTER => link.master = natural(value),
             IFLA_GROUP => link.group = natural(value),
             IFLA_IFALIAS => link.alias = string(value),
@@ -601,6 +607,51 @@ fn read_address(body: &[u8]) -> Option<Address> {
         },
         net: IpNet::new(local.or(address)?, prefix).ok()?,
         protocol,
+    })
+}
+
+/// Somebody on a link whose MAC address is known, or is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbour {
+    pub(crate) link: u32,
+    pub(crate) address: IpAddr,
+    pub(crate) mac: String,
+    pub(crate) state: &'static str,
+}
+
+/// All neighbours.
+pub(crate) fn neighbours(socket: &mut Socket) -> io::Result<Vec<Neighbour>> {
+    retried(|| {
+        let mut batch = Batch::default();
+        batch.message(RTM_GETNEIGH, NLM_F_DUMP, &[0; 12]);
+        let mut found = Vec::new();
+        socket.dump(&mut batch, |kind, body| {
+            if kind == RTM_NEWNEIGH {
+                found.extend(read_neighbour(body));
+            }
+        })?;
+        Ok(found)
+    })
+}
+
+/// One neighbour; those that stand for nobody, such as multicast groups, are left out.
+fn read_neighbour(body: &[u8]) -> Option<Neighbour> {
+    let state = match u16::from_ne_bytes([*body.get(8)?, *body.get(9)?]) {
+        1 => "asked for",
+        2 => "reachable",
+        4 => "stale",
+        8 | 16 => "checked",
+        32 => "failed",
+        128 => "fixed",
+        _ => return None,
+    };
+    let part = |wanted| Attributes(body.get(12..).unwrap_or(&[])).find(|&(kind, _)| kind == wanted);
+    let mac = part(2).map_or("unknown".to_owned(), |(_, mac)| crate::hash::mac_text(mac));
+    Some(Neighbour {
+        link: natural(body.get(4..8)?),
+        address: read_ip(part(1)?.1)?,
+        mac,
+        state,
     })
 }
 

@@ -1,11 +1,12 @@
 //! `nameplate-lab`: the command line. What it does is in the library; here are only words and exit codes.
 
 mod commands;
+mod help;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 /// A lab of network namespaces from one file, in which every name resolves.
 #[derive(Debug, Parser)]
@@ -25,6 +26,36 @@ struct Which {
     file: Option<PathBuf>,
 }
 
+/// Which commands of a lab.
+#[derive(Debug, clap::Args)]
+struct Kept {
+    /// The namespaces
+    namespaces: Vec<String>,
+    /// The lab's name, where several have commands
+    #[arg(short, long)]
+    lab: Option<String>,
+}
+
+/// What `status` shows beside.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Wanted {
+    /// Routes of each namespace
+    #[arg(long)]
+    routes: bool,
+    /// Whom each namespace knows on its links
+    #[arg(long)]
+    neigh: bool,
+    /// Who listens in each namespace
+    #[arg(long)]
+    listen: bool,
+    /// The lab's rules, with how many packets each met
+    #[arg(long)]
+    nat: bool,
+    /// The names that the server is told
+    #[arg(long)]
+    names: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show the difference between the file and the kernel (exit 0: none, 2: changes)
@@ -35,8 +66,44 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Apply, start each `run`, and keep them without a terminal until `down`
+    Up {
+        #[command(flatten)]
+        which: Which,
+        /// With a DNS server of the lab's own, unless one runs
+        #[arg(long)]
+        serve: bool,
+        /// Say every step
+        #[arg(short, long)]
+        verbose: bool,
+        /// Make the lab this file's, though another file made it
+        #[arg(long)]
+        take_over: bool,
+        /// Put rules that let the lab's packets through into forward chains that would drop them
+        #[arg(long)]
+        fix_forward: bool,
+    },
+    /// Start commands that `up` or `run` keeps and that have ended; without a namespace, all
+    Start(Kept),
+    /// End commands that `up` or `run` keeps; without a namespace, all
+    Stop(Kept),
+    /// End and start commands that `up` or `run` keeps; without a namespace, all
+    Restart(Kept),
+    /// Print what commands that `up` or `run` keeps have printed
+    Logs {
+        /// The namespace; without one, all of the lab, each line behind its namespace
+        namespace: Option<String>,
+        /// The lab's name, where several have output
+        #[arg(short, long)]
+        lab: Option<String>,
+        /// Go on until the lab is removed
+        #[arg(short, long)]
+        follow: bool,
+        /// Only the last so many lines of what was printed so far
+        #[arg(short = 'n', long, value_name = "LINES")]
+        lines: Option<usize>,
+    },
     /// Make the kernel what the file declares
-    #[command(visible_alias = "up")]
     Apply {
         #[command(flatten)]
         which: Which,
@@ -49,6 +116,12 @@ enum Command {
         /// Say every step
         #[arg(short, long)]
         verbose: bool,
+        /// Make the lab this file's, though another file made it
+        #[arg(long)]
+        take_over: bool,
+        /// Put rules that let the lab's packets through into forward chains that would drop them
+        #[arg(long)]
+        fix_forward: bool,
     },
     /// Remove exactly what was made
     Down {
@@ -58,32 +131,78 @@ enum Command {
         #[arg(long, conflicts_with_all = ["lab", "file"])]
         all: bool,
     },
-    /// Declared against actual, what runs inside, whether DNS answers (exit 0: as declared, 4: drift)
+    /// Declared against actual, what runs inside, whether DNS answers (exit 0: as declared, 4: drift); without a lab here, all labs
     Status {
         #[command(flatten)]
         which: Which,
+        /// All labs of this machine
+        #[arg(long, conflicts_with_all = ["lab", "file"])]
+        all: bool,
+        #[command(flatten)]
+        views: Wanted,
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Run a command in a namespace, with its resolver or not at all
+    /// Show the way of a packet: routes, routers, what is closed; and whether one gets there (exit 0: it does)
+    Trace {
+        /// The namespace that sends it
+        from: String,
+        /// The namespace or the service that it is for, or an address
+        to: String,
+        /// The lab's file, or the name of a lab that was applied
+        lab: Option<PathBuf>,
+    },
+    /// Write the packets of a namespace's interface to standard output, as pcap
+    Capture {
+        /// The namespace, and the interface behind a colon; without one all of its interfaces
+        #[arg(value_name = "NAMESPACE[:INTERFACE]")]
+        place: String,
+        /// End after so many packets
+        #[arg(short, long)]
+        count: Option<u64>,
+    },
+    /// List the labs of this machine
+    Ls {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command in a namespace, with its resolver or not at all; or in all of a lab
+    #[command(
+        override_usage = "nameplate-lab exec [--no-dns] NAMESPACE -- COMMAND…\n       nameplate-lab exec [--no-dns] --all [--lab LAB] -- COMMAND…"
+    )]
     Exec {
-        /// The namespace
-        name: String,
+        /// Run it in every namespace of a lab, each line of output behind its namespace (exit: the highest of all)
+        #[arg(long)]
+        all: bool,
+        /// The lab's file, or the name of a lab that was applied
+        #[arg(long, requires = "all")]
+        lab: Option<PathBuf>,
         /// Run it although the resolver cannot be put in place
         #[arg(long)]
         no_dns: bool,
+        /// The namespace
+        #[arg(value_name = "NAMESPACE")]
+        name: String,
         /// The command
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(
+            required_unless_present = "all",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
         command: Vec<String>,
     },
     /// Draw the lab
     Graph {
         #[command(flatten)]
         which: Which,
-        /// How
-        #[arg(long, value_enum, default_value_t = Format::Ascii)]
-        format: Format,
+        /// How [default: ascii; svg with --live]
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+        /// With the state of the lab: what is there, what differs, what runs inside, whether DNS answers
+        #[arg(long)]
+        live: bool,
     },
     /// Check the file, and with --probe the lab
     Check {
@@ -124,6 +243,16 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Mend what differs from the file, as soon as it does, until Ctrl-C or until the lab is removed
+    Watch {
+        #[command(flatten)]
+        which: Which,
+        /// How often to look into the namespaces; changes on the host are heard of
+        #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+        interval: f64,
+    },
+    /// Print the JSON schema of a lab's file, for editors
+    Schema,
     /// Give the network namespace of a process a name
     Adopt {
         /// The process
@@ -134,7 +263,11 @@ enum Command {
         name: String,
     },
     /// Remove what is left of labs that nothing declares any more
-    Gc,
+    Gc {
+        /// A lab whose journal is damaged: what of it can be recognised goes, and the journal
+        #[arg(long, value_name = "LAB")]
+        force: Option<String>,
+    },
 }
 
 /// How a graph is drawn.
@@ -146,6 +279,8 @@ enum Format {
     Dot,
     /// For Mermaid
     Mermaid,
+    /// For a browser
+    Svg,
 }
 
 fn main() -> ExitCode {
@@ -154,7 +289,11 @@ fn main() -> ExitCode {
     if own.is_some_and(|own| own.file_name().is_some_and(|name| name == "nameplate-cni")) {
         return lab::cni::main();
     }
-    let arguments = Arguments::parse();
+    let words = help::with_examples(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&words).unwrap_or_else(|error| error.exit());
+    if commands::only_tells(&arguments.command) {
+        lab::sys::end_with_reader();
+    }
     let code = match commands::run(arguments.command) {
         Ok(code) => code,
         Err(error) => {

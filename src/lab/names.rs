@@ -4,6 +4,7 @@
 //! on; hosts with their names, aliases and addresses by network; further records; services. Names are relative
 //! to the domain. The server's `lab` plugin watches the directory above.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -15,7 +16,7 @@ use crate::hash::hash;
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, Other, SpaceLayout};
 use crate::spec::forms::label;
-use crate::spec::{Dns, Record, Spec, subnet_address};
+use crate::spec::{DEFAULT, Dns, Record, Schema, Service, Spec, subnet_address};
 
 /// The names of a lab.
 #[derive(Debug, Serialize)]
@@ -70,7 +71,7 @@ struct NetAddress {
 #[derive(Debug, Serialize)]
 struct RecordNames<'a> {
     owner: String,
-    data: &'a str,
+    data: Cow<'a, str>,
 }
 
 /// A port forward.
@@ -87,10 +88,23 @@ struct ForwardNames {
 #[derive(Debug, Serialize)]
 struct ServiceNames {
     name: String,
-    address: IpAddr,
-    port: u16,
+    /// None of a headless one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
     protocol: &'static str,
     to: Vec<String>,
+    /// The hosts behind a headless one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    endpoints: Vec<Endpoint>,
+}
+
+/// A host behind a service.
+#[derive(Debug, Serialize)]
+struct Endpoint {
+    name: String,
+    address: IpAddr,
 }
 
 impl Names<'_> {
@@ -147,7 +161,7 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
         })
         .collect();
     let mut hosts = Vec::with_capacity(spec.spaces.len());
-    for space in &spec.spaces {
+    for (at, space) in spec.spaces.iter().enumerate() {
         let mut addresses = Vec::new();
         if space.is_host {
             for net in &spec.nets {
@@ -177,11 +191,12 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
             }));
         }
         hosts.push(HostNames {
-            name: label(&space.name.value),
+            name: space.name.value.to_ascii_lowercase(),
             aliases: space
                 .alias
                 .iter()
                 .map(|alias| alias.value.to_ascii_lowercase())
+                .chain(spec.dashed[at].clone())
                 .collect(),
             addresses,
         });
@@ -194,7 +209,7 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
             listen: forward.listen,
             port: forward.port,
             protocol: forward.protocol.name(),
-            host: label(&forward.target),
+            host: forward.target.to_ascii_lowercase(),
             target_port: forward.target_port,
         })
         .collect();
@@ -202,18 +217,27 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
         .services
         .iter()
         .map(|service| ServiceNames {
-            name: label(&service.name.value),
+            name: name_of(spec, service),
             address: service.address,
             port: service.port,
+            endpoints: match service.address {
+                None => endpoints(service, &made),
+                Some(_) => Vec::new(),
+            },
             protocol: service.protocol.name(),
-            to: service.to.iter().map(|to| label(&to.value)).collect(),
+            to: service
+                .to
+                .iter()
+                .map(|to| to.value.to_ascii_lowercase())
+                .collect(),
         })
         .collect();
     let of_nets = spec.nets.iter().flat_map(|net| &net.subnets);
     let of_links = spec.links.iter().flat_map(|link| &link.subnets);
+    let pods = pods(spec, &hosts);
     let record = |record: &'a Record| RecordNames {
         owner: record.owner.value.to_ascii_lowercase(),
-        data: &record.data,
+        data: Cow::Borrowed(&record.data),
     };
     Names {
         v: 1,
@@ -221,11 +245,19 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
         generation: 0,
         domain: &spec.domain,
         ttl: spec.ttl,
-        reverse: of_nets
-            .chain(of_links)
-            .map(|subnet| subnet.value)
-            .filter(|subnet| subnet_address(*subnet, 0).is_some())
-            .collect(),
+        reverse: {
+            let mut subnets: Vec<IpNet> = of_nets
+                .chain(of_links)
+                .map(|subnet| subnet.value)
+                .filter(|subnet| subnet_address(*subnet, 0).is_some())
+                .collect();
+            for address in spec.services.iter().filter_map(|service| service.address) {
+                if !subnets.iter().any(|subnet| subnet.contains(&address)) {
+                    subnets.push(address.into());
+                }
+            }
+            subnets
+        },
         nets,
         links: spec
             .links
@@ -235,10 +267,65 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
             })
             .collect(),
         hosts,
-        records: spec.records.iter().map(record).collect(),
+        records: spec.records.iter().map(record).chain(pods).collect(),
         forwards,
         services,
     }
+}
+
+/// The name of a service.
+fn name_of(spec: &Spec, service: &Service) -> String {
+    let name = service.name.value.to_ascii_lowercase();
+    match spec.schema {
+        Schema::Flat => name,
+        Schema::Kubernetes => {
+            let namespace = service.namespace.as_ref().map_or(DEFAULT, |at| &at.value);
+            format!("{}.{namespace}.svc", label(&name))
+        }
+    }
+}
+
+/// The hosts behind a service, with the addresses of their first network.
+fn endpoints(service: &Service, made: &HashMap<&str, &SpaceLayout>) -> Vec<Endpoint> {
+    let mut found = Vec::new();
+    for to in &service.to {
+        let first = made
+            .get(to.value.as_str())
+            .and_then(|space| space.ends.first());
+        found.extend(
+            first
+                .into_iter()
+                .flat_map(|end| &end.addresses)
+                .map(|net| Endpoint {
+                    name: label(&to.value),
+                    address: net.addr(),
+                }),
+        );
+    }
+    found
+}
+
+/// What a cluster's DNS answers beside its services: the names of pods by their addresses, and the version of its schema.
+fn pods<'a>(spec: &Spec, hosts: &[HostNames]) -> Vec<RecordNames<'a>> {
+    if spec.schema == Schema::Flat {
+        return Vec::new();
+    }
+    let mut records = vec![RecordNames {
+        owner: "dns-version".to_owned(),
+        data: Cow::Borrowed("TXT \"1.1.0\""),
+    }];
+    for (space, host) in spec.spaces.iter().zip(hosts) {
+        let namespace = space.namespace.as_ref().map_or(DEFAULT, |at| &at.value);
+        for NetAddress { address, .. } in host.addresses.iter().filter(|_| !space.is_host) {
+            let text = address.to_string().replace(['.', ':'], "-");
+            let kind = if address.is_ipv6() { "AAAA" } else { "A" };
+            records.push(RecordNames {
+                owner: format!("{text}.{namespace}.pod"),
+                data: Cow::Owned(format!("{kind} {address}")),
+            });
+        }
+    }
+    records
 }
 
 /// What follows the generation, and what is before it.

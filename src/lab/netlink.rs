@@ -121,6 +121,14 @@ impl Batch {
         self.starts.len()
     }
 
+    /// The last message without its header.
+    #[cfg(test)]
+    pub(crate) fn last(&self) -> &[u8] {
+        self.starts
+            .last()
+            .map_or(&[], |start| &self.octets[start + HEADER..])
+    }
+
     /// Empties it, keeping its buffer.
     pub(crate) fn clear(&mut self) {
         self.octets.clear();
@@ -189,7 +197,12 @@ impl Socket {
         Self::open(libc::NETLINK_ROUTE, true)
     }
 
-    /// A socket to its nf_tables.
+    /// A socket to its sockets.
+    pub(crate) fn diagnosis() -> io::Result<Self> {
+        Self::open(libc::NETLINK_SOCK_DIAG, true)
+    }
+
+    /// A socket to its nf_tables and its connections.
     pub(crate) fn netfilter() -> io::Result<Self> {
         Self::open(libc::NETLINK_NETFILTER, false)
     }

@@ -9,6 +9,8 @@
 //! The table's comment holds the lab's name and a hash of the text, so that a look at the table says whether it is ours
 //! and whether it is current. The kernel's counts of rules catch what was flushed from it.
 
+mod seen;
+
 use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
@@ -17,10 +19,11 @@ use ipnet::IpNet;
 
 use crate::hash::{hash, mac_text};
 use crate::link::octets;
-use crate::netlink::{
-    Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, Refusal, Socket, string,
-};
+use crate::netlink::{Batch, NLM_F_APPEND, NLM_F_CREATE, Refusal, Socket};
 use crate::spec::Protocol;
+
+pub use seen::Seen;
+pub(crate) use seen::{counters, tables};
 
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
@@ -29,29 +32,45 @@ const NEWTABLE: u16 = 0;
 const GETTABLE: u16 = 1;
 const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
-const GETCHAIN: u16 = 4;
-const NEWRULE: u16 = 6;
-const GETRULE: u16 = 7;
+pub(crate) const GETCHAIN: u16 = 4;
+pub(crate) const NEWRULE: u16 = 6;
+pub(crate) const GETRULE: u16 = 7;
+pub(crate) const DELRULE: u16 = 8;
+const NEWSET: u16 = 9;
 
 const INET: u8 = 1;
 const REGISTER_1: u32 = 1;
 const REGISTER_2: u32 = 2;
 const VERDICT: u32 = 0;
 const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
 
 /// A lab's table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     /// Its name, in the family `inet`.
     pub name: String,
     /// The lab and its number, for the comment.
     pub owner: String,
+    /// What rules remember.
+    pub sets: Vec<Set>,
     /// Its chains.
     pub chains: Vec<Chain>,
 }
 
+/// Addresses that rules remember for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Set {
+    /// Its name.
+    pub name: String,
+    /// Of what it holds addresses.
+    pub family: Family,
+    /// How long, after a packet last named one.
+    pub seconds: u32,
+}
+
 /// A base chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Chain {
     /// Its name.
     pub name: String,
@@ -68,7 +87,7 @@ pub struct Chain {
 }
 
 /// Where packets meet a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hook {
     /// Before routing.
     Prerouting = 0,
@@ -99,7 +118,7 @@ impl Hook {
 pub type Rule = Vec<Expression>;
 
 /// A part of a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Expression {
     /// The source lies in the subnet, or does not.
     Source(IpNet, bool),
@@ -121,6 +140,12 @@ pub enum Expression {
     New,
     /// Every `n`-th new connection.
     OneIn(u32),
+    /// The connection was begun to this port of whatever its destination was then.
+    AskedFor(Family, Protocol, u16),
+    /// The source is remembered.
+    Remembered(Set),
+    /// The source is remembered from now on.
+    Remember(Set),
     /// Counts packets and octets.
     Counter,
     /// Another destination.
@@ -129,10 +154,12 @@ pub enum Expression {
     Masquerade,
     /// Away with it.
     Drop,
+    /// Through with it.
+    Accept,
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -156,6 +183,22 @@ impl Family {
         match self {
             Self::V4 => 2,
             Self::V6 => 10,
+        }
+    }
+
+    /// `ipv4` or `ipv6`.
+    fn nfproto(self) -> &'static str {
+        match self {
+            Self::V4 => "ipv4",
+            Self::V6 => "ipv6",
+        }
+    }
+
+    /// The type of an address, and its length: what `nft` and the kernel call it.
+    fn of_set(self) -> (&'static str, u32, u32) {
+        match self {
+            Self::V4 => ("ipv4_addr", 7, 4),
+            Self::V6 => ("ipv6_addr", 8, 16),
         }
     }
 
@@ -201,11 +244,21 @@ impl Expression {
             Self::Redirected(false) => "ct status ! dnat".to_owned(),
             Self::New => "ct state new".to_owned(),
             Self::OneIn(n) => format!("numgen inc mod {n} 0"),
+            Self::AskedFor(family, protocol, port) => format!(
+                "meta nfproto {} meta l4proto {} ct original proto-dst {port}",
+                family.nfproto(),
+                protocol.name()
+            ),
+            Self::Remembered(set) => format!("{} saddr @{}", set.family.word(), set.name),
+            Self::Remember(set) => {
+                format!("update @{} {{ {} saddr }}", set.name, set.family.word())
+            }
             Self::Counter => "counter".to_owned(),
             Self::ToTarget(IpAddr::V4(address), port) => format!("dnat ip to {address}:{port}"),
             Self::ToTarget(IpAddr::V6(address), port) => format!("dnat ip6 to [{address}]:{port}"),
             Self::Masquerade => "masquerade".to_owned(),
             Self::Drop => "drop".to_owned(),
+            Self::Accept => "accept".to_owned(),
         }
     }
 
@@ -243,6 +296,29 @@ impl Expression {
                 });
                 compare(batch, true, &0u32.to_ne_bytes());
             }
+            Self::AskedFor(family, protocol, port) => {
+                protocol_is(batch, *family);
+                meta(batch, 16);
+                compare(batch, true, &[protocol.number()]);
+                // ct: key 12 is the port that a connection goes to, of the original direction.
+                expression(batch, "ct", |batch| {
+                    batch.big(1, REGISTER_1).big(2, 12).attribute(3, &[0]);
+                });
+                compare(batch, true, &port.to_be_bytes());
+            }
+            Self::Remembered(set) => {
+                source(batch, set.family);
+                expression(batch, "lookup", |batch| {
+                    batch.text(1, &set.name).big(2, REGISTER_1);
+                });
+            }
+            Self::Remember(set) => {
+                source(batch, set.family);
+                // dynset: operation 1 adds the key, or begins its time again.
+                expression(batch, "dynset", |batch| {
+                    batch.text(1, &set.name).big(3, 1).big(4, REGISTER_1);
+                });
+            }
             Self::Counter => expression(batch, "counter", |_| {}),
             Self::ToTarget(target, port) => {
                 immediate(batch, REGISTER_1, &octets(*target));
@@ -257,14 +333,8 @@ impl Expression {
                 });
             }
             Self::Masquerade => expression(batch, "masq", |_| {}),
-            Self::Drop => expression(batch, "immediate", |batch| {
-                batch.big(1, VERDICT);
-                let data = batch.open(2);
-                let verdict = batch.open(2);
-                batch.big(1, DROP);
-                batch.close(verdict);
-                batch.close(data);
-            }),
+            Self::Drop => conclude(batch, DROP),
+            Self::Accept => conclude(batch, ACCEPT),
         }
     }
 }
@@ -331,6 +401,13 @@ fn payload(batch: &mut Batch, base: u32, offset: u32, length: u32) {
     });
 }
 
+/// Loads the source address.
+fn source(batch: &mut Batch, family: Family) {
+    protocol_is(batch, family);
+    let (_, _, length) = family.of_set();
+    payload(batch, 1, if length == 4 { 12 } else { 8 }, length);
+}
+
 /// Keeps some bits of the register.
 fn mask(batch: &mut Batch, bits: &[u8]) {
     expression(batch, "bitwise", |batch| {
@@ -343,6 +420,18 @@ fn mask(batch: &mut Batch, bits: &[u8]) {
             batch.attribute(1, &value);
             batch.close(data);
         }
+    });
+}
+
+/// Ends the walk of a packet.
+fn conclude(batch: &mut Batch, code: u32) {
+    expression(batch, "immediate", |batch| {
+        batch.big(1, VERDICT);
+        let data = batch.open(2);
+        let verdict = batch.open(2);
+        batch.big(1, code);
+        batch.close(verdict);
+        batch.close(data);
     });
 }
 
@@ -379,14 +468,33 @@ fn interface(batch: &mut Batch, key: u32, name: &str, equal: bool) {
 }
 
 /// `struct nfgenmsg`
-fn header(family: u8, resource: u16) -> [u8; 4] {
+pub(crate) fn header(family: u8, resource: u16) -> [u8; 4] {
     let resource = resource.to_be_bytes();
     [family, 0, resource[0], resource[1]]
 }
 
 /// A message type of nf_tables.
-fn kind(message: u16) -> u16 {
+pub(crate) fn kind(message: u16) -> u16 {
     SUBSYSTEM << 8 | message
+}
+
+/// Begins a transaction.
+pub(crate) fn begin(batch: &mut Batch) {
+    batch.message(BATCH_BEGIN, 0, &header(0, SUBSYSTEM));
+}
+
+/// Ends it.
+pub(crate) fn end(batch: &mut Batch) {
+    batch.message(BATCH_END, 0, &header(0, SUBSYSTEM));
+}
+
+/// The expressions of a rule, as an attribute of it.
+pub(crate) fn expressions(batch: &mut Batch, rule: &[Expression]) {
+    let list = batch.open(4);
+    for part in rule {
+        part.write(batch);
+    }
+    batch.close(list);
 }
 
 impl Table {
@@ -395,6 +503,14 @@ impl Table {
     pub fn text(&self) -> String {
         let mut out = format!("table inet {} {{\n", self.name);
         let _ = writeln!(out, "\tcomment \"{}\"", self.comment());
+        for set in &self.sets {
+            let (kind, ..) = set.family.of_set();
+            let _ = writeln!(
+                out,
+                "\tset {} {{\n\t\ttype {kind}\n\t\tsize 65535\n\t\tflags dynamic,timeout\n\t\ttimeout {}s\n\t}}",
+                set.name, set.seconds
+            );
+        }
         for chain in &self.chains {
             let _ = writeln!(out, "\tchain {} {{", chain.name);
             let device = chain
@@ -421,6 +537,8 @@ impl Table {
     #[must_use]
     pub fn comment(&self) -> String {
         let mut parts = vec![self.name.clone()];
+        let set = |set: &Set| format!("{} {}", set.name, set.seconds);
+        parts.extend(self.sets.iter().map(set));
         for chain in &self.chains {
             parts.push(format!(
                 "{} {} {}",
@@ -443,7 +561,7 @@ impl Table {
     /// The transaction that replaces the table.
     fn batch(&self) -> Batch {
         let mut batch = Batch::default();
-        batch.message(BATCH_BEGIN, 0, &header(0, SUBSYSTEM));
+        begin(&mut batch);
         // Deleting what is not there is an error; so it is made first.
         batch
             .message(kind(NEWTABLE), NLM_F_CREATE, &header(INET, 0))
@@ -455,6 +573,22 @@ impl Table {
             .message(kind(NEWTABLE), NLM_F_CREATE, &header(INET, 0))
             .text(1, &self.name)
             .attribute(6, &comment_data(&self.comment()));
+        for (number, set) in self.sets.iter().enumerate() {
+            let (_, key, length) = set.family.of_set();
+            // Flags: a time of its own for each element (0x10), changed by rules (0x20).
+            batch
+                .message(kind(NEWSET), NLM_F_CREATE, &header(INET, 0))
+                .text(1, &self.name)
+                .text(2, &set.name)
+                .big(3, 0x30)
+                .big(4, key)
+                .big(5, length)
+                .big(10, number as u32 + 1)
+                .attribute(11, &(u64::from(set.seconds) * 1_000).to_be_bytes());
+            let size = batch.open(9);
+            batch.big(1, 65_535);
+            batch.close(size);
+        }
         for chain in &self.chains {
             batch
                 .message(kind(NEWCHAIN), NLM_F_CREATE, &header(INET, 0))
@@ -477,14 +611,10 @@ impl Table {
                     .message(kind(NEWRULE), NLM_F_CREATE | NLM_F_APPEND, &header(INET, 0))
                     .text(1, &self.name)
                     .text(2, &chain.name);
-                let list = batch.open(4);
-                for part in rule {
-                    part.write(&mut batch);
-                }
-                batch.close(list);
+                expressions(&mut batch, rule);
             }
         }
-        batch.message(BATCH_END, 0, &header(0, SUBSYSTEM));
+        end(&mut batch);
         batch
     }
 
@@ -495,7 +625,7 @@ impl Table {
 }
 
 /// One rule as text.
-fn rule_text(rule: &Rule) -> String {
+pub(crate) fn rule_text(rule: &Rule) -> String {
     rule.iter()
         .map(Expression::text)
         .collect::<Vec<_>>()
@@ -503,7 +633,7 @@ fn rule_text(rule: &Rule) -> String {
 }
 
 /// The comment as user data: type 0, its length with the NUL, the text. A wrong length makes `nft list` crash.
-fn comment_data(comment: &str) -> Vec<u8> {
+pub(crate) fn comment_data(comment: &str) -> Vec<u8> {
     let text = &comment.as_bytes()[..comment.len().min(127)];
     let mut data = vec![0, text.len() as u8 + 1];
     data.extend_from_slice(text);
@@ -514,107 +644,15 @@ fn comment_data(comment: &str) -> Vec<u8> {
 /// Removes a table.
 pub(crate) fn remove(socket: &mut Socket, name: &str) -> io::Result<Vec<Refusal>> {
     let mut batch = Batch::default();
-    batch.message(BATCH_BEGIN, 0, &header(0, SUBSYSTEM));
+    begin(&mut batch);
     batch
         .message(kind(NEWTABLE), NLM_F_CREATE, &header(INET, 0))
         .text(1, name);
     batch
         .message(kind(DELTABLE), 0, &header(INET, 0))
         .text(1, name);
-    batch.message(BATCH_END, 0, &header(0, SUBSYSTEM));
+    end(&mut batch);
     socket.transaction(&mut batch)
-}
-
-/// A table that is in the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Its comment.
-    pub comment: String,
-    /// How many rules it has.
-    pub rules: usize,
-    /// How many chains it has.
-    pub chains: usize,
-}
-
-/// The tables of the family `inet` whose name starts so.
-pub(crate) fn tables(
-    socket: &mut Socket,
-    prefix: &str,
-) -> io::Result<std::collections::BTreeMap<String, Seen>> {
-    let mut found = std::collections::BTreeMap::new();
-    let mut batch = Batch::default();
-    batch.message(kind(GETTABLE), NLM_F_DUMP, &header(INET, 0));
-    socket.dump(&mut batch, |_, body| {
-        let (mut name, mut seen) = (String::new(), Seen::default());
-        for (kind, value) in Attributes(body.get(4..).unwrap_or(&[])) {
-            match kind {
-                1 => name = string(value),
-                6 if value.first() == Some(&0) => {
-                    seen.comment = string(value.get(2..).unwrap_or(&[]))
-                }
-                _ => {}
-            }
-        }
-        if name.starts_with(prefix) {
-            found.insert(name, seen);
-        }
-    })?;
-    if found.is_empty() {
-        return Ok(found);
-    }
-    for (message, is_rule) in [(GETCHAIN, false), (GETRULE, true)] {
-        let mut batch = Batch::default();
-        batch.message(kind(message), NLM_F_DUMP, &header(INET, 0));
-        socket.dump(&mut batch, |_, body| {
-            let table = Attributes(body.get(4..).unwrap_or(&[])).find(|&(kind, _)| kind == 1);
-            if let Some(seen) = table.and_then(|(_, name)| found.get_mut(&string(name))) {
-                *(if is_rule {
-                    &mut seen.rules
-                } else {
-                    &mut seen.chains
-                }) += 1;
-            }
-        })?;
-    }
-    Ok(found)
-}
-
-/// Forward chains of other tables that drop by policy: `family table chain`.
-pub(crate) fn dropping_forward_chains(socket: &mut Socket) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut batch = Batch::default();
-    batch.message(kind(GETCHAIN), NLM_F_DUMP, &header(0, 0));
-    socket.dump(&mut batch, |_, body| {
-        let family = match body.first() {
-            Some(&1) => "inet",
-            Some(&2) => "ip",
-            Some(&10) => "ip6",
-            _ => return,
-        };
-        let (mut table, mut chain, mut hook, mut policy) = (String::new(), String::new(), None, 1);
-        let big = |value: &[u8]| {
-            value
-                .first_chunk::<4>()
-                .map(|octets| u32::from_be_bytes(*octets))
-        };
-        for (kind, value) in Attributes(body.get(4..).unwrap_or(&[])) {
-            match kind {
-                1 => table = string(value),
-                3 => chain = string(value),
-                4 => {
-                    hook = Attributes(value)
-                        .find(|&(kind, _)| kind == 1)
-                        .and_then(|(_, value)| big(value))
-                }
-                5 => policy = big(value).unwrap_or(1),
-                _ => {}
-            }
-        }
-        if hook == Some(Hook::Forward as u32) && policy == 0 {
-            found.push(format!("{family} {table} {chain}"));
-        }
-    })?;
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -5,13 +5,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
 
 use crate::error::{During, Result};
+use crate::filter::Filter;
 use crate::journal::Journal;
-use crate::layout::{Layout, Mark};
+use crate::layout::{Layout, Mark, SpaceLayout, setting_of};
 use crate::link::{self, Address, Link, Route};
+use crate::listener::Listener;
 use crate::netlink::Socket;
 use crate::nft;
+use crate::shape::{self, Shape};
 use crate::space::{self, Away, Kind};
 
 /// The kernel's view of one network namespace.
@@ -25,8 +29,12 @@ pub struct Inside {
     pub addresses: Vec<Address>,
     /// Its routes; those of the host are nobody's business.
     pub routes: Vec<Route>,
+    /// What links do to what they send, where anything is known to.
+    pub shapes: Vec<(u32, Shape)>,
     /// The settings that were asked for.
     pub sysctls: HashMap<String, String>,
+    /// The lab's rules in it, if that was asked for.
+    pub table: Option<nft::Seen>,
 }
 
 impl Inside {
@@ -34,10 +42,16 @@ impl Inside {
     pub(crate) fn here(keys: &[(String, String)], with_routes: bool) -> io::Result<Self> {
         let mut socket = Socket::reader()?;
         let links = link::links(&mut socket)?;
+        let shaped = |link: &Link| ["tbf", "netem"].contains(&link.queue.as_str());
         Ok(Self {
+            shapes: match with_routes && links.iter().any(shaped) {
+                true => shape::all(&mut socket)?,
+                false => Vec::new(),
+            },
             cookie: socket.cookie(),
             sysctls: settings(keys, &links),
             links,
+            table: None,
             addresses: link::addresses(&mut socket, None)?,
             routes: if with_routes {
                 link::routes(&mut socket)?
@@ -61,6 +75,13 @@ impl Inside {
     #[must_use]
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// What a link does to what it sends; empty if somebody else made it do something.
+    #[must_use]
+    pub fn shape_of(&self, link: u32) -> Option<Shape> {
+        let found = self.shapes.iter().find(|(of, _)| *of == link);
+        found.map(|(_, shape)| *shape)
     }
 
     /// The addresses of a link.
@@ -93,8 +114,14 @@ pub struct Kernel {
     pub spaces: HashMap<String, Seen>,
     /// The labs' tables; none if the kernel has no nf_tables.
     pub tables: Option<BTreeMap<String, nft::Seen>>,
-    /// Forward chains of others that drop by policy.
-    pub dropping: Vec<String>,
+    /// What of other tables concerns forwarding.
+    pub filter: Filter,
+    /// Who listens on the host, where the lab would take ports.
+    pub listeners: Vec<Listener>,
+    /// Settings as a new namespace has them, as far as some are to be taken back.
+    pub fresh: HashMap<String, String>,
+    /// Whether settings cannot be written.
+    pub fixed: bool,
     /// Whether there is no `/etc/resolv.conf` that another could lie over.
     pub no_resolver: bool,
 }
@@ -117,25 +144,55 @@ impl Kernel {
         journal: Option<&Journal>,
         only: Option<&HashSet<String>>,
     ) -> Result<()> {
-        let nothing = Vec::new();
         let known: HashSet<&String> = layout.spaces.iter().map(|space| &space.name).collect();
         let selected = |name: &String| only.is_none_or(|only| only.contains(name));
         let declared = layout
             .spaces
             .iter()
             .filter(|space| selected(&space.name))
-            .map(|space| (&space.name, &space.sysctls));
+            .map(|space| {
+                let made = journal.and_then(|journal| journal.spaces.get(&space.name));
+                let table = space.table.is_some() || made.is_some_and(|made| made.rules.is_some());
+                let table = table.then(|| layout.mark.table());
+                (&space.name, (asked(space, journal), table))
+            });
         let made = journal
             .iter()
             .flat_map(|journal| journal.spaces.keys())
             .filter(|name| !known.contains(name))
-            .map(|name| (name, &nothing));
+            .map(|name| (name, (Vec::new(), None)));
         let away = Away::home().during(|| "cannot remember this network namespace".to_owned())?;
-        for (name, keys) in declared.chain(made) {
+        for (name, (keys, table)) in declared.chain(made) {
             if !self.spaces.contains_key(name) {
-                self.spaces.insert(name.clone(), look(&away, name, keys)?);
+                let seen = look(&away, name, (&keys, table.as_deref()))?;
+                self.spaces.insert(name.clone(), seen);
             }
         }
+        drop(away);
+        self.settings_of_a_new_one(layout, journal)
+    }
+
+    /// Looks at the settings of a new namespace, where a lab no longer declares what it set.
+    fn settings_of_a_new_one(&mut self, layout: &Layout, journal: Option<&Journal>) -> Result<()> {
+        let visited = layout
+            .spaces
+            .iter()
+            .filter(|space| matches!(self.spaces.get(&space.name), Some(Seen::There(_))));
+        let mut wanted: Vec<(String, String)> = visited
+            .flat_map(|space| stale(space, journal))
+            .map(|key| (of_default(key), String::new()))
+            .collect();
+        wanted.sort();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let look = || -> io::Result<HashMap<String, String>> {
+            let _away = Away::here()?;
+            crate::sys::unshare(libc::CLONE_NEWNET)?;
+            Ok(settings(&wanted, &[]))
+        };
+        self.fresh = look().during(|| "cannot look at a new namespace's settings".to_owned())?;
         Ok(())
     }
 
@@ -150,15 +207,29 @@ impl Kernel {
     fn with_host(host: Inside) -> Result<Self> {
         let mut kernel = Self {
             host,
-            no_resolver: !std::path::Path::new("/etc/resolv.conf").exists(),
+            no_resolver: !Path::new("/etc/resolv.conf").exists(),
+            fixed: crate::sys::is_read_only(Path::new("/proc/sys")),
             ..Self::default()
         };
         kernel.index();
         if let Ok(mut socket) = Socket::netfilter() {
             kernel.tables = nft::tables(&mut socket, "lab_").ok();
-            kernel.dropping = nft::dropping_forward_chains(&mut socket).unwrap_or_default();
+            kernel.filter = Filter::read(&mut socket, false).unwrap_or_default();
         }
         Ok(kernel)
+    }
+
+    /// Looks who listens on the host, where the lab takes ports or has taken some.
+    pub(crate) fn look_at_ports(&mut self, layout: &Layout, journal: Option<&Journal>) {
+        let accepts = journal.is_some_and(|journal| journal.accepts);
+        if accepts && let Ok(mut socket) = Socket::netfilter() {
+            // Its own rules may stand in chains that no longer drop.
+            self.filter = Filter::read(&mut socket, true).unwrap_or_default();
+        }
+        if layout.redirects.iter().any(|redirect| !redirect.service) {
+            // A kernel that does not tell has nobody in the way.
+            self.listeners = crate::listener::all().unwrap_or_default();
+        }
     }
 
     /// Lists the host's links by name.
@@ -187,6 +258,12 @@ impl Kernel {
                     host.addresses
                         .extend(link::addresses(&mut socket, Some(link.index))?);
                     host.links.push(link);
+                }
+            }
+            let parents = layout.bridges.iter().filter_map(|one| one.parent.as_ref());
+            for parent in parents.chain(journal.parents.keys()) {
+                if !host.links.iter().any(|link| link.name == *parent) {
+                    host.links.extend(link::link(&mut socket, parent)?);
                 }
             }
             host.sysctls = settings(&keys(layout, Some(journal)), &host.links);
@@ -242,8 +319,53 @@ pub(crate) fn keys(layout: &Layout, journal: Option<&Journal>) -> Vec<(String, S
             .iter()
             .flat_map(|bridge| bridge.sysctls.clone()),
     );
+    let unset = layout.bridges.iter().flat_map(|bridge| &bridge.defaults);
+    for (key, default) in unset {
+        keys.push((key.clone(), String::new()));
+        keys.push((default.clone(), String::new()));
+    }
     if let Some(journal) = journal {
         keys.extend(journal.sysctls.clone());
+    }
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// Whether what ports of a bridge say to each other passes the forward chains: of IPv4, of IPv6.
+pub(crate) const BRIDGED: [&str; 2] = [
+    "net/bridge/bridge-nf-call-iptables",
+    "net/bridge/bridge-nf-call-ip6tables",
+];
+
+/// Settings that were made in a namespace and are no longer declared.
+pub(crate) fn stale<'a>(space: &SpaceLayout, journal: Option<&'a Journal>) -> Vec<&'a str> {
+    let made = journal.and_then(|journal| journal.spaces.get(&space.name));
+    let set = made.into_iter().flat_map(|made| &made.sysctls);
+    set.filter(|key| space.sysctls.iter().all(|(declared, _)| declared != *key))
+        .map(String::as_str)
+        .collect()
+}
+
+/// Of an interface's setting that from which a new interface takes it; any other as it is.
+pub(crate) fn of_default(key: &str) -> String {
+    match setting_of(key) {
+        Some((place, link, setting)) if link != "all" => format!("{place}/default/{setting}"),
+        _ => key.to_owned(),
+    }
+}
+
+/// The settings to look at in a namespace: what is declared and what was set, and of the defaults what the interfaces
+/// made of them.
+fn asked(space: &SpaceLayout, journal: Option<&Journal>) -> Vec<(String, String)> {
+    let mut keys = space.sysctls.clone();
+    let before = stale(space, journal);
+    keys.extend(before.iter().map(|key| ((*key).to_owned(), String::new())));
+    for (key, value) in keys.clone() {
+        if let Some((place, "default", setting)) = setting_of(&key) {
+            let ends = space.ends.iter();
+            keys.extend(ends.map(|end| (format!("{place}/{}/{setting}", end.name), value.clone())));
+        }
     }
     keys
 }
@@ -281,14 +403,22 @@ fn known_setting(key: &str, wanted: &str, links: &[Link]) -> Option<String> {
 }
 
 /// Looks at one namespace.
-fn look(away: &Away, name: &str, keys: &[(String, String)]) -> Result<Seen> {
+fn look(
+    away: &Away,
+    name: &str,
+    (keys, table): (&[(String, String)], Option<&str>),
+) -> Result<Seen> {
     let look = || -> io::Result<Seen> {
         Ok(match space::kind(name)? {
             Kind::Absent => Seen::Absent,
             Kind::HalfMade => Seen::HalfMade,
             Kind::Namespace => {
                 away.go_on(name)?;
-                Seen::There(Box::new(Inside::here(keys, true)?))
+                let mut inside = Inside::here(keys, true)?;
+                if let Some(table) = table {
+                    inside.table = nft::tables(&mut Socket::netfilter()?, table)?.remove(table);
+                }
+                Seen::There(Box::new(inside))
             }
         })
     };

@@ -227,8 +227,43 @@ impl<'a> Picture<'a> {
         })
     }
 
+    /// The way of a packet from a namespace to an address, and of its answer: a line for each hop, and how it ends.
+    #[must_use]
+    pub fn way(&self, from: usize, target: IpAddr) -> Vec<String> {
+        let mut lines = Vec::new();
+        let there = self.follow(from + 1, target, true, &mut lines);
+        let source = match there {
+            Err(lost) => {
+                lines.push(format!("lost: {}", lost.why));
+                return lines;
+            }
+            Ok(source) => source,
+        };
+        lines.push(format!("{target} has it"));
+        let owner = |node: &Node| node.addresses.iter().any(|(own, _)| own.addr() == target);
+        if let (Some(source), Some(to)) = (source, self.nodes.iter().position(owner)) {
+            lines.push("and back".to_owned());
+            match self.follow(to, source, false, &mut lines) {
+                Ok(_) => lines.push(format!("{source} has it")),
+                Err(lost) => lines.push(format!("the answer is lost: {}", lost.why)),
+            }
+        }
+        lines
+    }
+
     /// Follows a packet; the address that it leaves with, unless it stays. `first` is whether it begins a connection.
     fn walk(&self, from: usize, to: IpAddr, first: bool) -> Result<Option<IpAddr>, Lost> {
+        self.follow(from, to, first, &mut Vec::new())
+    }
+
+    /// The same, with a line for each hop.
+    fn follow(
+        &self,
+        from: usize,
+        to: IpAddr,
+        first: bool,
+        lines: &mut Vec<String>,
+    ) -> Result<Option<IpAddr>, Lost> {
         let (mut at, mut source, mut came) = (from, None, None);
         for hop in 0..16 {
             let node = &self.nodes[at];
@@ -265,10 +300,35 @@ impl<'a> Picture<'a> {
             if let (0, Some(came)) = (at, came) {
                 self.passes(came, segment, first)?;
             }
+            lines.push(self.hop(at, (via, to), segment, address));
             source.get_or_insert(address);
             (at, came) = (next, Some(segment));
         }
         Err(Lost::by_mistake("the routes go in a circle".to_owned()))
+    }
+
+    /// One hop in words.
+    fn hop(&self, at: usize, (via, to): (IpAddr, IpAddr), segment: usize, own: IpAddr) -> String {
+        let on = match self.spec.nets.get(segment) {
+            Some(net) => format!("on {}", net.name.value),
+            None => "over the link".to_owned(),
+        };
+        let how = if via == to {
+            format!("finds {to} {on}")
+        } else {
+            format!("has a route to {to} via {via} {on}")
+        };
+        // What leaves by a network's own bridge keeps its source.
+        let masquerades = at == 0
+            && self.spec.nets.iter().enumerate().any(|(other, net)| {
+                other != segment && if to.is_ipv6() { net.nat6 } else { net.nat4 }
+            });
+        let masked = if masquerades {
+            format!("; the source of packets from networks with `nat` becomes {own}")
+        } else {
+            String::new()
+        };
+        format!("{} ({own}) {how}{masked}", self.nodes[at].name)
     }
 
     /// Whether the host lets a packet through from one network to another.

@@ -21,6 +21,7 @@ use crate::journal::Journal;
 use crate::layout::{Layout, Other, Port, SpaceLayout};
 use crate::link::{self, Link};
 use crate::netlink::Socket;
+use crate::nft::Table;
 use crate::observe::{Kernel, keys};
 use crate::space;
 
@@ -28,8 +29,8 @@ use crate::space;
 const SINGLY: usize = 50;
 
 /// A hash that is the same in every run: eight octets at a time, multiplied and folded.
-#[derive(Default)]
-struct Print(u64);
+#[derive(Debug, Default)]
+pub(crate) struct Print(u64);
 
 impl Hasher for Print {
     fn write(&mut self, octets: &[u8]) {
@@ -67,6 +68,7 @@ fn print(of: &impl Hash) -> u64 {
 fn declared(space: &SpaceLayout) -> u64 {
     let mut print = Print::default();
     (&space.name, &space.ends, &space.routes, &space.sysctls).hash(&mut print);
+    space.table.as_ref().map(Table::comment).hash(&mut print);
     for (path, text) in &space.files {
         // A path hashes itself component by component.
         print.write(path.as_os_str().as_bytes());
@@ -97,7 +99,7 @@ impl Prints {
     pub(crate) fn of(layout: &Layout, names: &str) -> Self {
         let spaces: Vec<u64> = layout.spaces.iter().map(declared).collect();
         let bridges = print(&layout.bridges);
-        let comment = layout.table.as_ref().map(crate::nft::Table::comment);
+        let comment = layout.table.as_ref().map(Table::comment);
         let whole = print(&(&spaces, bridges, &layout.sysctls, comment, names));
         Self {
             spaces,

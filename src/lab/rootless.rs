@@ -28,7 +28,8 @@ pub fn enter() -> Result<()> {
             Some("tmpfs"),
             0,
         )?;
-        exec::rebuild_etc(&[])?;
+        // What root keeps in `/etc/netns` may not be changed, and is of another `/run/netns`.
+        exec::rebuild_etc(&[], Some(Path::new(crate::layout::ETC)))?;
         Ok(())
     };
     set_up().during(|| "cannot set up the user namespace".to_owned())?;

@@ -11,10 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::error::{During, Error, Result};
-use crate::exec;
 use crate::journal::STATE;
 use crate::probe;
 use crate::spec::{Dns, Spec};
+use crate::sys;
 
 /// How long a server may take to answer with new names.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -113,7 +113,9 @@ impl Own {
             .args(["-quiet", "-conf", "stdin"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
-        let mut child = exec::start(command)
+        sys::tie(&mut command, libc::SIGTERM);
+        let mut child = command
+            .spawn()
             .during(|| format!("cannot run {}, the DNS server", program.display()))?;
         let written = child.stdin.take().map_or(Ok(()), |mut stdin| {
             stdin.write_all(corefile(spec, outside).as_bytes())
@@ -121,6 +123,11 @@ impl Own {
         let own = Self(child);
         written.during(|| "cannot tell the DNS server what to serve".to_owned())?;
         own.await_lock()
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> i32 {
+        self.0.id() as i32
     }
 
     /// Waits until it is there.
@@ -143,7 +150,7 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let _ = crate::sys::kill(self.0.id() as i32, libc::SIGTERM);
+        let _ = sys::kill(self.0.id() as i32, libc::SIGTERM);
         let _ = self.0.wait();
     }
 }

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -137,15 +137,24 @@ pub(crate) fn inodes() -> HashMap<OsString, u64> {
         .collect()
 }
 
-/// Whether `/run/netns` is a mount of its own.
+/// Whether `/run/netns` is a mount of its own. The list of mounts does not tell: a mount that another hides is in it.
 #[must_use]
 pub fn is_prepared() -> bool {
-    // The list of mounts is long when there are many namespaces.
-    if let Some(is_mount) = sys::is_mount(Path::new(RUN)) {
+    let run = Path::new(RUN);
+    if !run.exists() {
+        return false;
+    }
+    if let Some(is_mount) = sys::is_mount(run) {
         return is_mount;
     }
-    std::fs::read_to_string("/proc/self/mountinfo")
-        .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(4) == Some(RUN)))
+    let mount = |path: &Path| {
+        let file = File::open(path).ok()?;
+        let text =
+            std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+        Some(line.trim().to_owned())
+    };
+    mount(run) != run.parent().and_then(mount)
 }
 
 /// Makes `/run/netns` what iproute2 makes it: a mount of its own whose mounts are seen by other mount namespaces.

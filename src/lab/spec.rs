@@ -11,14 +11,30 @@ pub mod address;
 pub mod check;
 pub(crate) mod forms;
 mod include;
+mod links;
 mod read;
 mod reader;
+mod records;
+mod run;
+mod spaces;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+pub(crate) use reader::is_name;
+pub use run::{Ready, Restart, Run};
+
 use corefile::{Diagnostic, Report, Sources, Span};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::shape::Shape;
+
+/// The JSON schema of a lab's file, for editors.
+pub const SCHEMA: &str = include_str!("spec/schema.json");
+
+/// The namespace of a cluster that everything is in that says nothing else.
+pub(crate) const DEFAULT: &str = "default";
 
 /// A value and where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +58,8 @@ pub struct Spec {
     pub domain: String,
     /// Who answers for it.
     pub dns: Dns,
+    /// Further servers of `resolv.conf`.
+    pub servers: Vec<IpAddr>,
     /// Search domains of its namespaces.
     pub search: Vec<String>,
     /// Options of `resolv.conf`.
@@ -62,8 +80,24 @@ pub struct Spec {
     pub records: Vec<Record>,
     /// Balanced addresses.
     pub services: Vec<Service>,
+    /// The namespaces that balance them, as each node of a cluster does; the host, if there are none.
+    pub nodes: Vec<At<String>>,
+    /// Which names there are.
+    pub schema: Schema,
     /// The address that everything gets.
     pub addresses: address::Addresses,
+    /// Names of namespaces with `-` where they are written with `_` or `.`, where nothing else is called so.
+    pub dashed: Vec<Option<String>>,
+}
+
+/// Which names a lab has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schema {
+    /// `HOST.DOMAIN` and `SERVICE.DOMAIN`.
+    #[default]
+    Flat,
+    /// Services and pods as in a cluster: `SERVICE.NAMESPACE.svc.DOMAIN`, `10-1-0-5.NAMESPACE.pod.DOMAIN`.
+    Kubernetes,
 }
 
 /// Who answers the lab's queries.
@@ -105,6 +139,10 @@ pub struct Net {
     pub isolate: bool,
     /// The largest packet.
     pub mtu: Option<u32>,
+    /// An interface of the host that is a port of it.
+    pub parent: Option<At<String>>,
+    /// What its namespaces' interfaces do to what they send.
+    pub shape: Shape,
     /// Masquerade IPv4.
     pub nat4: bool,
     /// Masquerade IPv6.
@@ -142,7 +180,8 @@ pub struct Forward {
 }
 
 /// What has ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -179,6 +218,12 @@ pub struct PointToPoint {
     pub ends: [String; 2],
     /// One subnet of each family at most; the first end gets the first address.
     pub subnets: Vec<At<IpNet>>,
+    /// What both ends do to what they send.
+    pub shape: Shape,
+    /// The largest packet.
+    pub mtu: Option<u32>,
+    /// What the interfaces are called, in the order of the ends.
+    pub devices: Vec<At<String>>,
 }
 
 /// A network namespace.
@@ -202,12 +247,16 @@ pub struct Space {
     pub mac: Option<[u8; 6]>,
     /// Settings, by key with dots.
     pub sysctl: Vec<(String, String)>,
-    /// The command that `run` starts in it.
-    pub run: Vec<String>,
+    /// The command that `run` and `up` start in it.
+    pub run: Run,
+    /// What its interfaces do to what they send, before what their networks say.
+    pub shape: Shape,
     /// Its own search domains.
     pub search: Option<Vec<String>>,
     /// Its own `ndots`.
     pub ndots: Option<u32>,
+    /// Its namespace in a cluster; `default` if there is none.
+    pub namespace: Option<At<String>>,
 }
 
 /// A namespace on a network.
@@ -217,6 +266,8 @@ pub struct Attachment {
     pub net: At<String>,
     /// Addresses as written; what is missing is picked.
     pub addresses: Vec<At<IpAddr>>,
+    /// What the interface is called; `eth0`, `eth1`, … otherwise.
+    pub device: Option<At<String>>,
 }
 
 /// A route as written.
@@ -239,21 +290,58 @@ pub struct Record {
     pub data: String,
 }
 
-/// An address that stands for several namespaces.
+/// A name, and mostly an address, that stands for several namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Its name.
     pub name: At<String>,
-    /// The address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: u16,
+    /// The address; a headless one has none.
+    pub address: Option<IpAddr>,
+    /// The port; a headless one may have none.
+    pub port: Option<u16>,
     /// `tcp` or `udp`.
     pub protocol: Protocol,
     /// The namespaces behind it.
     pub to: Vec<At<String>>,
     /// Their port.
     pub target_port: u16,
+    /// A port of every address of those who balance.
+    pub node_port: Option<At<u16>>,
+    /// For so many seconds after its last connection a client gets to the same namespace.
+    pub affinity: Option<u32>,
+    /// Its namespace in a cluster; `default` if there is none.
+    pub namespace: Option<At<String>>,
+}
+
+impl Service {
+    /// Its address and port, if it is not headless.
+    #[must_use]
+    pub fn place(&self) -> Option<(IpAddr, u16)> {
+        self.address.zip(self.port)
+    }
+
+    /// In words: where it is, and what is special about it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let (name, protocol) = (&self.name.value, self.protocol.name());
+        let mut text = match (self.place(), self.port) {
+            (Some((address, port)), _) => {
+                format!(
+                    "{name} {}/{protocol}",
+                    std::net::SocketAddr::new(address, port)
+                )
+            }
+            (None, Some(port)) => format!("{name} headless, {port}/{protocol}"),
+            (None, None) => format!("{name} headless"),
+        };
+        if let Some(port) = &self.node_port {
+            text.push_str(&format!(", node port {}", port.value));
+        }
+        if let Some(seconds) = self.affinity {
+            text.push_str(&format!(", affinity {seconds}s"));
+        }
+        text
+    }
 }
 
 impl Spec {
@@ -264,13 +352,17 @@ impl Spec {
         let mut report = Report::new();
         let mut spec = read::read(path, text, sources, &mut report);
         if let Some(spec) = &mut spec
-            && !report.has_errors()
+            && check::is_whole(&report)
         {
             spec.addresses = check::check(spec, &mut report);
         } else if let Some(spec) = &spec {
             check::declared(spec, &mut report);
         }
-        (spec.filter(|_| !report.has_errors()), report)
+        let mut spec = spec.filter(|_| !report.has_errors());
+        if let Some(spec) = &mut spec {
+            spec.dashed = forms::dashed(spec);
+        }
+        (spec, report)
     }
 
     /// Reads a lab from a file.
@@ -284,6 +376,25 @@ impl Spec {
             spec.file = Some(std::path::absolute(path)?);
         }
         Ok((spec, report))
+    }
+
+    /// What a pod's resolver is told, where the file does not say it: the search domains of its namespace, and `ndots:5`.
+    fn search_in_cluster(&mut self, search: bool) {
+        let domain = &self.domain;
+        for space in &mut self.spaces {
+            if search && space.search.is_none() {
+                let namespace = space.namespace.as_ref().map_or(DEFAULT, |at| &at.value);
+                let above = [format!("{namespace}.svc.{domain}"), format!("svc.{domain}")];
+                space.search = Some(above.into_iter().chain([domain.clone()]).collect());
+            }
+        }
+        if !self
+            .options
+            .iter()
+            .any(|option| option.starts_with("ndots:"))
+        {
+            self.options.push("ndots:5".to_owned());
+        }
     }
 
     /// The network of that name.
@@ -383,7 +494,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "LAB0108",
-        "A port forward, route, record or service cannot be read.",
+        "A port forward, route, record, service or command cannot be read.",
     ),
     (
         "LAB0109",
@@ -412,5 +523,21 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "LAB0204",
         "A route of this machine, to somewhere else, covers a part of the subnet, or is covered by it: packets go the way of the longer prefix.",
+    ),
+    (
+        "LAB0205",
+        "`gw.NETWORK` is the host's name on that network; a namespace of that name has its other names only.",
+    ),
+    (
+        "LAB0112",
+        "A process of this machine listens on the port, or another lab or a container network forwards it: the forward would take its packets away, so `apply` refuses.",
+    ),
+    (
+        "LAB0113",
+        "The interface cannot be `parent`: the machine does not have it, it is a bridge or the loopback interface, or a port of something else; `apply` refuses.",
+    ),
+    (
+        "LAB0206",
+        "A forward chain of this machine drops packets of the lab: a rule must let them through, and `apply --fix-forward` puts it there.",
     ),
 ];

@@ -6,15 +6,112 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use crate::control::{self, State, Verb};
 use crate::converge;
 use crate::error::Result;
-use crate::graph;
-use crate::journal::Journal;
+use crate::graph::{self, Condition, Live};
+use crate::journal::{Journal, Phase};
 use crate::layout::{Layout, Other};
 use crate::plan::Plan;
 use crate::reach::Picture;
 use crate::spec::Spec;
+use crate::view::{self, Views};
 use crate::{probe, space};
+
+/// A lab of this machine, as its journal tells.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: &'static str,
+    /// How many namespaces it has.
+    pub spaces: usize,
+    /// Its file.
+    pub file: String,
+}
+
+impl Entry {
+    /// For machines.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({"lab": self.name, "state": self.state, "namespaces": self.spaces, "file": self.file})
+    }
+}
+
+/// All labs of this machine.
+#[must_use]
+pub fn labs() -> Vec<Entry> {
+    let of = |name: String| {
+        let Ok(Some(journal)) = Journal::load(&name) else {
+            return Entry {
+                name,
+                state: "damaged",
+                spaces: 0,
+                file: String::new(),
+            };
+        };
+        Entry {
+            state: match journal.phase {
+                Phase::Applied if journal.passing => "runs",
+                Phase::Applied => "applied",
+                Phase::Applying => "not complete",
+                Phase::Removing => "half removed",
+            },
+            spaces: journal.spaces.len(),
+            file: journal.file.map_or(String::new(), |file| {
+                let gone = if file.exists() { "" } else { " (gone)" };
+                format!("{}{gone}", file.display())
+            }),
+            name,
+        }
+    };
+    Journal::labs().into_iter().map(of).collect()
+}
+
+/// A lab whose file is gone, as its journal and the kernel tell.
+#[must_use]
+pub fn of_journal(journal: &Journal, as_json: bool) -> String {
+    let of = |name: &String| {
+        let there = matches!(space::kind(name), Ok(space::Kind::Namespace));
+        (name.clone(), there, space::processes(name))
+    };
+    let spaces: Vec<_> = journal.spaces.keys().map(of).collect();
+    let file = journal
+        .file
+        .as_ref()
+        .map_or(String::new(), |file| file.display().to_string());
+    if as_json {
+        let spaces: Vec<Value> = spaces
+            .iter()
+            .map(|(name, there, processes)| {
+                let processes: Vec<_> = processes
+                    .iter()
+                    .map(|(pid, name)| json!({"pid": pid, "command": name}))
+                    .collect();
+                json!({"name": name, "there": there, "processes": processes})
+            })
+            .collect();
+        return format!(
+            "{}\n",
+            json!({"v": 1, "lab": journal.lab, "applied": true, "as_declared": false, "file": file, "file_is_gone": true, "namespaces": spaces})
+        );
+    }
+    let mut out = format!(
+        "lab {}: its file {file} is gone, so what it declares is not known; `nameplate-lab down {}` removes the lab\n",
+        journal.lab, journal.lab
+    );
+    for (name, there, processes) in spaces {
+        out.push_str(&format!(
+            "  {name}{}\n",
+            if there { "" } else { ", not there" }
+        ));
+        for (pid, command) in processes {
+            out.push_str(&format!("      runs {command} ({pid})\n"));
+        }
+    }
+    out
+}
 
 /// How a lab is.
 #[derive(Clone, Debug)]
@@ -28,6 +125,14 @@ pub struct Status {
     nets: Vec<String>,
     spaces: Vec<SpaceStatus>,
     services: Vec<String>,
+    /// The rules, if they are wanted.
+    rules: Vec<String>,
+    /// The names, if they are wanted.
+    names: Option<String>,
+    /// The commands that a supervisor keeps.
+    commands: Vec<State>,
+    /// Whether `up` kept the commands that the file declares, and nobody does any more.
+    unkept: bool,
 }
 
 /// How a namespace is.
@@ -39,6 +144,8 @@ struct SpaceStatus {
     processes: Vec<(i32, String)>,
     /// The resolver and what it says; none if it has none.
     dns: Option<(String, std::result::Result<u8, String>)>,
+    /// What else is wanted.
+    more: Vec<String>,
 }
 
 impl Status {
@@ -46,7 +153,7 @@ impl Status {
     ///
     /// # Errors
     /// The kernel or the journal cannot be read.
-    pub fn of(spec: &Spec) -> Result<Self> {
+    pub fn of(spec: &Spec, views: Views) -> Result<Self> {
         let plan = converge::plan(spec)?;
         let layout = Layout::of(spec);
         let picture = Picture::of(spec, &spec.addresses);
@@ -92,6 +199,11 @@ impl Status {
                 links,
                 processes: space::processes(name),
                 dns,
+                more: if there {
+                    view::lines(name, views)
+                } else {
+                    Vec::new()
+                },
             });
         }
         let services = spec
@@ -99,16 +211,14 @@ impl Status {
             .iter()
             .map(|service| {
                 let to: Vec<&str> = service.to.iter().map(|to| to.value.as_str()).collect();
-                format!(
-                    "{} {}:{}/{} → {}",
-                    service.name.value,
-                    service.address,
-                    service.port,
-                    service.protocol.name(),
-                    to.join(", ")
-                )
+                format!("{} → {}", service.text(), to.join(", "))
             })
             .collect();
+        let commands = kept(&spec.name);
+        let mut declared = spec.spaces.iter().map(|space| &space.run.command);
+        let unkept = commands.is_none()
+            && declared.any(|command| !command.is_empty())
+            && control::is_to_be_kept(&spec.name);
         Ok(Self {
             lab: spec.name.clone(),
             domain: spec.domain.clone(),
@@ -117,13 +227,92 @@ impl Status {
             nets: spec.nets.iter().map(graph::line).collect(),
             spaces,
             services,
+            rules: if views.rules {
+                view::rules(&layout)
+            } else {
+                Vec::new()
+            },
+            names: views
+                .names
+                .then(|| crate::names::names(spec, &layout).text()),
+            commands: commands.unwrap_or_default(),
+            unkept,
         })
     }
 
-    /// Whether the kernel is as the file declares.
+    /// Whether the kernel is as the file declares, no command that is kept has failed, and none is left alone.
     #[must_use]
     pub fn is_as_declared(&self) -> bool {
-        self.plan.steps.is_empty() && self.plan.conflicts.is_empty()
+        !self.unkept && self.is_sound()
+    }
+
+    /// Whether the kernel is as the file declares, and no command that is kept has failed.
+    fn is_sound(&self) -> bool {
+        let failed = self.commands.iter().any(|one| one.state == "failed");
+        self.plan.steps.is_empty() && self.plan.conflicts.is_empty() && !failed
+    }
+
+    /// How the lab is, for who draws it.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        let steps = |space: Option<&str>| {
+            let steps = self.plan.steps.iter().filter(|_| self.applied);
+            let steps = steps.filter(|step| step.space() == space);
+            let lines = steps.map(|step| format!("{} {step}", step.sign()));
+            lines.collect::<Vec<String>>()
+        };
+        let condition = |there: bool, differs: bool| match (there, differs) {
+            (false, _) => Condition::Absent,
+            (true, true) => Condition::Differs,
+            (true, false) => Condition::AsDeclared,
+        };
+        let spaces = self.spaces.iter().map(|space| {
+            let drift = steps(Some(&space.name));
+            let command = self.command(&space.name);
+            let failed = command.is_some_and(|one| one.state == "failed");
+            let mut lines = match space.there {
+                true => Vec::new(),
+                false => vec!["not there".to_owned()],
+            };
+            lines.extend(command.map(command_line));
+            lines.extend(
+                space
+                    .processes
+                    .iter()
+                    .map(|(pid, name)| format!("runs {name} ({pid})")),
+            );
+            lines.extend(space.dns.as_ref().map(|(server, answer)| match answer {
+                Ok(0) => format!("DNS {server} answers"),
+                _ => format!("DNS {server} does not answer"),
+            }));
+            let how = condition(space.there, !drift.is_empty() || failed);
+            lines.extend(drift);
+            (space.name.clone(), (how, lines))
+        });
+        let host = steps(None);
+        Live {
+            summary: self.state().to_owned(),
+            host: (condition(self.applied, !host.is_empty()), host),
+            spaces: spaces.collect(),
+        }
+    }
+
+    /// The lab in one word or two.
+    fn state(&self) -> &'static str {
+        match (self.applied, self.is_sound()) {
+            (_, true) if self.unkept => "declared, and nobody keeps it: `nameplate-lab up`",
+            (_, true) => "as declared",
+            (false, false) => "not applied",
+            (true, false) if self.unkept => {
+                "differs from its file, and nobody keeps it: `nameplate-lab up`"
+            }
+            (true, false) => "differs from its file",
+        }
+    }
+
+    /// The command of a namespace.
+    fn command(&self, space: &str) -> Option<&State> {
+        self.commands.iter().find(|one| one.space == space)
     }
 
     /// For machines.
@@ -137,7 +326,7 @@ impl Status {
                     json!({"server": server, "answers": answer.is_ok(), "rcode": answer.as_ref().ok()})
                 });
                 let processes: Vec<_> = space.processes.iter().map(|(pid, name)| json!({"pid": pid, "command": name})).collect();
-                json!({"name": space.name, "there": space.there, "links": space.links, "processes": processes, "dns": dns})
+                json!({"name": space.name, "there": space.there, "links": space.links, "processes": processes, "dns": dns, "more": space.more, "command": self.command(&space.name)})
             })
             .collect();
         let drift: Vec<_> = self
@@ -148,9 +337,32 @@ impl Status {
             .collect();
         json!({
             "v": 1, "lab": self.lab, "domain": self.domain, "applied": self.applied, "as_declared": self.is_as_declared(),
-            "drift": drift, "conflicts": self.plan.conflicts, "namespaces": spaces,
+            "drift": drift, "conflicts": self.plan.conflicts, "warnings": self.plan.warnings, "namespaces": spaces,
+            "commands": self.commands, "unkept": self.unkept, "rules": self.rules, "names": self.names.as_ref().and_then(|names| serde_json::from_str::<Value>(names).ok()),
         })
     }
+}
+
+/// The commands of a lab that a supervisor keeps; nothing if none answers.
+fn kept(lab: &str) -> Option<Vec<State>> {
+    let reply = control::ask(lab, Verb::Status, &[]).ok().flatten();
+    reply.map(|reply| reply.commands)
+}
+
+/// A command in words.
+fn command_line(one: &State) -> String {
+    let program = one.command.first().map_or("", String::as_str);
+    let pid = one.pid.map_or(String::new(), |pid| format!(" ({pid})"));
+    let why = one
+        .why
+        .as_ref()
+        .map_or(String::new(), |why| format!(": {why}"));
+    let again = match one.restarts {
+        0 => String::new(),
+        1 => ", restarted once".to_owned(),
+        times => format!(", restarted {times} times"),
+    };
+    format!("command {program} {}{pid}{why}{again}", one.state)
 }
 
 /// Asks a namespace's resolver from inside.
@@ -161,12 +373,7 @@ fn ask(name: &str, server: std::net::IpAddr, domain: &str) -> std::result::Resul
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (self.applied, self.is_as_declared()) {
-            (_, true) => "as declared",
-            (false, false) => "not applied",
-            (true, false) => "differs from its file",
-        };
-        writeln!(f, "lab {} ({}): {state}", self.lab, self.domain)?;
+        writeln!(f, "lab {} ({}): {}", self.lab, self.domain, self.state())?;
         for net in &self.nets {
             writeln!(f, "  {net}")?;
         }
@@ -184,6 +391,9 @@ impl fmt::Display for Status {
             for link in &space.links {
                 writeln!(f, "      {link}")?;
             }
+            if let Some(command) = self.command(&space.name) {
+                writeln!(f, "      {}", command_line(command))?;
+            }
             for (pid, command) in &space.processes {
                 writeln!(f, "      runs {command} ({pid})")?;
             }
@@ -196,10 +406,19 @@ impl fmt::Display for Status {
                 Some((server, Err(why))) => writeln!(f, "      DNS {server}: {why}")?,
                 None => {}
             }
+            for line in &space.more {
+                writeln!(f, "      {line}")?;
+            }
             f.write_str(&drift(Some(&space.name)))?;
         }
         for service in &self.services {
             writeln!(f, "  service {service}")?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "  {rule}")?;
+        }
+        if let Some(names) = &self.names {
+            writeln!(f, "  names {names}")?;
         }
         let known: Vec<&str> = self
             .spaces
@@ -211,12 +430,29 @@ impl fmt::Display for Status {
         let gone: String = gone
             .map(|step| format!("      {} {step}\n", step.sign()))
             .collect();
-        let host = drift(None) + &gone;
+        let of_host = self
+            .commands
+            .iter()
+            .filter(|one| !known.contains(&one.space.as_str()));
+        let of_host: String = of_host
+            .map(|one| format!("      {}: {}\n", one.space, command_line(one)))
+            .collect();
+        let host = of_host + &drift(None) + &gone;
         if !host.is_empty() {
             write!(f, "  the host\n{host}")?;
         }
         for conflict in &self.plan.conflicts {
             writeln!(f, "  conflict: {conflict}")?;
+        }
+        for warning in &self.plan.warnings {
+            writeln!(f, "  warning: {warning}")?;
+        }
+        for other in labs().iter().filter(|other| other.name != self.lab) {
+            writeln!(
+                f,
+                "another lab: {}, {}, {}",
+                other.name, other.state, other.file
+            )?;
         }
         Ok(())
     }

@@ -2,15 +2,23 @@
 //!
 //! Only networks that the host is on can meet them; a switch without the host may have any subnet.
 
+use std::collections::HashSet;
+
 use corefile::{Diagnostic, Span};
 use ipnet::IpNet;
 
 use crate::error::{During, Result};
-use crate::layout::Mark;
+use crate::filter::Filter;
+use crate::journal::Journal;
+use crate::layout::{Layout, Mark};
 use crate::link::Link;
-use crate::observe::Inside;
-use crate::spec::Spec;
+use crate::listener;
+use crate::netlink::Socket;
+use crate::observe::{BRIDGED, Inside, read_sysctl};
+use crate::plan::possible;
+use crate::redirect::{Redirect, elsewhere};
 use crate::spec::forms::overlap;
+use crate::spec::{Forward, Spec};
 
 /// Routes that come with an address (`RTPROT_KERNEL`): the address is told.
 const KERNEL: u8 = 2;
@@ -75,6 +83,128 @@ pub fn look(spec: &Spec) -> Result<Vec<Diagnostic>> {
     Ok(found)
 }
 
+/// Interfaces that cannot become ports of the lab's bridges: `apply` refuses them.
+///
+/// # Errors
+/// The kernel does not tell.
+fn parents(spec: &Spec) -> Result<Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let parents = || {
+        spec.nets
+            .iter()
+            .filter_map(|net| net.parent.as_ref().map(|parent| (net, parent)))
+    };
+    if parents().next().is_none() {
+        return Ok(found);
+    }
+    let host =
+        Inside::here(&[], false).during(|| "cannot read the links of this host".to_owned())?;
+    let mark = Mark::of(&spec.name);
+    for (net, parent) in parents() {
+        let name = &parent.value;
+        let link = host.links.iter().find(|link| link.name == *name);
+        let why = match possible(name, link, &net.name.value) {
+            Err(why) => why,
+            Ok(link) => {
+                let mut masters = host.links.iter();
+                match masters.find(|other| link.master != 0 && other.index == link.master) {
+                    Some(master) if !(mark.owns(&master.alias) && master.group == mark.group()) => {
+                        format!("{name} of the host is a port of {}", whose(master))
+                    }
+                    _ => continue,
+                }
+            }
+        };
+        found.push(Diagnostic::error("LAB0113", why).at(parent.span, ""));
+    }
+    Ok(found)
+}
+
+/// What of this machine keeps a lab from working, beside addresses: ports that somebody has and interfaces that cannot be
+/// `parent`, as errors, and chains that drop what the lab passes on, as warnings.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn look_further(spec: &Spec) -> Result<Vec<Diagnostic>> {
+    let layout = Layout::of(spec);
+    let journal = Journal::load(&spec.name)?;
+    let mut found = parents(spec)?;
+    let span_of = |redirect: &Redirect| {
+        let mut forwards = spec.nets.iter().flat_map(|net| &net.forwards);
+        let of = |forward: &&Forward| {
+            let listen = forward.listen.filter(|at| !at.is_unspecified());
+            (forward.protocol, forward.port, listen)
+                == (redirect.protocol, redirect.port, redirect.listen)
+        };
+        forwards.find(of).map_or(spec.span, |forward| forward.span)
+    };
+    for (redirect, owner) in elsewhere(&layout.redirects, Some(&spec.name), None) {
+        let message = format!("port {redirect} belongs to {owner}");
+        found.push(Diagnostic::error("LAB0112", message).at(span_of(&redirect), ""));
+    }
+    let had: Vec<_> = journal
+        .iter()
+        .flat_map(|journal| &journal.redirects)
+        .map(Redirect::place)
+        .collect();
+    let forwards: Vec<&Redirect> = layout.redirects.iter().filter(|one| !one.service).collect();
+    if !forwards.is_empty() {
+        let listeners = listener::all().unwrap_or_default();
+        let mut told = HashSet::new();
+        for redirect in forwards {
+            for listener in listeners
+                .iter()
+                .filter(|listener| redirect.takes_from(listener))
+            {
+                let who = listener::who(listener);
+                if !told.insert((
+                    redirect.protocol,
+                    redirect.port,
+                    redirect.listen,
+                    who.clone(),
+                )) {
+                    continue;
+                }
+                let message = format!("port {redirect} of the host is served by {who}");
+                let diagnostic = match had.contains(&redirect.place()) {
+                    true => Diagnostic::warning("LAB0112", message),
+                    false => Diagnostic::error("LAB0112", message),
+                };
+                found.push(
+                    diagnostic.at(span_of(redirect), "").help(
+                        "a forward would take it away: choose another port, or end the process",
+                    ),
+                );
+            }
+        }
+    }
+    let bridged = BRIDGED.map(|key| read_sysctl(key).is_some_and(|value| value == "1"));
+    let filter = Socket::netfilter().and_then(|mut socket| Filter::read(&mut socket, false));
+    for accept in filter
+        .unwrap_or_default()
+        .missing(&layout.passing, bridged, &layout.mark)
+    {
+        let span = spec
+            .net(&accept.bridge)
+            .map_or(spec.span, |net| net.name.span);
+        let way = if accept.leaving {
+            "goes to"
+        } else {
+            "comes from"
+        };
+        let message = format!("{} drops what {way} `{}`", accept.place, accept.bridge);
+        found.push(
+            Diagnostic::warning("LAB0206", message)
+                .at(span, "")
+                .help(format!(
+                    "`apply --fix-forward` runs what this would: {}",
+                    accept.command()
+                )),
+        );
+    }
+    Ok(found)
+}
+
 /// The subnets that the host gets an address in, and services' addresses.
 fn subnets(spec: &Spec) -> Vec<(IpNet, Span)> {
     let nets = spec.nets.iter().flat_map(|net| {
@@ -82,10 +212,9 @@ fn subnets(spec: &Spec) -> Vec<(IpNet, Span)> {
         let subnets = net.subnets.iter().filter(move |subnet| on(&subnet.value));
         subnets.map(|subnet| (subnet.value, subnet.span))
     });
-    let services = spec
-        .services
-        .iter()
-        .map(|service| (IpNet::from(service.address), service.name.span));
+    let balanced = spec.services.iter().filter(|_| spec.nodes.is_empty());
+    let services =
+        balanced.filter_map(|service| Some((IpNet::from(service.address?), service.name.span)));
     nets.chain(services).collect()
 }
 

@@ -90,6 +90,16 @@ pub(crate) fn file_system(path: &Path) -> io::Result<i64> {
     Ok(stat.f_type as i64)
 }
 
+/// Whether `path` lies on a mount that cannot be written.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    let Ok(path) = c_path(path) else { return false };
+    // SAFETY: zero is a valid value of every field of this plain structure.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the string is NUL-terminated, the structure is ours and of the size the library writes.
+    let done = unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) };
+    done == 0 && stat.f_flag & libc::ST_RDONLY != 0
+}
+
 /// Whether `path` is where something is mounted; none if this kernel does not say, or nothing is there.
 pub(crate) fn is_mount(path: &Path) -> Option<bool> {
     let path = c_path(path).ok()?;
@@ -181,6 +191,40 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, octets: &mut [u8], wait: bool) -> io::
     }
 }
 
+/// A socket that sees all packets of an interface of the thread's network namespace, or of all of them.
+pub(crate) fn packets(interface: u32) -> io::Result<OwnedFd> {
+    let every = (libc::ETH_P_ALL as u16).to_be();
+    // SAFETY: no pointer is passed.
+    let fd = checked(unsafe {
+        libc::socket(
+            libc::AF_PACKET,
+            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+            i32::from(every),
+        )
+    })?;
+    // SAFETY: the kernel just gave us this descriptor; nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: zero is a valid value of every field of this plain structure.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = every;
+    address.sll_ifindex = interface as i32;
+    // SAFETY: pointer and length describe `address`, which outlives the call.
+    checked(unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    })?;
+    Ok(fd)
+}
+
+/// Receives one packet; its length may exceed the buffer's, then it was cut.
+pub(crate) fn receive_packet(fd: &OwnedFd, octets: &mut [u8]) -> io::Result<usize> {
+    receive(std::os::fd::AsFd::as_fd(fd), octets, true)
+}
+
 /// The number that identifies the socket's network namespace until the next boot; 0 where the kernel has none.
 pub(crate) fn namespace_cookie(fd: BorrowedFd<'_>) -> u64 {
     const SO_NETNS_COOKIE: libc::c_int = 71;
@@ -257,35 +301,207 @@ pub(crate) fn no_new_privileges() -> io::Result<()> {
     checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
+/// Ends this process when nobody reads what it prints any more.
+pub fn end_with_reader() {
+    // SAFETY: the default action is no function of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Sends a signal to a process.
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointer is passed.
     checked(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// Makes SIGINT and SIGTERM write to the returned pipe's end instead of ending the process.
-pub(crate) fn interrupts() -> io::Result<std::fs::File> {
+/// A signal that came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signal {
+    pub(crate) number: i32,
+    /// Whether the kernel sent it, as it does for a terminal, to the whole group.
+    pub(crate) of_terminal: bool,
+}
+
+/// Makes the signals that end a process, and others, write to the returned file instead.
+pub(crate) fn signals(more: &[i32]) -> io::Result<std::fs::File> {
     // SAFETY: the set is initialised by sigemptyset before it is read; the mask is this thread's, inherited by others.
     let fd = unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGINT);
-        libc::sigaddset(&raw mut set, libc::SIGTERM);
-        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        for &signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]
+            .iter()
+            .chain(more)
+        {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
         checked(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC))?
     };
     // SAFETY: the kernel just gave us this descriptor.
     Ok(unsafe { std::fs::File::from_raw_fd(fd) })
 }
 
-/// Lets SIGINT and SIGTERM through again, for a child that is about to be started.
-pub(crate) fn allow_interrupts() {
-    // SAFETY: the set is initialised by sigemptyset before it is read.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+/// Waits for the next signal.
+pub(crate) fn next_signal(signals: &mut std::fs::File) -> Option<Signal> {
+    // `struct signalfd_siginfo`: the number, an error, a code.
+    let mut octets = [0; 128];
+    std::io::Read::read_exact(signals, &mut octets).ok()?;
+    let word = |at: usize| {
+        octets[at..]
+            .first_chunk()
+            .map_or(0, |word| i32::from_ne_bytes(*word))
+    };
+    Some(Signal {
+        number: word(0),
+        of_terminal: word(8) == libc::SI_KERNEL,
+    })
+}
+
+/// Waits until one of some descriptors can be read, for so long at most; which of them.
+pub(crate) fn wait_readable(
+    fds: &[Option<BorrowedFd<'_>>],
+    patience: Option<std::time::Duration>,
+) -> Vec<bool> {
+    // A negative descriptor is left out.
+    let watched = |fd: &Option<BorrowedFd<'_>>| libc::pollfd {
+        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut fds: Vec<libc::pollfd> = fds.iter().map(watched).collect();
+    let patience = patience.map_or(-1, |patience| patience.as_millis().max(1) as libc::c_int);
+    // SAFETY: pointer and length describe `fds`, which is ours alone; the descriptors are borrowed, so they are open.
+    unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, patience) };
+    fds.iter().map(|fd| fd.revents != 0).collect()
+}
+
+/// A netlink socket that hears what changes in the thread's network namespace, of these groups.
+pub(crate) fn netlink_news(protocol: libc::c_int, groups: &[i32]) -> io::Result<OwnedFd> {
+    let fd = netlink(protocol, true)?;
+    for group in groups {
+        let name = libc::NETLINK_ADD_MEMBERSHIP;
+        set_option(fd.as_raw_fd(), libc::SOL_NETLINK, name, *group)?;
     }
+    Ok(fd)
+}
+
+/// Hears of files that come, go or are written in some folders; one that is not there is left out.
+pub(crate) fn watch_folders(folders: &[&Path]) -> io::Result<OwnedFd> {
+    // SAFETY: no pointer is passed.
+    let fd = checked(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+    // SAFETY: the kernel just gave us this descriptor; nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let events = libc::IN_CREATE | libc::IN_DELETE | libc::IN_CLOSE_WRITE | libc::IN_MOVED_TO;
+    for folder in folders {
+        let path = c_path(folder)?;
+        // SAFETY: the string is NUL-terminated and outlives the call; the descriptor is open.
+        let _ = unsafe { libc::inotify_add_watch(fd.as_raw_fd(), path.as_ptr(), events) };
+    }
+    Ok(fd)
+}
+
+/// Reads what is there; whether there was anything.
+pub(crate) fn read_at_once(fd: BorrowedFd<'_>, octets: &mut [u8]) -> bool {
+    if !wait_readable(&[Some(fd)], Some(std::time::Duration::ZERO))[0] {
+        return false;
+    }
+    // SAFETY: pointer and length describe a slice that is ours alone during the call.
+    let got = unsafe { libc::read(fd.as_raw_fd(), octets.as_mut_ptr().cast(), octets.len()) };
+    // A socket that lost some news says so once.
+    got > 0 || io::Error::last_os_error().raw_os_error() == Some(libc::ENOBUFS)
+}
+
+/// Splits this process, which must have one thread, in two; the number of the new one in the old one.
+pub(crate) fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: the process has one thread, so the new one's memory is whole.
+    let pid = checked(unsafe { libc::fork() })?;
+    Ok((pid != 0).then_some(pid))
+}
+
+/// The status of a child that has ended; none while it lives.
+pub(crate) fn ended(pid: i32) -> io::Result<Option<i32>> {
+    let mut status = 0;
+    // SAFETY: the pointer is to `status`, which is ours alone.
+    let got = checked(unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) })?;
+    Ok((got == pid).then_some(status))
+}
+
+/// Makes this process the parent of its descendants that lose theirs.
+pub(crate) fn adopt_orphans() {
+    // SAFETY: no pointer is passed.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+/// Sends this process a signal when its parent ends; at once, if that is gone already.
+pub(crate) fn end_with_parent(parent: i32, signal: i32) {
+    // SAFETY: no pointer is passed.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0);
+        if libc::getppid() != parent {
+            libc::kill(libc::getpid(), signal);
+        }
+    }
+}
+
+/// Lets signals through again in a command that is about to be started, and sends it one when the thread that starts it
+/// ends.
+pub(crate) fn tie(command: &mut std::process::Command, signal: i32) {
+    use std::os::unix::process::CommandExt as _;
+    let tie = move || {
+        // SAFETY: the set is initialised by sigemptyset before it is read; nothing here allocates or locks.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+            libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0);
+        }
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls.
+    unsafe { command.pre_exec(tie) };
+}
+
+/// Makes a command that is about to be started somebody else's.
+pub(crate) fn become_user(command: &mut std::process::Command, uid: u32, gid: u32, groups: &[u32]) {
+    use std::os::unix::process::CommandExt as _;
+    let groups = groups.to_vec();
+    let change = move || {
+        // SAFETY: pointer and length describe `groups`, which was allocated before the fork.
+        unsafe {
+            // In a user namespace of one user nobody may change the groups.
+            if libc::setgroups(groups.len(), groups.as_ptr()) < 0 && !groups.is_empty() {
+                return Err(io::Error::last_os_error());
+            }
+            checked(libc::setgid(gid))?;
+            checked(libc::setuid(uid))?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls.
+    unsafe { command.pre_exec(change) };
+}
+
+/// Makes this process, which has a parent, one of its own: without a terminal, with other streams, and with no descriptor
+/// of whoever called it but `kept`.
+pub(crate) fn detach(output: BorrowedFd<'_>, kept: RawFd) -> io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    let own = [null.as_raw_fd(), output.as_raw_fd(), kept];
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let open: Vec<RawFd> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !own.contains(fd)) {
+        // SAFETY: what is open here and not ours was inherited, and nobody here has it. What listed them is closed already.
+        unsafe { libc::close(fd) };
+    }
+    // SAFETY: no pointer is passed; the descriptors are open.
+    unsafe {
+        checked(libc::setsid())?;
+        checked(libc::dup2(null.as_raw_fd(), 0))?;
+        checked(libc::dup2(output.as_raw_fd(), 1))?;
+        checked(libc::dup2(output.as_raw_fd(), 2))?;
+    }
+    Ok(())
 }
 
 /// One heap for all threads, grown in large steps and never given back: a short run spends more on asking the kernel for

@@ -5,12 +5,12 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use chain::{Block, Exchange, ExtendedError, Failure, Outcome, metrics};
-use prometheus_client::metrics::counter::Counter;
+use chain::{Block, Exchange, ExtendedError, Failure, Outcome};
+use telemetry::metrics;
 use tracing::error;
-use wire::{Class, Flags, Rcode, Refusal};
+use wire::{Flags, Opcode, Rcode, Refusal};
 
 use crate::route::Table;
 
@@ -22,55 +22,79 @@ pub(crate) enum Verdict<'a> {
     Silent,
     /// The plugin at this step of the block waits.
     Suspended(&'a Arc<Block>, usize),
+    /// The plugin at this step of the block has many messages; only where the client came by a stream transport.
+    Stream(&'a Arc<Block>, usize),
 }
 
 /// Answers what `exchange` received, by the blocks of `table`.
 #[inline]
 pub(crate) fn answer<'a>(exchange: &mut Exchange, table: &'a Table) -> Verdict<'a> {
-    if let Err(refusal) = exchange.parse() {
-        return refuse(exchange, refusal);
-    }
-    let class = exchange.parsed.qclass == Class::IN || table.any_class;
-    let block = table.find(&exchange.parsed.qname, exchange.parsed.qtype);
-    let Some(block) = block.filter(|block| class && !block.chain.steps().is_empty()) else {
-        return nobody(exchange, table);
+    let block = match exchange.parse() {
+        Ok(()) => table.serving(exchange),
+        Err(Refusal::Questionless) if table.questionless.is_some() => table.questionless.as_ref(),
+        Err(refusal) => return refuse(exchange, table, refusal),
     };
+    let Some(block) = block.filter(|block| !block.chain.steps().is_empty()) else {
+        return not_here(exchange, table);
+    };
+    if let Some(refusal) = exchange.refusal(block) {
+        return nobody(exchange, table, refusal);
+    }
     match catch_unwind(AssertUnwindSafe(|| exchange.walk(block))) {
         Ok(Outcome::Respond) => Verdict::Respond,
         Ok(Outcome::Silent) => Verdict::Silent,
         Ok(Outcome::Suspended(step)) => Verdict::Suspended(block, step),
+        Ok(Outcome::Stream(step)) => Verdict::Stream(block, step),
         Err(panic) => {
             let step = exchange.context.step();
             panicked(block, step, &*panic);
-            abandon(exchange, block, step, || {
-                Failure::servfail("a plugin panicked")
-            });
+            abandon(exchange, block, step, a_panic);
             Verdict::Respond
         }
     }
 }
 
-/// The response where no plugin is there to answer: no block serves the name or the class, or the block is empty.
+/// The response for a name that no block serves, or only an empty one.
 #[cold]
-fn nobody(exchange: &mut Exchange, table: &Table) -> Verdict<'static> {
-    exchange.response().set_rcode(Rcode::REFUSED);
-    exchange.context.extended = Some(ExtendedError::new(
+fn not_here(exchange: &mut Exchange, table: &Table) -> Verdict<'static> {
+    if exchange.parsed.flags.opcode() == Opcode::UPDATE {
+        return refuse(exchange, table, Refusal::NotImp);
+    }
+    nobody(exchange, table, not_served())
+}
+
+/// Why a name is refused that no block serves, or only an empty one.
+#[cold]
+fn not_served() -> Failure {
+    Failure::policy(Rcode::REFUSED).extended(
         ExtendedError::NOT_AUTHORITATIVE,
         "no server block serves this name",
-    ));
+    )
+}
+
+/// The response where no plugin is there to answer.
+#[cold]
+fn nobody(exchange: &mut Exchange, table: &Table, failure: Failure) -> Verdict<'static> {
+    exchange.fail(failure);
     if let Some(dropped) = &table.dropped {
-        dropped.served(exchange);
+        exchange.count_in(dropped);
     }
     Verdict::Respond
 }
 
 /// The response to what is no query that can be looked up.
 #[cold]
-fn refuse(exchange: &mut Exchange, refusal: Refusal) -> Verdict<'static> {
+fn refuse(exchange: &mut Exchange, table: &Table, refusal: Refusal) -> Verdict<'static> {
+    let refusal = match refusal {
+        Refusal::Silence => refusal,
+        // To whoever makes no updates, their form means nothing.
+        _ if !table.updates && exchange.parsed.flags.opcode() == Opcode::UPDATE => Refusal::NotImp,
+        _ => refusal,
+    };
     let mut response = exchange.response();
     match refusal {
         Refusal::Silence => return Verdict::Silent,
-        Refusal::FormErr => {
+        Refusal::FormErr | Refusal::Questionless => {
             response.set_rcode(Rcode::FORMERR);
             exchange.parsed.edns = None;
         }
@@ -93,14 +117,10 @@ pub(crate) fn panicked(block: &Block, step: usize, panic: &(dyn Any + Send)) {
         .get(step)
         .map_or("server", |step| step.plugin.name());
     metrics::panics().inc();
-    let what = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is no text");
     error!(
-        "Recovered from panic in server: \"{}\" plugin/{plugin}: {what}",
-        block.info.server
+        "Recovered from panic in server: \"{}\" plugin/{plugin}: {}",
+        block.info.server,
+        what_it_says(panic)
     );
     if block.info.debug {
         error!(
@@ -112,26 +132,48 @@ pub(crate) fn panicked(block: &Block, step: usize, panic: &(dyn Any + Send)) {
     }
 }
 
-/// `nameplate_queries_shed_total`.
-pub(crate) fn shed_queries() -> &'static Counter {
-    static SHED: OnceLock<Counter> = OnceLock::new();
-    SHED.get_or_init(|| {
-        metrics::metric(
-            "nameplate_queries_shed",
-            "Queries that were refused or dropped because too many waited.",
-            Counter::default,
-        )
-    })
+/// Counts and reports a panic that is no query's own.
+#[cold]
+pub(crate) fn panicked_aside(whose: &str, panic: &(dyn Any + Send)) {
+    metrics::panics().inc();
+    error!("{whose} panicked: {}", what_it_says(panic));
 }
 
-/// The response to a query that would wait where too many wait already: the newest is refused.
+/// A panic's message.
+fn what_it_says(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text")
+}
+
+/// What a plugin's panic means to the client.
+pub(crate) fn a_panic() -> Failure {
+    Failure::servfail("a plugin panicked")
+}
+
+/// What it means to the client that a plugin has dropped its query.
+pub(crate) fn a_loss() -> Failure {
+    Failure::servfail("a plugin dropped the query")
+}
+
+/// The response to a query whose wait is ended because its place is needed.
 #[cold]
 pub(crate) fn shed(exchange: &mut Exchange, block: &Arc<Block>, step: usize) {
-    shed_queries().inc();
-    abandon(exchange, block, step, || {
-        Failure::servfail("too many queries wait")
-            .extended(ExtendedError::OTHER, "too many queries wait")
-    });
+    abandon(exchange, block, step, too_many);
+}
+
+/// What it means to a client that others needed its place.
+pub(crate) fn too_many() -> Failure {
+    const WHY: &str = "too many queries wait";
+    Failure::servfail(WHY).extended(ExtendedError::OTHER, WHY)
+}
+
+/// What it means to a client that its query has waited for as long as the Corefile allows.
+pub(crate) fn too_late() -> Failure {
+    const WHY: &str = "no answer within the time that the Corefile allows";
+    Failure::servfail(WHY).extended(ExtendedError::OTHER, WHY)
 }
 
 /// Ends a walk early, whatever the plugins above make of it.
@@ -214,7 +256,7 @@ mod tests {
             match answer(&mut exchange, &table) {
                 Verdict::Suspended(block, step) => shed(&mut exchange, block, step),
                 Verdict::Respond => assert!(!waits),
-                Verdict::Silent => panic!("silence"),
+                Verdict::Silent | Verdict::Stream(..) => panic!("no response"),
             }
             assert_eq!(exchange.response().rcode(), Rcode::SERVFAIL);
             let left = above.map(|above| above.0.load(Ordering::Relaxed));

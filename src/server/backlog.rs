@@ -6,7 +6,9 @@
 //! while. How long an answer takes is measured, time off the core included; one pause, after which the queue is soon empty,
 //! changes nothing.
 
-use chain::clock;
+use host::clock;
+use prometheus_client::metrics::counter::Counter;
+use telemetry::metrics;
 
 /// How long a query may wait in the kernel's queue, in nanoseconds; a queue that was made shorter holds for half of it.
 const PATIENCE: u64 = 100_000_000;
@@ -90,6 +92,32 @@ impl Backlog {
             late: waiting.saturating_sub(LEFT / each) as usize,
             room: (PATIENCE / 2 / each).max(1) as usize,
         })
+    }
+}
+
+/// What a listener drops because it is overloaded, counted where `shed` stands.
+pub(crate) struct Shed {
+    /// Queries that were thrown away unread.
+    pub(crate) queries: Counter,
+    /// Responses that the socket had no room for.
+    pub(crate) responses: Counter,
+}
+
+impl Shed {
+    /// The counts of a listener, by its label.
+    pub(crate) fn of(server: &str) -> Self {
+        let family = metrics::family::<Vec<(&str, String)>, Counter>(
+            "coredns_shed_dropped",
+            "Counter of queries and responses dropped, per server, by reason.",
+        );
+        let counter = |reason: &str| {
+            let labels = vec![("server", server.to_owned()), ("reason", reason.to_owned())];
+            family.get_or_create_owned(&labels)
+        };
+        Self {
+            queries: counter("query"),
+            responses: counter("response"),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use chain::interfaces::{self, Interface};
 use chain::setup::{BindWord, BlockConfig};
+use host::interfaces::{self, Interface};
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,16 +16,14 @@ pub(crate) struct Host {
     pub(crate) scope: u32,
 }
 
-/// The addresses of one block, each with whether it comes and goes: no `bind` at all is all addresses, or those that come and go alone.
+/// The addresses of one block, each with whether it is waited for, since it comes and goes or is tentative: no `bind` at all is all addresses, or those that come and go alone.
 pub(crate) fn hosts(config: &BlockConfig) -> Result<Vec<(Host, bool)>, String> {
     let Some(moving) = &config.listen else {
-        let fixed = resolve(&config.bind)?;
-        return Ok(fixed.into_iter().map(|host| (host, false)).collect());
+        return resolve(&config.bind);
     };
     let mut out = Vec::new();
     if !config.bind.is_empty() {
-        let fixed = resolve(&config.bind)?;
-        out.extend(fixed.into_iter().map(|host| (host, false)));
+        out.extend(resolve(&config.bind)?);
     }
     for ip in moving.list() {
         let moving = host(ip, None);
@@ -37,13 +35,14 @@ pub(crate) fn hosts(config: &BlockConfig) -> Result<Vec<(Host, bool)>, String> {
 }
 
 /// What `bind` says; no line of it is all addresses.
-fn resolve(lines: &[Vec<BindWord>]) -> Result<Vec<Host>, String> {
+fn resolve(lines: &[Vec<BindWord>]) -> Result<Vec<(Host, bool)>, String> {
     if lines.is_empty() {
-        return Ok(vec![Host {
+        let all = Host {
             host: String::new(),
             ip: None,
             scope: 0,
-        }]);
+        };
+        return Ok(vec![(all, false)]);
     }
     // Plain addresses need no interface; asking for them costs a tenth of a start.
     let plain = |word: &BindWord| word.word.parse::<IpAddr>().is_ok();
@@ -54,8 +53,11 @@ fn resolve(lines: &[Vec<BindWord>]) -> Result<Vec<Host>, String> {
 }
 
 /// The same, given the machine's interfaces.
-fn resolve_among(lines: &[Vec<BindWord>], interfaces: &[Interface]) -> Result<Vec<Host>, String> {
-    let mut out: Vec<Host> = Vec::new();
+fn resolve_among(
+    lines: &[Vec<BindWord>],
+    interfaces: &[Interface],
+) -> Result<Vec<(Host, bool)>, String> {
+    let mut out: Vec<(Host, bool)> = Vec::new();
     for line in lines {
         let mut all = Vec::new();
         let mut except = Vec::new();
@@ -63,9 +65,10 @@ fn resolve_among(lines: &[Vec<BindWord>], interfaces: &[Interface]) -> Result<Ve
             let to = if word.except { &mut except } else { &mut all };
             to.extend(one(&word.word, interfaces)?);
         }
-        for host in all {
-            if !except.contains(&host) && !out.contains(&host) {
-                out.push(host);
+        for (host, waits) in all {
+            let same = |(other, _): &(Host, bool)| *other == host;
+            if !except.iter().any(same) && !out.iter().any(same) {
+                out.push((host, waits));
             }
         }
     }
@@ -76,7 +79,7 @@ fn resolve_among(lines: &[Vec<BindWord>], interfaces: &[Interface]) -> Result<Ve
 }
 
 /// The addresses that one word stands for.
-fn one(word: &str, interfaces: &[Interface]) -> Result<Vec<Host>, String> {
+fn one(word: &str, interfaces: &[Interface]) -> Result<Vec<(Host, bool)>, String> {
     let named: Vec<_> = interfaces
         .iter()
         .filter(|interface| interface.name == word)
@@ -84,7 +87,12 @@ fn one(word: &str, interfaces: &[Interface]) -> Result<Vec<Host>, String> {
     if !named.is_empty() {
         return Ok(named
             .iter()
-            .map(|interface| host(interface.address, Some(interface)))
+            .map(|interface| {
+                (
+                    host(interface.address, Some(interface)),
+                    interface.tentative,
+                )
+            })
             .collect());
     }
     let (text, zone) = word
@@ -95,10 +103,13 @@ fn one(word: &str, interfaces: &[Interface]) -> Result<Vec<Host>, String> {
     let by_zone = zone.map(|zone| {
         interfaces
             .iter()
-            .find(|interface| interface.name == zone || zone.parse() == Ok(interface.index))
+            .filter(|interface| interface.name == zone || zone.parse() == Ok(interface.index))
+            .max_by_key(|interface| interface.address == ip)
             .ok_or_else(unknown)
     });
-    Ok(vec![host(ip, by_zone.transpose()?)])
+    let interface = by_zone.transpose()?;
+    let waits = interface.is_some_and(|one| one.address == ip && one.tentative);
+    Ok(vec![(host(ip, interface), waits)])
 }
 
 fn host(ip: IpAddr, interface: Option<&Interface>) -> Host {
@@ -150,6 +161,8 @@ mod tests {
             name: name.into(),
             index,
             address: address.parse().unwrap(),
+            prefix: 24,
+            tentative: address == "fe80::1",
         };
         let interfaces = [
             interface("lan0", 3, "192.0.2.1"),
@@ -178,7 +191,14 @@ mod tests {
             let found = resolve_among(&lines, &interfaces);
             match expected {
                 Ok(hosts) => {
-                    let found: Vec<_> = found.unwrap().into_iter().map(|host| host.host).collect();
+                    let found = found.unwrap();
+                    let waits = found.iter().filter(|(_, waits)| *waits);
+                    assert!(
+                        waits
+                            .into_iter()
+                            .all(|(host, _)| host.host.starts_with("fe80"))
+                    );
+                    let found: Vec<_> = found.into_iter().map(|(host, _)| host.host).collect();
                     assert_eq!(found.join(" "), hosts);
                 }
                 Err(text) => assert!(found.unwrap_err().contains(text)),

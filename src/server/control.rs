@@ -4,36 +4,48 @@
 //! start    load ─► bind admin ─► bind DNS ─► swap ─► Open to workers ─► zones and banner
 //! reload   load beside the old ─► bind what is new ─► swap ─► Open, Close ─► old tasks end, new ones start
 //! moved    blocks by listener again ─► bind what is new ─► swap ─► Open, Close               (plugins stay as they are)
-//! stop     pages that close first ─► lameduck, still answering ─► Close ─► queued and waiting queries (≤ 5 s) ─► exit
+//! stop     pages that close first ─► what plugins do at the end ─► lameduck, still answering ─► stragglers (≤ 5 s) ─► Close ─► queued and waiting queries (≤ 5 s) ─► exit
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use chain::Plugin;
-use chain::setup::Catalogue;
+use chain::admin::Task;
+use chain::setup::{Catalogue, XdpInterface};
+use chain::{Carrier, Plugin, Transport};
+use corefile::key::Scheme;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
+use crate::admission::{self, Limits};
+use crate::explain::{Scene, Texts};
 use crate::input::{Source, reason};
-use crate::listener::socket::Place;
+use crate::listener::socket::{How, ListenSocket, Place};
+use crate::listener::udp_passed::Passed;
 use crate::logging;
+use crate::pid_file;
 use crate::port;
 use crate::reload::{Changes, Counts};
+use crate::service::Service;
 use crate::snapshot::{Blocks, LoadError, Loaded, ProcessView, Snapshot, Wanted, load};
-use crate::worker::{self, Order, Shared};
+use crate::socket::{self, AdminSocket};
+use crate::worker::{self, Command, Shared};
+use crate::xdp::{Served, Xdp};
+use crate::zone_metrics;
 
 /// How long queries that wait may take after the process was told to end.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Connections of all workers at most.
-const CONNECTIONS: usize = 16_384;
+/// How long no datagram has to come after lameduck before the sockets close, and how long that is waited for at most.
+///
+/// Load balancers stop sending new clients during lameduck, but those that track connections (conntrack under kube-proxy) go on
+/// sending what comes from a known port.
+const STRAGGLERS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// How long an old snapshot is kept, so that the queries that wait in it have ended.
 const RETIREMENT: Duration = Duration::from_secs(10);
 /// Old snapshots that are kept so long, however fast reloads follow each other: each may hold a whole cache.
@@ -61,6 +73,10 @@ pub struct Options {
     pub banner: String,
     /// Whether messages on standard error may have colours.
     pub colour: bool,
+    /// Whether another process may have the ports already, from which this one takes over.
+    pub takes_over: bool,
+    /// The socket for questions of the operator.
+    pub admin: AdminSocket,
 }
 
 /// Serves until a signal ends it; gives the exit status.
@@ -72,11 +88,21 @@ pub fn run(options: Options) -> u8 {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("cannot start: {error}");
+            logging::complain(&format!("cannot start: {error}"));
+            logging::flush();
             return EXIT_STARTED_NOT;
         }
     };
-    let _entered = runtime.enter();
+    let status = {
+        let _entered = runtime.enter();
+        serve(options, &runtime)
+    };
+    // A look at a file that does not come back (a mount that hangs) must not hold up the end.
+    runtime.shutdown_background();
+    status
+}
+
+fn serve(options: Options, runtime: &tokio::runtime::Runtime) -> u8 {
     match Server::start(options) {
         Ok(mut server) => {
             let status = runtime.block_on(server.supervise());
@@ -84,8 +110,8 @@ pub fn run(options: Options) -> u8 {
             status
         }
         Err(error) => {
+            logging::complain(&error.full);
             logging::flush();
-            eprintln!("{}", error.full.trim_end());
             EXIT_STARTED_NOT
         }
     }
@@ -97,6 +123,10 @@ struct Listening {
     table: Arc<crate::route::Table>,
     /// Its sockets' real port, which differs where 0 was asked for.
     port: u16,
+    /// How many sockets it has for datagrams.
+    sockets: usize,
+    /// The interfaces that it is served on below the kernel's UDP stack.
+    xdp: Arc<[XdpInterface]>,
 }
 
 /// Sockets that are bound and not yet served.
@@ -104,41 +134,63 @@ struct Bound {
     place: Place,
     number: usize,
     port: u16,
-    udp: Vec<UdpSocket>,
-    tcp: Vec<TcpListener>,
+    sockets: Vec<(Transport, ListenSocket)>,
+}
+
+impl Bound {
+    /// How many sockets for datagrams there are.
+    fn datagram_sockets(&self) -> usize {
+        let datagram = |(_, socket): &&(_, _)| matches!(socket, ListenSocket::Datagram(_));
+        self.sockets.iter().filter(datagram).count()
+    }
 }
 
 /// Everything that runs.
 pub(crate) struct Server {
     options: Options,
     pub(crate) shared: Arc<Shared>,
-    workers: Vec<(mpsc::UnboundedSender<Order>, JoinHandle<()>)>,
+    workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<()>)>,
     listening: BTreeMap<Place, Listening>,
     numbers: usize,
     admin: Admin,
+    /// What is to be done before the end.
+    at_end: Vec<Task>,
     lameduck: Duration,
     changes: Changes,
     counts: Counts,
     /// The blocks that are served, to be sorted by listener again.
     blocks: Blocks,
+    /// The texts of the Corefile that is served.
+    texts: Arc<Texts>,
+    /// The socket for questions of the operator, while it is open.
+    socket: Option<socket::Open>,
     /// Told when addresses have moved.
     moved: Arc<Notify>,
     /// Addresses that move and could not be had, with the reason that was told.
     missed: BTreeMap<Place, String>,
+    /// Interfaces from which queries are taken below the kernel's UDP stack.
+    xdp: Xdp,
     /// Old snapshots, kept until no worker uses them, so that none has to take one apart.
     retired: Vec<(Instant, Arc<Snapshot>)>,
+    service: Service,
+    /// Sockets that the service manager opened.
+    passed: Passed,
 }
 
 impl Server {
     /// Starts workers, listeners and the admin side.
     pub(crate) fn start(options: Options) -> Result<Self, LoadError> {
         let shared = Arc::new(Shared::default());
+        zone_metrics::show(&shared);
         let admin = Admin::new(Arc::new(ProcessView(shared.clone())));
         let counts = Counts::new();
         // A counter that has not counted yet is shown as 0.
-        chain::metrics::panics();
-        crate::answer::shed_queries();
-        crate::listener::tcp::evicted_connections();
+        telemetry::metrics::panics();
+        admission::shed_queries();
+        admission::evicted_connections();
+        let descriptors = host::descriptors::raise();
+        crate::output::dropped();
+        let passed = Passed::of_environment().map_err(LoadError::new)?;
         let loaded = load(
             &options.source,
             options.catalogue,
@@ -152,32 +204,42 @@ impl Server {
             listening: BTreeMap::new(),
             numbers: 0,
             admin,
+            at_end: Vec::new(),
             lameduck: Duration::ZERO,
             changes: Changes::default(),
             counts,
             blocks: Blocks::default(),
+            texts: Arc::default(),
+            socket: None,
             moved: Arc::default(),
             missed: BTreeMap::new(),
+            xdp: Xdp::default(),
             retired: Vec::new(),
+            service: Service::of_environment(),
+            passed,
         };
         if !loaded.warnings.is_empty() {
-            eprint!("{}", loaded.warnings);
+            logging::complain(&loaded.warnings);
         }
-        let cores = chain::processors();
-        let connections = (CONNECTIONS.min(port::descriptors() * 3 / 4) / cores).max(2);
+        let cores = host::processors();
+        let limits = Limits::of_worker(cores, descriptors, host::descriptors::upstream_share());
         for index in 0..cores {
-            let started = worker::start(index as u16, server.shared.clone(), connections)
+            let started = worker::start(index as u16, server.shared.clone(), limits)
                 .map_err(|error| LoadError::new(format!("cannot start a worker: {error}")))?;
             server.workers.push(started);
         }
         let zones = server.zones(&loaded);
         server.apply(loaded)?;
+        for address in server.passed.unserved() {
+            warn!("No server block listens on {address}, which the service manager opened");
+        }
         if let Some(path) = &server.options.pidfile {
-            // CoreDNS writes the number and a line feed.
-            std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
+            pid_file::write(path).map_err(|error| {
                 LoadError::new(format!("open {}: {}", path.display(), reason(&error)))
             })?;
         }
+        server.open_socket()?;
+        server.xdp.settle();
         if !server.options.quiet {
             zones.iter().for_each(|line| logging::print(line));
         }
@@ -185,6 +247,7 @@ impl Server {
         if !server.options.quiet {
             logging::print(&server.options.banner);
         }
+        server.service.ready();
         Ok(server)
     }
 
@@ -198,6 +261,7 @@ impl Server {
             hash,
             files,
             debug,
+            texts,
             ..
         } = loaded;
         let pages = self
@@ -207,12 +271,15 @@ impl Server {
         let bound = self.bind_new(&listeners)?;
         // From here on nothing fails.
         logging::set_debug(debug);
+        self.texts = texts;
         self.swap(listeners, bound, plugins);
         self.blocks = blocks;
         self.moved = process.moved;
         self.admin.serve(pages);
+        self.at_end = process.at_end;
         self.lameduck = process.lameduck;
-        self.changes.watch(process.reload, &files, hash);
+        self.changes
+            .watch(process.reload, &self.options.source, &files, hash);
         *self.shared.failure() = None;
         Ok(())
     }
@@ -251,10 +318,10 @@ impl Server {
         let mut old = std::mem::take(&mut self.listening);
         let mut tables = vec![None; self.numbers];
         for (place, wanted) in listeners {
-            let (number, port) = match (old.remove(&place), bound.iter().find(|b| b.place == place))
-            {
-                (Some(kept), _) => (kept.number, kept.port),
-                (None, Some(new)) => (new.number, new.port),
+            let new = bound.iter().find(|bound| bound.place == place);
+            let (number, port, sockets) = match (old.remove(&place), new) {
+                (Some(kept), _) => (kept.number, kept.port, kept.sockets),
+                (None, Some(new)) => (new.number, new.port, new.datagram_sockets()),
                 (None, None) => continue,
             };
             tables[number] = Some(wanted.table.clone());
@@ -264,6 +331,8 @@ impl Server {
                     number,
                     table: wanted.table,
                     port,
+                    sockets,
+                    xdp: wanted.xdp,
                 },
             );
         }
@@ -274,12 +343,57 @@ impl Server {
         for new in bound {
             self.open(new);
         }
+        self.follow_interfaces();
         let (done, _) = mpsc::channel(1);
         for gone in old.into_values() {
             self.close(&gone, &done);
         }
+        let listeners = self.listening.iter();
+        *self.shared.scene() = Some(Arc::new(Scene {
+            texts: self.texts.clone(),
+            listeners: listeners
+                .map(|(place, listening)| {
+                    let port = listening.port;
+                    (
+                        Place {
+                            port,
+                            ..place.clone()
+                        },
+                        listening.table.clone(),
+                    )
+                })
+                .collect(),
+        }));
         self.retired.push((Instant::now(), before));
         self.sweep();
+    }
+
+    /// Has frames taken where listeners want that, and for what they listen on.
+    fn follow_interfaces(&mut self) {
+        let listeners = self.listening.iter();
+        let served: Vec<_> = listeners
+            .map(|(place, listening)| Served {
+                number: listening.number,
+                place,
+                port: listening.port,
+                sockets: listening.sockets,
+                interfaces: &listening.xdp,
+            })
+            .collect();
+        let workers: Vec<_> = self.workers.iter().map(|worker| worker.0.clone()).collect();
+        self.xdp.follow(&served, &workers);
+    }
+
+    /// Opens the socket for questions of the operator. One that was not asked for by name need not be there.
+    fn open_socket(&mut self) -> Result<(), LoadError> {
+        let workers = self.workers.iter();
+        let asked = socket::Answering {
+            shared: self.shared.clone(),
+            workers: workers.map(|(commands, _)| commands.clone()).collect(),
+            port: self.options.port,
+        };
+        self.socket = socket::open(&self.options.admin, asked).map_err(LoadError::new)?;
+        Ok(())
     }
 
     /// Opens and closes what addresses that move ask for; plugins, caches and queries that wait are not touched.
@@ -330,58 +444,60 @@ impl Server {
 
     fn bind_once(&self, place: &Place, number: usize, wanted: &Wanted) -> Result<Bound, LoadError> {
         let mut place_now = place.clone();
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-        for _ in 0..wanted.sockets.unwrap_or(self.workers.len()).max(1) {
-            let failed = |protocol, error| port::explain(&place_now, protocol, &error);
-            let socket = place_now
-                .udp(wanted.moves)
-                .map_err(|error| failed("udp", error))?;
-            // Port 0 is whatever the first socket got.
-            let port = socket
-                .local_addr()
-                .map_or(place_now.port, |address| address.port());
-            udp.push(socket);
-            place_now.port = port;
-            tcp.push(
-                place_now
-                    .tcp(wanted.moves)
-                    .map_err(|error| port::explain(&place_now, "tcp", &error))?,
-            );
+        let mut sockets = Vec::new();
+        let transports: Vec<_> = Transport::of(place.scheme).collect();
+        let passed = |transport: &Transport| self.passed.count(place, transport.carrier());
+        let most = transports.iter().map(passed).max().unwrap_or_default();
+        let rounds = wanted.sockets.unwrap_or(self.workers.len()).max(1);
+        for round in 0..rounds.max(most) {
+            for &transport in &transports {
+                let how = How {
+                    waits: wanted.moves,
+                    shares: round > 0 || self.options.takes_over,
+                };
+                let carrier = transport.carrier();
+                let socket = match self.passed.socket(&place_now, carrier, round) {
+                    Some(socket) => socket
+                        .map_err(|error| port::explain(place, carrier_name(carrier), &error))?,
+                    None => open(&place_now, carrier, how)?,
+                };
+                // Port 0 is whatever the first socket got.
+                place_now.port = socket.port().unwrap_or(place_now.port);
+                sockets.push((transport, socket));
+            }
         }
         Ok(Bound {
             place: place.clone(),
             number,
             port: place_now.port,
-            udp,
-            tcp,
+            sockets,
         })
     }
 
-    /// Hands sockets to workers, in turn.
+    /// Hands sockets to workers: those of each transport in turn.
     fn open(&self, bound: Bound) {
         let count = self.workers.len().max(1);
-        let mut shares: Vec<(Vec<UdpSocket>, Vec<TcpListener>)> =
-            (0..count).map(|_| Default::default()).collect();
-        for (i, socket) in bound.udp.into_iter().enumerate() {
-            shares[i % count].0.push(socket);
+        let mut shares: Vec<Vec<(Transport, ListenSocket)>> =
+            (0..count).map(|_| Vec::new()).collect();
+        let mut next: BTreeMap<Transport, usize> = BTreeMap::new();
+        for (transport, socket) in bound.sockets {
+            let turn = next.entry(transport).or_default();
+            shares[*turn % count].push((transport, socket));
+            *turn += 1;
         }
-        for (i, socket) in bound.tcp.into_iter().enumerate() {
-            shares[i % count].1.push(socket);
-        }
-        for ((orders, _), (udp, tcp)) in self.workers.iter().zip(shares) {
-            let _ = orders.send(Order::Open {
+        for ((commands, _), sockets) in self.workers.iter().zip(shares) {
+            let _ = commands.send(Command::Open {
                 listener: bound.number,
-                udp,
-                tcp,
+                sockets,
             });
         }
     }
 
     /// Tells all workers to close a listener.
     fn close(&self, gone: &Listening, done: &mpsc::Sender<()>) {
-        for (orders, _) in &self.workers {
+        for (commands, _) in &self.workers {
             let (listener, table) = (gone.number, gone.table.clone());
-            let _ = orders.send(Order::Close {
+            let _ = commands.send(Command::Close {
                 listener,
                 table,
                 done: done.clone(),
@@ -389,7 +505,7 @@ impl Server {
         }
     }
 
-    /// The lines that say what is served: `.:53`, `example.org.:53 on 127.0.0.1`.
+    /// The lines that say what is served: `.:53`, `tls://.:853`, `example.org.:53 on 127.0.0.1`.
     fn zones(&self, loaded: &Loaded) -> Vec<String> {
         let mut out = Vec::new();
         for (place, wanted) in &loaded.listeners {
@@ -411,36 +527,56 @@ impl Server {
                     } else {
                         format!(" on {}", place.host)
                     };
-                    out.push(format!("{zone}:{}{on}", place.port));
+                    // As CoreDNS: the scheme is told of where it is another one.
+                    let scheme = match place.scheme {
+                        Scheme::Dns => String::new(),
+                        other => format!("{}://", other.name()),
+                    };
+                    out.push(format!("{scheme}{zone}:{}{on}", place.port));
                 }
             }
         }
         out
     }
 
-    /// Loads the Corefile anew; the old state serves on when that fails.
-    fn reload(&mut self) -> Result<(), String> {
+    /// Loads the Corefile anew, as it is or as an edit left it; the old state serves on when that fails.
+    fn reload(&mut self, edit: Option<&Source>) -> Result<(), String> {
         info!("Reloading");
+        self.service.reloading();
+        let result = self.load_anew(edit);
+        self.service.ready();
+        result
+    }
+
+    fn load_anew(&mut self, edit: Option<&Source>) -> Result<(), String> {
+        if edit.is_none() {
+            self.changes.tried(&self.options.source);
+        }
         let loaded = load(
-            &self.options.source,
+            edit.unwrap_or(&self.options.source),
             self.options.catalogue,
             self.options.port,
-            false,
+            self.options.colour,
         );
         let result = loaded.and_then(|loaded| {
             if !loaded.warnings.is_empty() {
-                eprint!("{}", loaded.warnings);
+                logging::complain(&loaded.warnings);
             }
             self.apply(loaded)
         });
         match result {
             Ok(()) => {
                 info!("Reloading complete");
+                self.xdp.settle();
                 self.changes.tell_running();
                 Ok(())
             }
             Err(error) => {
                 error!("Restart failed: {}", error.line);
+                if error.full != error.line {
+                    // As `check` shows it.
+                    logging::complain(&error.full);
+                }
                 self.counts.failed();
                 *self.shared.failure() = Some(error.line.clone());
                 Err(error.line)
@@ -448,10 +584,10 @@ impl Server {
         }
     }
 
-    /// Looks whether the Corefile has changed, and reloads if it has.
+    /// Reloads a Corefile that was edited.
     fn look(&mut self) {
-        if self.changes.changed(&self.options.source)
-            && let Err(line) = self.reload()
+        if let Some(edit) = self.changes.edit()
+            && let Err(line) = self.reload(Some(&edit))
         {
             error!(target: "plugin/reload", "Corefile changed but reload failed: {line}");
         }
@@ -473,6 +609,7 @@ impl Server {
             error!("signals cannot be received");
             return EXIT_STARTED_NOT;
         };
+        let workers: Vec<_> = self.workers.iter().map(|worker| worker.0.clone()).collect();
         loop {
             let waits = !self.retired.is_empty();
             let misses = !self.missed.is_empty();
@@ -500,31 +637,63 @@ impl Server {
                 _ = signals.user.recv() => {
                     info!("SIGUSR1: Reloading");
                     // The log has said why, if it failed.
-                    let _ = self.reload();
+                    let _ = self.reload(None);
                 }
                 _ = signals.upgrade.recv() => warn!("SIGUSR2: upgrading in place is not implemented"),
                 _ = signals.hangup.recv() => {}
                 () = self.changes.wait() => self.look(),
                 () = moved.notified() => self.relisten(),
+                () = self.xdp.changed() => {
+                    self.follow_interfaces();
+                    self.xdp.settle();
+                }
                 () = sleep(AGAIN), if misses => self.relisten(),
                 () = sleep(RETIREMENT), if waits => self.sweep(),
+                () = self.service.watch(&workers) => {}
             }
         }
     }
 
     /// Says that the end is near, and goes on answering for as long as is configured.
     async fn lame(&mut self) {
+        self.service.stopping();
         self.shared.shut_down();
         self.admin.close_first();
+        for Task { work, .. } in std::mem::take(&mut self.at_end) {
+            work.await;
+        }
         if !self.lameduck.is_zero() {
             info!(target: "plugin/health", "Going into lameduck mode for {:?}", self.lameduck);
             sleep(self.lameduck).await;
         }
     }
 
-    /// Ends in order: lameduck, then what is queued and what waits.
+    /// Goes on answering after lameduck for as long as datagrams come.
+    async fn serve_stragglers(&self) {
+        let (quiet, most) = STRAGGLERS;
+        let end = Instant::now() + most;
+        if self.shared.quiet_for() < quiet {
+            info!(target: "plugin/health", "Queries still come: answering them for {most:?} at most");
+        }
+        while let Some(left) = quiet.checked_sub(self.shared.quiet_for())
+            && !left.is_zero()
+            && Instant::now() < end
+        {
+            sleep(left.min(end - Instant::now())).await;
+        }
+    }
+
+    /// Ends in order: lameduck and stragglers, then what is queued and what waits.
     pub(crate) async fn stop(&mut self) {
         self.lame().await;
+        if !self.lameduck.is_zero() {
+            self.serve_stragglers().await;
+        }
+        let workers: Vec<_> = self.workers.iter().map(|worker| worker.0.clone()).collect();
+        let (done, mut frames_done) = mpsc::channel::<()>(1);
+        self.xdp.let_all_go(&workers, &done);
+        drop(done);
+        let _ = timeout(DRAIN, frames_done.recv()).await;
         let (done, mut all_done) = mpsc::channel::<()>(1);
         for gone in std::mem::take(&mut self.listening).into_values() {
             self.close(&gone, &done);
@@ -538,9 +707,7 @@ impl Server {
 
     /// Removes what was left outside the process.
     fn leave(&self) {
-        if let Some(path) = &self.options.pidfile {
-            let _ = std::fs::remove_file(path);
-        }
+        pid_file::leave();
         logging::flush();
     }
 
@@ -563,14 +730,41 @@ impl Server {
     #[cfg(test)]
     pub(crate) fn reload_from(&mut self, source: Source) -> Result<(), String> {
         self.options.source = source;
-        self.reload()
+        self.reload(None)
     }
+}
+
+fn carrier_name(carrier: Carrier) -> &'static str {
+    match carrier {
+        Carrier::Datagram => "udp",
+        Carrier::Stream => "tcp",
+    }
+}
+
+/// Opens a socket; beside others of this process too, which a reload may be about to close.
+fn open(place: &Place, carrier: Carrier, how: How) -> Result<ListenSocket, LoadError> {
+    let protocol = carrier_name(carrier);
+    let opened = place.bind(carrier, how).or_else(|error| {
+        let taken = error.raw_os_error() == Some(libc::EADDRINUSE);
+        if taken && !how.shares && port::is_ours(place, protocol) {
+            place.bind(
+                carrier,
+                How {
+                    shares: true,
+                    ..how
+                },
+            )
+        } else {
+            Err(error)
+        }
+    });
+    opened.map_err(|error| port::explain(place, protocol, &error))
 }
 
 /// Whether a zone has RFC 1035's preferred name syntax, or is a reverse zone.
 fn preferred(zone: &str) -> bool {
     let key = corefile::key::Key {
-        scheme: corefile::key::Scheme::Dns,
+        scheme: Scheme::Dns,
         zones: vec![zone.to_owned()],
         port: None,
         cidr: false,

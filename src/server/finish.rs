@@ -1,19 +1,21 @@
-//! The last step of every response: OPT, size, header.
+//! The last step of every response: OPT, size, header, and TSIG where the query was signed.
 //!
-//! A response without OPT costs a comparison and twelve octets. OPT is written when the query had one: the asker's UDP size and DO,
-//! its local options (65001 to 65534), NSID and an extended error (RFC 8914) where a plugin set them. COOKIE, TCP-KEEPALIVE, PADDING
-//! and EXPIRE of the query are not echoed, as CoreDNS does: an echo claims what we do not do (RFC 7873, 5.2; RFC 7828, 3.3;
-//! RFC 7830, 4), and BIND, Knot, NSD and PowerDNS do not either.
+//! A response without OPT costs a comparison and twelve octets. OPT is written when the query had one: the UDP size that we
+//! take (RFC 6891, 6.2.4: not what the client said), DO, CO where a plugin understood it (RFC 9824), the client's local options (65001
+//! to 65534), cookies, NSID and an extended error (RFC 8914) where a plugin set them; or the options of an OPT record that a plugin made
+//! of its own. A query over TLS that is padded gets
+//! a padded response (RFC 7830, RFC 8467). COOKIE, TCP-KEEPALIVE and EXPIRE of the query are not echoed, as CoreDNS does: an echo claims
+//! what we do not do (RFC 7873, 5.2; RFC 7828, 3.3), and BIND, Knot, NSD and PowerDNS do not either.
 
-use chain::Exchange;
+use chain::{Exchange, tsig};
 use wire::{Edns, EdnsOption, Flags, Rcode};
 
-/// What a response over UDP has at most, whatever the asker takes.
-const DATAGRAM_LIMIT: usize = 4_096;
 /// What a response over a stream has at most.
 const STREAM_LIMIT: usize = 65_535;
 /// Options that are written at most.
 const OPTIONS: usize = 16;
+/// A padded response is a multiple of so many octets (RFC 8467, section 4.1).
+const PADDED: usize = 468;
 /// Octets of an extended error's text at most; a longer one is cut.
 const TEXT_LIMIT: usize = 128;
 /// The OPT record without options.
@@ -22,13 +24,38 @@ const OPT_LEN: usize = 11;
 /// Makes the response ready to be sent.
 #[inline]
 pub(crate) fn finish(exchange: &mut Exchange) {
+    exchange.restore();
     let datagram = exchange.context.transport.is_datagram();
     let limit = if datagram {
-        exchange.parsed.udp_limit().min(DATAGRAM_LIMIT)
+        exchange.udp_limit()
     } else {
         STREAM_LIMIT
     };
+    if exchange.context.is_signed() {
+        return sign(exchange, limit);
+    }
+    write(exchange, limit);
+}
+
+/// Writes the response with a TSIG record behind all others (RFC 8945, section 5.1), which has its room first: what does not fit beside
+/// it is truncated (section 5.3).
+#[cold]
+fn sign(exchange: &mut Exchange, limit: usize) {
+    let Some(mut signer) = exchange.context.take_signer() else {
+        return;
+    };
+    write(exchange, limit.saturating_sub(signer.room()));
+    signer.sign(&mut exchange.response(), tsig::now());
+    // More messages may follow.
+    exchange.context.set_signer(signer);
+}
+
+/// Writes OPT and header of a response of `limit` octets at most.
+#[inline(always)]
+fn write(exchange: &mut Exchange, limit: usize) {
+    let size = exchange.context.udp_size();
     match exchange.parsed.edns {
+        None if exchange.context.has_reply_opt() => with_opt(exchange, None, limit),
         None => {
             let mut response = exchange.response();
             if response.rcode().0 > 15 {
@@ -40,17 +67,14 @@ pub(crate) fn finish(exchange: &mut Exchange) {
         }
         Some(edns) if is_plain(exchange, edns) => {
             let mut response = exchange.response();
-            response.fit(limit - OPT_LEN);
-            if response
-                .push_opt(edns.udp_size, edns.flags & Edns::DO, &[])
-                .is_ok()
-            {
+            response.fit(limit.saturating_sub(OPT_LEN));
+            if response.push_opt(size, edns.flags & Edns::DO, &[]).is_ok() {
                 response.seal();
             } else {
-                with_opt(exchange, edns, limit);
+                with_opt(exchange, Some(edns), limit);
             }
         }
-        Some(edns) => with_opt(exchange, edns, limit),
+        Some(edns) => with_opt(exchange, Some(edns), limit),
     }
 }
 
@@ -60,13 +84,25 @@ fn is_plain(exchange: &Exchange, edns: Edns) -> bool {
     edns.options_start == edns.options_end
         && exchange.context.nsid.is_none()
         && exchange.context.extended.is_none()
+        && exchange.context.cookie.is_none()
+        && !exchange.context.compact
+        && !exchange.context.has_reply_opt()
 }
 
-/// The same with an OPT record that may have options.
+/// The same with an OPT record that may have options: those of the record that a plugin made of its own, or the client's local ones.
 #[inline(never)]
-fn with_opt(exchange: &mut Exchange, edns: Edns, limit: usize) {
+fn with_opt(exchange: &mut Exchange, edns: Option<Edns>, limit: usize) {
+    let own = exchange.context.take_reply_opt();
+    let kept = match exchange.context.compact {
+        true => Edns::DO | Edns::CO,
+        false => Edns::DO,
+    };
+    let flags = edns.map_or(0, |edns| edns.flags & kept);
     let nsid = exchange.context.nsid.take();
     let extended = exchange.context.extended.take();
+    let cookie = exchange.context.cookie.take();
+    let size = exchange.context.udp_size();
+    let encrypted = exchange.context.encrypted;
     let (message, _, mut response) = exchange.parts();
     let mut options: [(u16, &[u8]); OPTIONS] = [(0, &[]); OPTIONS];
     let (mut count, mut len) = (0, OPT_LEN);
@@ -79,17 +115,37 @@ fn with_opt(exchange: &mut Exchange, edns: Edns, limit: usize) {
             len += 4 + data.len();
         }
     };
+    if let Some(cookie) = &cookie {
+        put(EdnsOption::COOKIE, cookie);
+    }
     if let Some(nsid) = nsid.as_deref() {
         put(EdnsOption::NSID, nsid);
     }
-    if edns.options_start < edns.options_end {
-        for option in edns.options(message) {
-            if (65_001..=65_534).contains(&option.code) {
+    let mut pads = false;
+    if let Some(own) = &own {
+        for option in own.options() {
+            let ours = match option.code {
+                EdnsOption::NSID => nsid.is_some(),
+                EdnsOption::COOKIE => cookie.is_some(),
+                _ => false,
+            };
+            if !ours {
                 put(option.code, option.data);
             }
         }
+    } else if let Some(edns) = edns.filter(|edns| edns.options_start < edns.options_end) {
+        for option in edns.options(message) {
+            if EdnsOption::LOCAL.contains(&option.code) {
+                put(option.code, option.data);
+            }
+            pads |= option.code == EdnsOption::PADDING && encrypted;
+        }
     }
-    response.fit(limit - len);
+    if pads {
+        // Its header; how long it is shows when all else is there.
+        len += 4;
+    }
+    response.fit(limit.saturating_sub(len));
     let mut text = [0; 2 + TEXT_LIMIT];
     if let (Some(extended), Some(place)) = (&extended, options.get_mut(count)) {
         let room = limit.saturating_sub(response.len() + len + 4);
@@ -101,14 +157,22 @@ fn with_opt(exchange: &mut Exchange, edns: Edns, limit: usize) {
             text[2..2 + cut].copy_from_slice(&extended.text.as_bytes()[..cut]);
             *place = (EdnsOption::EXTENDED_ERROR, &text[..2 + cut]);
             count += 1;
+            len += 4 + 2 + cut;
         }
     }
-    let written = response.push_opt(edns.udp_size, edns.flags & Edns::DO, &options[..count]);
+    let zeros = [0; PADDED];
+    if let (true, Some(place)) = (pads, options.get_mut(count)) {
+        let whole = response.len() + len;
+        let padded = whole.next_multiple_of(PADDED).min(limit);
+        *place = (EdnsOption::PADDING, &zeros[..padded.saturating_sub(whole)]);
+        count += 1;
+    }
+    let written = response.push_opt(size, flags, &options[..count]);
     if written.is_err() {
         // Only a response that fills its whole buffer gets here: the records go, so that OPT has room.
         response.clear_records();
         response.set_flag(Flags::TC, true);
-        let _ = response.push_opt(edns.udp_size, edns.flags & Edns::DO, &options[..count]);
+        let _ = response.push_opt(size, flags, &options[..count]);
     }
     response.seal();
 }
@@ -173,7 +237,7 @@ mod tests {
 
     #[test]
     fn opt_is_written_when_it_was_sent() {
-        let bad = opt(1_232, 0x0001_8000, &[]);
+        let bad = opt(4_096, 0x0001_8000, &[]);
         let reply = reply(&query(0, "www.example.org.", 1, 1, &bad), &["."]).expect("an answer");
         let message = Message::new(&reply).expect("a message");
         assert_eq!(message.rcode(), Rcode::BADVERS);
@@ -181,7 +245,7 @@ mod tests {
         assert_eq!(
             (record.class.0, record.ttl & 0x00FF_FFFF),
             (1_232, 0x8000),
-            "version 0, DO kept"
+            "our size, version 0, DO kept"
         );
     }
 
@@ -217,22 +281,34 @@ mod tests {
     }
 
     #[test]
-    fn responses_fit_their_asker() {
+    fn responses_fit_their_client() {
         let edns = |size| query(0, "www.example.org.", 1, 1, &opt(size, 0, &[]));
         let without = query(0, "www.example.org.", 1, 0, &[]);
-        for (octets, transport, limit, cut) in [
-            (&without, Transport::Udp, 512, true),
-            (&edns(100), Transport::Udp, 512, true),
-            (&edns(1_232), Transport::Udp, 1_232, true),
-            (&edns(65_535), Transport::Udp, 4_096, true),
-            (&without, Transport::Tcp, 65_535, false),
-            (&edns(512), Transport::Tcp, 65_535, false),
+        for (octets, transport, set, limit, cut) in [
+            (&without, Transport::Udp, None, 512, true),
+            (&edns(100), Transport::Udp, None, 512, true),
+            (&edns(1_232), Transport::Udp, None, 1_232, true),
+            (&edns(4_096), Transport::Udp, None, 1_232, true),
+            (&edns(65_535), Transport::Udp, None, 1_232, true),
+            // What a plugin says raises the limit and lowers it, within what a client takes and a buffer has.
+            (&edns(65_535), Transport::Udp, Some(4_096), 4_096, true),
+            (&edns(65_535), Transport::Udp, Some(65_535), 4_096, true),
+            (&edns(1_400), Transport::Udp, Some(4_096), 1_400, true),
+            (&edns(4_096), Transport::Udp, Some(700), 700, true),
+            (&edns(4_096), Transport::Udp, Some(0), 512, true),
+            (&without, Transport::Udp, Some(4_096), 512, true),
+            (&without, Transport::Tcp, None, 65_535, false),
+            (&edns(512), Transport::Tcp, None, 65_535, false),
         ] {
             let mut exchange = chain::Exchange::stream();
             exchange.receive_buffer(octets.len())[..octets.len()].copy_from_slice(octets);
             exchange.set_received(octets.len());
             exchange.parse().expect("a query");
             exchange.context.transport = transport;
+            let block = block(".", vec![]);
+            if let Some(size) = set {
+                exchange.views(&block).0.set_udp_size(size);
+            }
             exchange.context.extended = Some(ExtendedError::new(0, "a text that takes room"));
             let mut response = exchange.response();
             for i in 0..400u16 {
@@ -253,6 +329,13 @@ mod tests {
             assert_eq!(message.flags().has(Flags::TC), cut);
             assert!(message.records().all(|record| record.is_ok()));
             assert_eq!(message.opt().is_some(), exchange.parsed.edns.is_some());
+            if let Some(opt) = message.opt() {
+                let offered = set.map_or(1_232, |size| size.clamp(512, 4_096));
+                assert_eq!(
+                    opt.class.0, offered,
+                    "what we take, not what the client said"
+                );
+            }
         }
     }
 

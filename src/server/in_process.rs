@@ -47,15 +47,14 @@ impl InProcess {
                 finish(exchange);
                 true
             }
-            Verdict::Silent | Verdict::Suspended(..) => false,
+            Verdict::Silent | Verdict::Suspended(..) | Verdict::Stream(..) => false,
         }
     }
 
     /// Finds the block for the query that `exchange` has read; `false` when there is none. A part of [`InProcess::answer`], for counts.
     #[inline]
-    pub fn route(&self, exchange: &Exchange) -> bool {
-        let parsed = &exchange.parsed;
-        self.table.find(&parsed.qname, parsed.qtype).is_some()
+    pub fn route(&self, exchange: &mut Exchange) -> bool {
+        self.table.serving(exchange).is_some()
     }
 
     /// Makes the response of `exchange` ready to be sent. A part of [`InProcess::answer`], for counts.
@@ -68,13 +67,13 @@ impl InProcess {
     pub async fn answer_waiting(&self, mut exchange: Box<Exchange>) -> Option<Box<Exchange>> {
         let waits = match answer(&mut exchange, &self.table) {
             Verdict::Respond => None,
-            Verdict::Silent => return None,
+            Verdict::Silent | Verdict::Stream(..) => return None,
             Verdict::Suspended(block, step) => Some((block.clone(), step)),
         };
         if let Some((block, step)) = waits {
             let (back, ending) = resume(exchange, block, step).await;
             exchange = back;
-            if ending == Ending::Silent {
+            if ending != Ending::Respond {
                 return None;
             }
         }

@@ -21,7 +21,7 @@ impl Source {
     pub(crate) fn read(&self) -> Result<(String, Vec<u8>), String> {
         match self {
             Self::Text { name, text } => Ok((name.clone(), text.clone())),
-            Self::File(path) => match std::fs::read(path) {
+            Self::File(path) => match std::fs::File::open(path).and_then(corefile::read_bounded) {
                 Ok(text) => Ok((path.display().to_string(), text)),
                 Err(error) => Err(format!("open {}: {}", path.display(), reason(&error))),
             },

@@ -1,30 +1,29 @@
 //! Log lines as CoreDNS writes them: `[INFO] plugin/reload: text` on standard output, no time, no colour.
 //!
-//! Lines go to a writer thread through a channel, so that a slow terminal or pipe never holds a worker. At most [`QUEUED`] lines wait;
-//! what has no room is counted, and the count is logged. The channel grows with what waits: an array of that size would be a quarter
-//! of a MiB, touched at start. `[DEBUG]` lines are written while `debug` stands in some server block.
+//! An event becomes a line where it happens; [`crate::output`] writes it, and holds nobody up. `[DEBUG]` lines are written while `debug`
+//! stands in some server block. An event with the field `fatal` is a `[FATAL]` line and ends the process, as it does in CoreDNS.
 
 use std::fmt::{Debug, Write as _};
-use std::io::Write as _;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Lines that may wait to be written.
-const QUEUED: usize = 8_192;
+use crate::output::{self, Kind};
+use crate::pid_file;
+
 /// The roots of our own targets; others are libraries.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "plugin/",
     // The lines of the query log, which have no prefix.
     "log",
     "server",
     "plugins",
     "chain",
+    // Says itself which plugin speaks.
+    "source",
     "zone",
     "corefile",
     "wire",
@@ -32,62 +31,28 @@ const OURS: [&str; 10] = [
     "lab",
 ];
 
+/// The field of an event that ends the process.
+const FATAL: &str = "fatal";
+
 static DEBUG: AtomicBool = AtomicBool::new(false);
-static DROPPED: AtomicU64 = AtomicU64::new(0);
-/// Lines that wait; those of `print` are not counted, as they are few.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-static WRITER: OnceLock<Sender<Item>> = OnceLock::new();
 
-/// What the writer gets.
-enum Item {
-    /// A log line, which has taken room.
-    Line(String),
-    /// A line that is written whatever waits.
-    Plain(String),
-    Flush(SyncSender<()>),
-}
-
-/// Starts the writer and takes all log lines of the process; only the first call counts.
+/// Starts the writer and takes all log lines of the process, and the messages of panics; only the first call counts.
 pub fn install() {
-    let (sender, receiver) = channel();
-    if WRITER.set(sender).is_err() {
-        return;
-    }
-    let started = std::thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || write(&receiver));
-    if started.is_ok() {
-        let _ = tracing::subscriber::set_global_default(Lines);
-    }
-}
-
-/// Writes lines until the process ends; what waits is written at once.
-fn write(receiver: &Receiver<Item>) {
-    let mut out = Vec::new();
-    while let Ok(first) = receiver.recv() {
-        let mut flushed = Vec::new();
-        for item in std::iter::once(first).chain(receiver.try_iter().take(QUEUED)) {
-            match item {
-                Item::Line(line) => {
-                    WAITING.fetch_sub(1, Ordering::Relaxed);
-                    out.extend_from_slice(line.as_bytes());
-                }
-                Item::Plain(line) => out.extend_from_slice(line.as_bytes()),
-                Item::Flush(done) => flushed.push(done),
+    if output::start() && tracing::subscriber::set_global_default(Lines).is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("?").to_owned();
+            let mut text = format!("thread '{name}' {panic}\n");
+            let trace = std::backtrace::Backtrace::capture();
+            if trace.status() == std::backtrace::BacktraceStatus::Captured {
+                let _ = write!(text, "{trace}");
             }
-        }
-        let dropped = DROPPED.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let _ = writeln!(
-                out,
-                "[WARNING] {dropped} log lines were dropped: the output is too slow"
-            );
-        }
-        // A closed or full output is no reason to stop serving.
-        let mut stdout = std::io::stdout().lock();
-        let _ = stdout.write_all(&out).and_then(|()| stdout.flush());
-        out.clear();
-        out.shrink_to(1 << 20);
+            output::put(Kind::Error, text);
+            if name == "main" {
+                // It ends the process.
+                output::flush();
+            }
+        }));
     }
 }
 
@@ -98,37 +63,19 @@ pub(crate) fn set_debug(on: bool) {
     }
 }
 
-/// Writes a line that is no log line: the zones and the banner at start.
-pub(crate) fn print(line: &str) {
-    match WRITER.get() {
-        Some(writer) => {
-            let _ = writer.send(Item::Plain(format!("{line}\n")));
-        }
-        None => println!("{line}"),
-    }
+/// Writes a line that is no log line to standard output: the zones and the banner at start.
+pub fn print(line: &str) {
+    output::put(Kind::Plain, format!("{}\n", line.trim_end()));
 }
 
-/// Waits until all lines so far are written.
+/// Writes a message to standard error.
+pub fn complain(text: &str) {
+    output::put(Kind::Error, format!("{}\n", text.trim_end()));
+}
+
+/// Waits until all that was said so far is written, half a second at most.
 pub fn flush() {
-    if let Some(writer) = WRITER.get() {
-        let (done, wait) = sync_channel(1);
-        if writer.send(Item::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(std::time::Duration::from_secs(1));
-        }
-    }
-}
-
-/// Hands a log line to the writer; `false` when there is no room for it.
-fn queue(line: String) -> bool {
-    let Some(writer) = WRITER.get() else {
-        return false;
-    };
-    let room = WAITING.fetch_add(1, Ordering::Relaxed) < QUEUED;
-    if room && writer.send(Item::Line(line)).is_ok() {
-        return true;
-    }
-    WAITING.fetch_sub(1, Ordering::Relaxed);
-    false
+    output::flush();
 }
 
 /// Makes lines of events. There are no spans here, and so no registry of them.
@@ -160,12 +107,18 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = head(event.metadata());
+        let metadata = event.metadata();
+        let mut line = head(metadata);
         event.record(&mut Text(&mut line));
         line.push('\n');
-        if !queue(line) {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
+        let kind = match *metadata.level() {
+            Level::ERROR | Level::WARN => Kind::Trouble,
+            _ => Kind::Plain,
+        };
+        if is_fatal(metadata) {
+            end(line);
         }
+        output::put(kind, line);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -182,10 +135,30 @@ impl Subscriber for Lines {
     fn exit(&self, _: &Id) {}
 }
 
+/// Whether an event ends the process.
+fn is_fatal(metadata: &Metadata<'_>) -> bool {
+    metadata.fields().field(FATAL).is_some()
+}
+
+/// Writes the last line, and ends the process; of several threads at the same time, the first one does.
+fn end(line: String) -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::Relaxed) {
+        loop {
+            std::thread::park();
+        }
+    }
+    output::put(Kind::Plain, line);
+    pid_file::leave();
+    output::flush();
+    std::process::exit(1)
+}
+
 /// `[LEVEL] ` and the plugin, if the event is one's.
 fn head(metadata: &Metadata<'_>) -> String {
     let mut line = String::with_capacity(128);
     line.push_str(match *metadata.level() {
+        _ if is_fatal(metadata) => "[FATAL] ",
         Level::ERROR => "[ERROR] ",
         Level::WARN => "[WARNING] ",
         Level::INFO => "[INFO] ",
@@ -214,6 +187,12 @@ impl Text<'_> {
 }
 
 impl Visit for Text<'_> {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        if field.name() != FATAL {
+            self.record_debug(field, &value);
+        }
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "message" {
             let text = format!("{value:?}");

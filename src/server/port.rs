@@ -1,8 +1,10 @@
-//! Why a port cannot be had, and what to do about it; and how many descriptors the process has.
+//! Why a port cannot be had, and what to do about it.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
+
+use host::ports;
 
 use crate::input::reason;
 use crate::listener::socket::Place;
@@ -70,11 +72,12 @@ fn privilege(out: &mut String, port: u16) {
 
 /// Who holds the port, and the ways out.
 fn holder(out: &mut String, protocol: &str, port: u16) {
-    let found = holders(protocol, port);
-    for (address, who) in &found {
+    let found = ports::holders(protocol, port);
+    for held in &found {
         let _ = write!(
             out,
-            "\n  {protocol} port {port} is held on {address} by {who}"
+            "\n  {protocol} port {port} is held on {} by {} (pid {})",
+            held.address, held.program, held.pid
         );
     }
     if found.is_empty() {
@@ -84,17 +87,17 @@ fn holder(out: &mut String, protocol: &str, port: u16) {
         );
     }
     out.push_str("\n  ways out:");
-    if found.iter().any(|(_, who)| who.contains("systemd-resolve")) {
+    if found
+        .iter()
+        .any(|held| held.program.starts_with("systemd-resolve"))
+    {
         out.push_str(
             "\n    listen elsewhere than systemd-resolved: add `bind 127.0.0.1` (or the machine's address) to the server block\
              \n    or turn its stub off: DNSStubListener=no in /etc/systemd/resolved.conf, then sudo systemctl restart systemd-resolved",
         );
     } else {
         out.push_str("\n    stop that program");
-        let all = found
-            .iter()
-            .any(|(address, _)| matches!(address.as_str(), "0.0.0.0" | "::"));
-        if !all {
+        if !found.iter().any(|held| held.address.is_unspecified()) {
             out.push_str(
                 "\n    or listen on an address that it does not hold: add `bind ADDRESS` to the server block",
             );
@@ -103,112 +106,55 @@ fn holder(out: &mut String, protocol: &str, port: u16) {
     out.push_str("\n    or take another port: -dns.port 1053");
 }
 
-/// The sockets on a port, and their programs as far as they can be seen.
-fn holders(protocol: &str, port: u16) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    let suffix = format!(":{port:04X}");
-    for table in [protocol.to_owned(), format!("{protocol}6")] {
-        let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
-        for line in text.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let (Some(local), Some(state), Some(inode)) =
-                (fields.get(1), fields.get(3), fields.get(9))
-            else {
-                continue;
-            };
-            // 07 is an unconnected UDP socket, 0A a listening TCP socket.
-            if local.ends_with(&suffix)
-                && matches!(*state, "07" | "0A")
-                && let Some(who) = program(inode)
-            {
-                let entry = (address(&local[..local.len() - suffix.len()]), who);
-                if !out.contains(&entry) {
-                    out.push(entry);
-                }
-            }
-        }
-    }
-    out
-}
-
-/// An address as /proc/net writes it: 32-bit words in the machine's order.
-fn address(hex: &str) -> String {
-    let words: Vec<[u8; 4]> = hex
-        .as_bytes()
-        .chunks(8)
-        .filter_map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok())
-        .map(u32::to_ne_bytes)
+/// Whether the sockets in the way of a place are all of this process, as far as the system tells.
+pub(crate) fn is_ours(place: &Place, protocol: &str) -> bool {
+    let own: Vec<String> = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            fs::read_link(entry.path())
+                .ok()?
+                .into_os_string()
+                .into_string()
+                .ok()
+        })
         .collect();
-    match words.as_slice() {
-        [v4] => std::net::Ipv4Addr::from(*v4).to_string(),
-        _ => match <[u8; 16]>::try_from(words.concat()) {
-            Ok(v6) => std::net::Ipv6Addr::from(v6).to_string(),
-            Err(_) => hex.to_owned(),
-        },
-    }
-}
-
-/// The program that has a socket of this inode open.
-fn program(inode: &str) -> Option<String> {
-    let wanted = format!("socket:[{inode}]");
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name
-            .to_str()
-            .filter(|name| name.bytes().all(|c| c.is_ascii_digit()))
-        else {
-            continue;
-        };
-        let descriptors = fs::read_dir(entry.path().join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        for descriptor in descriptors {
-            if fs::read_link(descriptor.path())
-                .is_ok_and(|link| link.as_os_str() == wanted.as_str())
-            {
-                let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-                return Some(format!("{} (pid {pid})", comm.trim()));
-            }
-        }
-    }
-    None
-}
-
-/// How many files the process may have open.
-pub(crate) fn descriptors() -> usize {
-    // A file of /proc has no size, and growing a buffer for it takes eight reads.
-    let mut limits = String::with_capacity(4_096);
-    let _ =
-        fs::File::open("/proc/self/limits").and_then(|mut file| file.read_to_string(&mut limits));
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .unwrap_or(1_024)
+    let wanted = place.ip.filter(|ip| !ip.is_unspecified());
+    ports::sockets(protocol, place.port)
+        .iter()
+        .filter(|socket| {
+            let held = socket.address;
+            wanted.is_none_or(|wanted| held.is_unspecified() || held.to_canonical() == wanted)
+        })
+        .all(|socket| own.contains(&format!("socket:[{}]", socket.inode)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use chain::Carrier;
+    use corefile::key::Scheme;
 
-    #[test]
-    fn addresses_of_proc_are_read() {
-        assert_eq!(address("0100007F"), "127.0.0.1");
-        assert_eq!(address("00000000000000000000000001000000"), "::1");
-    }
+    use super::*;
+    use crate::listener::socket::How;
 
     #[test]
     fn the_holder_of_a_port_is_named() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let place = Place {
+            scheme: Scheme::Dns,
             host: "127.0.0.1".into(),
             ip: Some("127.0.0.1".parse().unwrap()),
             scope: 0,
             port,
         };
-        let error = place.udp(false).expect_err("the port is taken");
+        let how = How {
+            waits: false,
+            shares: false,
+        };
+        let error = place.bind(Carrier::Datagram, how).err();
+        let error = error.expect("the port is taken");
         let message = explain(&place, "udp", &error);
         assert_eq!(
             message.line,
@@ -222,6 +168,7 @@ mod tests {
     #[test]
     fn a_missing_privilege_is_named_with_the_ways_to_it() {
         let place = Place {
+            scheme: Scheme::Dns,
             host: String::new(),
             ip: None,
             scope: 0,

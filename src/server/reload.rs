@@ -1,31 +1,35 @@
-//! When to reload: the Corefile and what it imports, looked at when an edit is seen and at an interval.
+//! When to reload: the Corefile and what it imports, followed by [`host::source`].
 //!
-//! A change is a change of the meaning: the SHA-512 of the words and structure. The directories of the files are watched (an editor
-//! renames, a ConfigMap swaps a symbolic link); the interval is for file systems that tell nothing.
+//! A change is a change of the meaning: the SHA-512 of the words and structure. What is reloaded is the text that was found whole, not
+//! whatever stands in the file by then. An edit in place is left alone for a while whatever it looks like: each directive counts.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chain::admin::ReloadEvery;
-use chain::metrics;
-use corefile::Disk;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use corefile::{Disk, Loader, Report, Severity};
+use host::source::{Content, Doubt, Files, Places, Reading};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use telemetry::metrics;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info};
+use tracing::{error, info, warn};
 
 use crate::input::Source;
 use crate::snapshot;
 
-/// How long edits may go on before they are looked at.
-const SETTLE: Duration = Duration::from_millis(200);
+/// How long a Corefile that has lost its `reload` is still followed: the rest of it may be on its way.
+const GRACE: Duration = Duration::from_secs(60);
+/// The most that is read of one file, in octets.
+const FILE: u64 = 64 << 20;
 
 /// `coredns_reload_failed_total`.
 pub(crate) struct Counts(Counter);
@@ -53,62 +57,92 @@ struct Version {
 
 type Versions = Family<Version, Gauge<i64, AtomicI64>>;
 
-/// Tells when the Corefile may have changed.
+/// Tells when the Corefile has changed.
 #[derive(Default)]
 pub(crate) struct Changes {
     every: Option<(ReloadEvery, Duration)>,
-    next: Option<Instant>,
     running: String,
-    /// What was looked at last, so that a broken edit is tried once.
+    heard: Arc<Heard>,
+    follower: Option<AbortHandle>,
+    /// When following ends, since the Corefile has no `reload` any more.
+    until: Option<Instant>,
+}
+
+/// What the follower has found.
+#[derive(Default)]
+struct Heard {
+    told: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The meaning that was tried last, so that a broken edit is tried once.
     seen: String,
-    watcher: Option<(RecommendedWatcher, BTreeSet<PathBuf>)>,
-    edited: Arc<Notify>,
+    /// A text that was found whole, and not yet tried.
+    edit: Option<Source>,
+}
+
+impl Heard {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Changes {
-    /// Watches `files` from now on, if `every` says so; `hash` is what runs.
-    pub(crate) fn watch(&mut self, every: Option<ReloadEvery>, files: &[PathBuf], hash: String) {
-        self.seen.clone_from(&hash);
+    /// Follows `source` from now on, if `every` says so; `hash` is what runs, `files` is what it was read from.
+    pub(crate) fn watch(
+        &mut self,
+        every: Option<ReloadEvery>,
+        source: &Source,
+        files: &[PathBuf],
+        hash: String,
+    ) {
+        self.heard.state().seen.clone_from(&hash);
         self.running = hash;
-        if every != self.every.map(|(every, _)| every) {
-            self.every = every.map(|every| (every, offset(every)));
-        }
-        self.next = self.every.map(|(_, interval)| Instant::now() + interval);
-        let directories: BTreeSet<PathBuf> = files
-            .iter()
-            .filter(|_| self.every.is_some())
-            .map(|file| match file.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-                _ => Path::new(".").to_path_buf(),
-            })
-            .collect();
-        if self
-            .watcher
-            .as_ref()
-            .is_some_and(|(_, watched)| *watched == directories)
-        {
-            return;
-        }
-        self.watcher = None;
-        if directories.is_empty() {
-            return;
-        }
-        let edited = self.edited.clone();
-        let heard = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                edited.notify_one();
+        let before = self.every.map(|(every, _)| every);
+        if every == before {
+            if every.is_some() {
+                self.until = None;
             }
+            return;
+        }
+        let Some(every) = every else {
+            warn!(
+                target: "plugin/reload",
+                "The Corefile no longer has `reload`: edits are not looked for any more, SIGUSR1 reads it again. \
+                 Should it have been cut off while it was written, the rest is still seen for {GRACE:?}"
+            );
+            self.every = None;
+            self.until = Some(Instant::now() + GRACE);
+            return;
         };
-        match notify::recommended_watcher(heard) {
-            Ok(mut watcher) => {
-                for directory in &directories {
-                    if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
-                        debug!(target: "plugin/reload", "{} is not watched: {error}", directory.display());
-                    }
-                }
-                self.watcher = Some((watcher, directories));
-            }
-            Err(error) => debug!(target: "plugin/reload", "files are not watched: {error}"),
+        let interval = offset(every);
+        self.every = Some((every, interval));
+        self.until = None;
+        self.end();
+        if let Source::File(path) = source
+            && std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+        {
+            // A pipe or a device tells nothing twice.
+            return;
+        }
+        let content = Corefile {
+            source: source.clone(),
+            files: files.to_vec(),
+            blocks: 0,
+            heard: self.heard.clone(),
+        };
+        let follower = tokio::spawn(async move {
+            let error = host::source::Source::unread(content).follow(interval).await;
+            error!(target: "plugin/reload", "The Corefile is no longer followed: {error}");
+        });
+        self.follower = Some(follower.abort_handle());
+    }
+
+    fn end(&mut self) {
+        if let Some(follower) = self.follower.take() {
+            follower.abort();
         }
     }
 
@@ -131,45 +165,181 @@ impl Changes {
             .set(1);
     }
 
-    /// Waits until it is time to look; for ever where `reload` is not configured.
+    /// Waits until the Corefile has changed; for ever where `reload` is not configured.
     pub(crate) async fn wait(&mut self) {
-        let Some((_, interval)) = self.every else {
-            return std::future::pending().await;
-        };
-        loop {
-            let next = *self.next.get_or_insert_with(|| Instant::now() + interval);
-            // What is awaited can be dropped at any time: what was heard stands in `next`.
-            tokio::select! {
-                () = sleep_until(next) => {
-                    self.next = Some(Instant::now() + interval);
-                    return;
-                }
-                () = self.edited.notified() => self.next = Some(next.min(Instant::now() + SETTLE)),
+        while self.heard.state().edit.is_none() {
+            // What is awaited can be dropped at any time: what was heard stands in the state.
+            match self.until {
+                Some(until) => tokio::select! {
+                    () = self.heard.told.notified() => {}
+                    () = sleep_until(until) => {
+                        self.until = None;
+                        self.end();
+                    }
+                },
+                None => self.heard.told.notified().await,
             }
         }
     }
 
-    /// Whether the Corefile means something else than what was looked at last. A file that cannot be read now may come back.
-    pub(crate) fn changed(&mut self, source: &Source) -> bool {
-        let Ok((name, text)) = source.read() else {
-            return false;
+    /// The Corefile is tried as it is, for another reason than an edit: the same text is not tried again for having been edited.
+    pub(crate) fn tried(&mut self, source: &Source) {
+        if self.every.is_none() {
+            return;
+        }
+        if let Ok((name, text)) = source.read() {
+            let (corefile, report) = corefile::parse(&name, text, &Disk);
+            let mut state = self.heard.state();
+            state.seen = meaning(&corefile, &report);
+            state.edit = None;
+        }
+    }
+
+    /// What to load, if the Corefile means something else than what was tried last.
+    pub(crate) fn edit(&mut self) -> Option<Source> {
+        self.heard.state().edit.take()
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A Corefile as it is followed.
+struct Corefile {
+    source: Source,
+    /// It and its imports.
+    files: Vec<PathBuf>,
+    /// How many server blocks it had.
+    blocks: usize,
+    heard: Arc<Heard>,
+}
+
+/// What was read of it.
+struct Draft {
+    hash: String,
+    text: Source,
+    files: Vec<PathBuf>,
+    blocks: usize,
+}
+
+/// Reads a Corefile's files, and takes down which.
+struct Recorded<'a>(RefCell<&'a mut Files>);
+
+impl Loader for Recorded<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.borrow_mut().read(path, FILE)
+    }
+
+    fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        let found = Disk.glob(pattern);
+        if let Ok(found) = &found {
+            self.0.borrow_mut().note_names(pattern, found);
+        }
+        found
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        Disk.variable(name)
+    }
+}
+
+impl Content for Corefile {
+    type Draft = Option<Draft>;
+
+    fn places(&mut self) -> Places {
+        let parent = |file: &PathBuf| match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
         };
-        let (corefile, report) = corefile::parse(&name, text, &Disk);
-        let mut hash = snapshot::hash(&corefile);
-        for found in report.iter() {
-            // Broken in another way is another edit.
+        Places {
+            files: self.files.clone(),
+            directories: self.files.iter().map(parent).collect(),
+            // An import may name files that are not there yet.
+            unsure: true,
+        }
+    }
+
+    fn most(&self) -> u64 {
+        FILE
+    }
+
+    fn read(&mut self, files: &mut Files) -> Reading<Option<Draft>> {
+        let (name, text) = match &self.source {
+            Source::Text { name, text } => (name.clone(), text.clone()),
+            Source::File(path) => match files.read(path, FILE) {
+                Ok(text) => (path.display().to_string(), text),
+                Err(_) => {
+                    return Reading {
+                        draft: None,
+                        doubt: Doubt::Cut,
+                        usable: false,
+                    };
+                }
+            },
+        };
+        let loader = Recorded(RefCell::new(files));
+        let (corefile, report) = corefile::parse(&name, text.clone(), &loader);
+        let hash = meaning(&corefile, &report);
+        let reloads = |block: &corefile::ServerBlock| {
+            let mut names = block
+                .directives
+                .iter()
+                .map(|directive| &directive.name.text);
+            names.any(|name| name == "reload")
+        };
+        let blocks = corefile.blocks.len();
+        let lost = blocks * 2 < self.blocks || !corefile.blocks.iter().any(reloads);
+        Reading {
+            draft: Some(Draft {
+                hash,
+                text: Source::Text { name, text },
+                files: corefile.files(),
+                blocks,
+            }),
+            doubt: if lost { Doubt::Cut } else { Doubt::Doubtful },
+            // What is wrong with an import is said with its place when it is loaded.
+            usable: true,
+        }
+    }
+
+    fn take(&mut self, draft: Option<Draft>, _: &Files) {
+        let Some(draft) = draft else { return };
+        self.files = draft.files;
+        self.blocks = draft.blocks;
+        let mut state = self.heard.state();
+        if state.seen != draft.hash {
+            state.seen = draft.hash;
+            state.edit = Some(draft.text);
+            self.heard.told.notify_one();
+        }
+    }
+
+    fn fail(&mut self, path: &Path, why: &str) {
+        error!(
+            target: "plugin/reload",
+            "Corefile changed but reload failed: open {}: {why}", path.display()
+        );
+    }
+}
+
+/// What tells a Corefile's meaning. One that is broken in another way is another one; what is only a warning is no part of it.
+fn meaning(corefile: &corefile::Corefile, report: &Report) -> String {
+    let mut hash = snapshot::hash(corefile);
+    for found in report.iter() {
+        if found.severity == Severity::Error {
             hash.push_str(&found.message);
         }
-        let changed = hash != self.seen;
-        self.seen = hash;
-        changed
     }
+    hash
 }
 
 /// The interval with this process's share of the jitter: within half of it, early or late.
 fn offset(every: ReloadEvery) -> Duration {
     let jitter = every.jitter.as_secs_f64();
-    let share = (rand::random::<f64>() - 0.5) * jitter;
+    let share = (host::random::random::<f64>() - 0.5) * jitter;
     Duration::from_secs_f64((every.interval.as_secs_f64() + share).max(1.0))
 }
 
@@ -179,44 +349,59 @@ mod tests {
 
     use super::*;
 
+    /// What is to be loaded once an edit was seen.
+    async fn edited(changes: &mut Changes) -> String {
+        let heard = tokio::time::timeout(Duration::from_secs(10), changes.wait()).await;
+        assert!(heard.is_ok(), "the edit is heard long before the interval");
+        match changes.edit() {
+            Some(Source::Text { text, .. }) => String::from_utf8(text).expect("text"),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn edits_are_seen_at_once_and_only_their_meaning_counts() {
         let directory =
             std::env::temp_dir().join(format!("nameplate-reload-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
         let (file, import) = (directory.join("Corefile"), directory.join("lan"));
-        fs::write(&file, ". {\nimport lan\n}\n").expect("written");
+        let good = ". {\n reload\n import lan\n}\n";
+        fs::write(&file, good).expect("written");
         fs::write(&import, "whoami\n").expect("written");
         let source = Source::File(file.clone());
         let (name, text) = source.read().expect("read");
         let (corefile, _) = corefile::parse(&name, text, &Disk);
-        let every = ReloadEvery {
+        let every = Some(ReloadEvery {
             interval: Duration::from_secs(600),
             jitter: Duration::from_secs(2),
-        };
+        });
         let mut changes = Changes::default();
-        changes.watch(Some(every), &corefile.files(), snapshot::hash(&corefile));
-        assert!(!changes.changed(&source), "nothing was edited");
-        for (path, text, expected) in [
-            (&import, "log\n", true),
-            (&file, "# the same\n.   {\n  import   lan\n}\n", false),
-            (&file, ". {\n", true),
-            (&file, ". {\nimport lan\n}\n", true),
-        ] {
-            // As an editor does: a new file takes the name of the old one.
-            let new = directory.join("new");
+        let running = snapshot::hash(&corefile);
+        changes.watch(every, &source, &corefile.files(), running);
+        // As an editor does: a new file takes the name of the old one.
+        let replace = |path: &Path, text: &str| {
+            let new = directory.join(".new");
             fs::write(&new, text).expect("written");
             fs::rename(&new, path).expect("renamed");
-            let heard = tokio::time::timeout(Duration::from_secs(5), changes.wait()).await;
-            assert!(heard.is_ok(), "the edit is heard long before the interval");
-            assert_eq!(changes.changed(&source), expected, "{text:?}");
-            assert!(!changes.changed(&source), "an edit is tried once");
-        }
-        fs::remove_file(&file).expect("removed");
-        assert!(
-            !changes.changed(&source),
-            "what cannot be read may come back"
-        );
+        };
+        // The first look, which finds nothing new, is under way; edits are seen from here on.
+        replace(&import, "log\n");
+        assert_eq!(edited(&mut changes).await, good);
+        // Another spelling is no edit, what follows it is one.
+        replace(&file, "# the same\n.   {\n  reload\n  import   lan\n}\n");
+        replace(&file, ". {\n");
+        assert_eq!(edited(&mut changes).await, ". {\n");
+        // In place, cut off in the middle for a while.
+        let (first, rest) = good.split_at(8);
+        fs::write(&file, first).expect("written");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        fs::write(&file, format!("{first}{rest}")).expect("written");
+        assert_eq!(edited(&mut changes).await, good);
+        assert!(changes.edit().is_none(), "an edit is tried once");
+        // The line that asks for it is gone: what follows soon is still seen.
+        changes.watch(None, &source, &[], String::new());
+        replace(&file, ". {\n whoami\n}\n");
+        assert_eq!(edited(&mut changes).await, ". {\n whoami\n}\n");
         fs::remove_dir_all(&directory).expect("removed");
     }
 

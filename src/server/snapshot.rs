@@ -10,16 +10,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chain::admin::{Overview, Process};
-use chain::setup::{self, BuiltBlock, Catalogue};
-use chain::{Block, BlockInfo, Plugin, Router};
+use chain::setup::{self, BuiltBlock, Catalogue, ListenerBounds, XdpInterface};
+use chain::{Block, BlockInfo, Carrier, Plugin, Router, Transport};
+use corefile::key::Scheme;
 use corefile::{Corefile, Disk, Report};
+use rustls::ServerConfig;
 use sha2::{Digest, Sha512};
 use wire::NameBuf;
 
-use crate::bind;
+use crate::backlog::Shed;
+use crate::explain::Texts;
 use crate::input::Source;
 use crate::listener::socket::Place;
 use crate::route::Table;
+use crate::{bind, certificates};
 
 /// What workers serve from; they pin it once a batch.
 #[derive(Default)]
@@ -45,6 +49,8 @@ pub(crate) struct Wanted {
     pub(crate) table: Arc<Table>,
     /// How many sockets its address gets; `None` is one per worker.
     pub(crate) sockets: Option<usize>,
+    /// The interfaces from which its queries are taken below the kernel's UDP stack.
+    pub(crate) xdp: Arc<[XdpInterface]>,
     /// Whether the address comes and goes: its sockets wait for it, and one that cannot be had does not hold up the others.
     pub(crate) moves: bool,
 }
@@ -67,6 +73,8 @@ pub(crate) struct Loaded {
     pub(crate) debug: bool,
     /// Warnings, drawn; empty when there are none.
     pub(crate) warnings: String,
+    /// The texts of the Corefile.
+    pub(crate) texts: Arc<Texts>,
 }
 
 /// Why a Corefile is not served.
@@ -130,6 +138,7 @@ pub(crate) fn load(
     let (name, text) = source.read().map_err(LoadError::new)?;
     let (corefile, mut report) = corefile::parse(&name, text, &Disk);
     let planned = setup::plan(&corefile, catalogue, &mut report);
+    report.keep_private(&corefile.private, &corefile.sources);
     if report.has_errors() {
         return Err(LoadError::report(&report, &corefile, colour));
     }
@@ -184,6 +193,10 @@ pub(crate) fn load(
         files: corefile.files(),
         debug,
         warnings,
+        texts: Arc::new(Texts {
+            private: corefile.private.iter().map(|(file, _)| *file).collect(),
+            sources: corefile.sources,
+        }),
     })
 }
 
@@ -202,20 +215,27 @@ impl Blocks {
     /// Sorts the blocks by listener, and tells every plugin where it stands.
     pub(crate) fn listeners(&mut self) -> Result<BTreeMap<Place, Wanted>, LoadError> {
         let mut groups: BTreeMap<Place, (Vec<(usize, String)>, bool)> = BTreeMap::new();
-        let mut taken: HashMap<(String, u16), Vec<String>> = HashMap::new();
+        let mut taken = HashMap::new();
         for (number, block) in self.built.iter().enumerate() {
             let hosts = bind::hosts(&block.config).map_err(LoadError::new)?;
             for key in &block.keys {
-                let port = key.port.unwrap_or(self.port);
+                let port = key.port.unwrap_or(match key.scheme {
+                    Scheme::Dns => self.port,
+                    other => other.default_port(),
+                });
                 for zone in &key.zones {
                     for (host, moves) in &hosts {
-                        overlap(&mut taken, zone, port, &host.host)?;
                         let place = Place {
+                            scheme: key.scheme,
                             host: host.host.clone(),
                             ip: host.ip,
                             scope: host.scope,
                             port,
                         };
+                        // Blocks with views leave queries to others of their zone.
+                        if block.config.filter.is_none() {
+                            overlap(&mut taken, zone, &place)?;
+                        }
                         let group = groups.entry(place).or_insert_with(|| (Vec::new(), true));
                         group.0.push((number, zone.clone()));
                         group.1 &= moves;
@@ -223,6 +243,7 @@ impl Blocks {
                 }
             }
         }
+        apart(groups.keys())?;
         let mut out = BTreeMap::new();
         for (place, (members, moves)) in groups {
             let wanted = match self.known.get(&place) {
@@ -260,7 +281,7 @@ impl Blocks {
                 server: place.label().into(),
                 zone: zone.as_str().into(),
                 origin: origin.to_lower(),
-                view: "".into(),
+                view: block.config.view.clone(),
                 plugins: plugins.into(),
                 debug: block.config.debug,
             };
@@ -268,10 +289,19 @@ impl Blocks {
             for step in block.chain.steps() {
                 step.plugin.attach(&info);
             }
-            blocks.push(Arc::new(Block::new(info, block.chain.clone())));
+            let filter = block.config.filter.clone();
+            let one = Block::new(info, block.chain.clone()).filtered(filter);
+            blocks.push(Arc::new(one));
         }
         let config = &self.built[members[0].0].config;
-        let table = Arc::new(Table::new(blocks, config.streams));
+        let mut table = Table::new(blocks, config.streams);
+        self.open_to(&mut table, place, members);
+        let counts_shed = |(number, _): &(usize, String)| self.built[*number].config.counts_shed;
+        table.shed = members
+            .iter()
+            .any(counts_shed)
+            .then(|| Shed::of(&place.label()));
+        let table = Arc::new(table);
         let weak = Arc::downgrade(&table);
         for block in table.blocks() {
             block.set_router(weak.clone() as std::sync::Weak<dyn Router>);
@@ -279,26 +309,124 @@ impl Blocks {
         Ok(Wanted {
             table,
             sockets: config.sockets,
+            xdp: self.interfaces(place, members),
             moves,
         })
     }
 }
 
+impl Blocks {
+    /// The interfaces that the blocks of a listener name; the first that names one says how it is attached to.
+    fn interfaces(&self, place: &Place, members: &[(usize, String)]) -> Arc<[XdpInterface]> {
+        let mut out: Vec<XdpInterface> = Vec::new();
+        if place.scheme == Scheme::Dns {
+            let configs = members
+                .iter()
+                .map(|(number, _)| &self.built[*number].config);
+            for interface in configs.flat_map(|config| &config.xdp) {
+                if out.iter().all(|other| other.name != interface.name) {
+                    out.push(interface.clone());
+                }
+            }
+        }
+        out.into()
+    }
+
+    /// Says what connections of a listener have to hold to. One connection cannot tell which block its queries are for: the first block
+    /// that has a bound or a policy has it for all; certificates are chosen by name.
+    fn open_to(&self, table: &mut Table, place: &Place, members: &[(usize, String)]) {
+        let configs = || {
+            members
+                .iter()
+                .map(|(number, _)| &self.built[*number].config)
+        };
+        table.tls = with_alpn(place.scheme, || {
+            let all = configs().filter_map(|config| config.tls.as_ref());
+            certificates::join(all, &place.label())
+        });
+        table.proxy = configs().find_map(|config| config.proxy.clone());
+        table.server = place.label().into();
+        let Some(transport) = Transport::of(place.scheme).next() else {
+            return;
+        };
+        table.transport = transport;
+        table.bounds = match transport {
+            Transport::Udp | Transport::Tcp | Transport::Tls => ListenerBounds {
+                connections: 0,
+                ..ListenerBounds::default()
+            },
+            _ => {
+                let told = configs().find_map(|config| config.bounds.get(&transport));
+                let sockets = configs().next().and_then(|config| config.sockets);
+                let sockets = sockets.unwrap_or_else(host::processors);
+                part(told.copied().unwrap_or_default(), sockets)
+            }
+        };
+    }
+}
+
+/// Each socket's part of what a listener may hold.
+fn part(bounds: ListenerBounds, sockets: usize) -> ListenerBounds {
+    let sockets = u32::try_from(sockets).unwrap_or(1).max(1);
+    ListenerBounds {
+        connections: bounds.connections.div_ceil(sockets),
+        ..bounds
+    }
+}
+
+/// The TLS of a listener; none where it does not speak TLS.
+fn with_alpn(
+    scheme: Scheme,
+    config: impl FnOnce() -> Option<ServerConfig>,
+) -> Option<Arc<ServerConfig>> {
+    let alpn = Transport::of(scheme).flat_map(Transport::alpn);
+    let alpn: Vec<Vec<u8>> = alpn.map(|name| name.to_vec()).collect();
+    if alpn.is_empty() {
+        return None;
+    }
+    let mut tls = config()?;
+    tls.alpn_protocols = alpn;
+    Some(Arc::new(tls))
+}
+
+/// Refuses two transports on one port by the same protocol: each would get some of the connections.
+fn apart<'a>(places: impl Iterator<Item = &'a Place>) -> Result<(), LoadError> {
+    let mut taken: HashMap<(Carrier, u16), Vec<&Place>> = HashMap::new();
+    for place in places.filter(|place| place.port != 0) {
+        for transport in Transport::of(place.scheme) {
+            let there = taken.entry((transport.carrier(), place.port)).or_default();
+            let meets =
+                |other: &&&Place| other.ip == place.ip || other.ip.is_none() || place.ip.is_none();
+            let mut others = there.iter().filter(|other| other.scheme != place.scheme);
+            if let Some(other) = others.find(meets) {
+                return Err(LoadError::new(format!(
+                    "cannot serve {} - {} listens on the same port",
+                    place.label(),
+                    other.label()
+                )));
+            }
+            there.push(place);
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a zone that two blocks serve on one address, or on all addresses and on one of them.
 fn overlap(
-    taken: &mut HashMap<(String, u16), Vec<String>>,
+    taken: &mut HashMap<(Scheme, String, u16), Vec<String>>,
     zone: &str,
-    port: u16,
-    host: &str,
+    place: &Place,
 ) -> Result<(), LoadError> {
+    let (scheme, port, host) = (place.scheme, place.port, place.host.as_str());
     let shown = |host: &str| {
+        let key = format!("{}://{zone}:{port}", scheme.name());
         if host.is_empty() {
-            format!("dns://{zone}:{port}")
+            key
         } else {
-            format!("dns://{zone}:{port} on {host}")
+            format!("{key} on {host}")
         }
     };
-    let hosts = taken.entry((zone.to_owned(), port)).or_default();
+    let hosts = taken.entry((scheme, zone.to_owned(), port)).or_default();
     if hosts.iter().any(|other| other == host) {
         return Err(LoadError::new(format!(
             "cannot serve {} - it is already defined",

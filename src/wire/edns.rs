@@ -21,6 +21,9 @@ impl Edns {
     /// The DO bit: the sender wants DNSSEC records (RFC 3225).
     pub const DO: u16 = 0x8000;
 
+    /// The CO bit: the sender takes compact denials of existence with the RCODE NXDOMAIN (RFC 9824, section 5.1).
+    pub const CO: u16 = 0x4000;
+
     /// Whether DNSSEC records are wanted.
     #[inline]
     pub const fn dnssec_ok(&self) -> bool {
@@ -61,6 +64,8 @@ impl EdnsOption<'_> {
     pub const PADDING: u16 = 12;
     /// Extended DNS Error (RFC 8914).
     pub const EXTENDED_ERROR: u16 = 15;
+    /// The codes for local and experimental use (RFC 6891, section 9).
+    pub const LOCAL: std::ops::RangeInclusive<u16> = 65_001..=65_534;
 }
 
 /// The options of an OPT record, in order; ends at the first that is cut short.

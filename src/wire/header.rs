@@ -139,6 +139,10 @@ impl Rcode {
     pub const REFUSED: Self = Self(5);
     /// A name exists when it should not; also the answer to a DNAME that overflows (RFC 6672, 2.2).
     pub const YXDOMAIN: Self = Self(6);
+    /// An RRset exists when it should not (RFC 2136).
+    pub const YXRRSET: Self = Self(7);
+    /// An RRset that should exist does not (RFC 2136).
+    pub const NXRRSET: Self = Self(8);
     /// Not authoritative, or not authorised (RFC 8945).
     pub const NOTAUTH: Self = Self(9);
     /// A name is not within the zone (RFC 2136).

@@ -87,6 +87,15 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The records of one section, in order. Also gives the first error.
+    pub fn section(&self, section: Section) -> impl Iterator<Item = Result<Record<'a>, NameError>> {
+        self.records().filter(move |record| {
+            record
+                .as_ref()
+                .map_or(true, |found| found.section == section)
+        })
+    }
+
     /// The OPT record, if there is one that can be read.
     pub fn opt(&self) -> Option<Record<'a>> {
         self.records()
@@ -98,7 +107,7 @@ impl<'a> Message<'a> {
 /// One record of a message, its name and RDATA where they stand.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
-    message: &'a [u8],
+    pub(crate) message: &'a [u8],
     /// Its section.
     pub section: Section,
     /// Where the owner begins.
@@ -172,6 +181,16 @@ impl<'a> Records<'a> {
             left: counts,
             failed: false,
         }
+    }
+
+    /// The message.
+    pub(crate) fn octets(&self) -> &'a [u8] {
+        self.octets
+    }
+
+    /// How many records the counts promise.
+    pub(crate) fn left(&self) -> usize {
+        self.left.iter().map(|&count| count as usize).sum()
     }
 
     #[inline]

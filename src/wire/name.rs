@@ -269,9 +269,10 @@ impl NameBuf {
 
     /// Reads a name that may be compressed, at `at` of `message`; gives the place behind it.
     ///
-    /// A pointer must point behind the header and before the first octet of the part that it ends, and there are at most as many
-    /// pointers as a name has labels: more lead to no other name, only to more work (RFC 9267, section 2).
-    pub fn read(message: &[u8], at: usize) -> Result<(Self, usize), NameError> {
+    /// A pointer leads to a prior name (RFC 1035, section 4.1.4): behind the header, and to octets that end before the part that the
+    /// pointer ends, so that nothing behind a name is read for it. There are at most as many pointers as a name has labels: more lead to
+    /// no other name, only to more work (RFC 9267, section 2).
+    pub fn read(mut message: &[u8], at: usize) -> Result<(Self, usize), NameError> {
         let mut out = Self::root();
         let mut len = 0;
         let mut here = at;
@@ -304,6 +305,7 @@ impl NameBuf {
                         return Err(NameError::Pointer);
                     }
                     behind.get_or_insert(here + 2);
+                    message = &message[..low];
                     here = target;
                     low = target;
                 }
@@ -516,6 +518,16 @@ impl Qname {
         self.fill(name.0, labels);
     }
 
+    /// Takes the name of `other`, hashes included.
+    #[inline]
+    pub fn copy_from(&mut self, other: &Self) {
+        let (len, labels) = (other.len as usize, other.labels as usize & MAX_LABELS);
+        self.octets[..len].copy_from_slice(&other.octets[..len]);
+        self.starts[..=labels].copy_from_slice(&other.starts[..=labels]);
+        self.hashes[..=labels].copy_from_slice(&other.hashes[..=labels]);
+        (self.len, self.labels, self.lower) = (other.len, other.labels, other.lower);
+    }
+
     /// Lower-cases `octets` into place and hashes every suffix, given that `starts` holds the labels' places.
     #[inline]
     fn fill(&mut self, octets: &[u8], labels: usize) {
@@ -524,12 +536,13 @@ impl Qname {
         self.labels = labels as u8;
         self.starts[labels & MAX_LABELS] = root as u8;
         self.lower = copy_lower(&mut self.octets, octets);
-        let mut state = hash::seed();
+        let keys = hash::keys();
+        let mut state = keys.seed;
         self.hashes[labels & MAX_LABELS] = state;
         let mut end = root;
         for i in (0..labels & MAX_LABELS).rev() {
             let start = self.starts[i] as usize;
-            state = hash::label_within(state, &self.octets, start, end);
+            state = keys.label_within(state, &self.octets, start, end);
             self.hashes[i] = state;
             end = start;
         }

@@ -1,10 +1,14 @@
 //! What parsing a query learns, by value; the octets stay where they were received.
 
-use crate::edns::{Edns, EdnsOptions};
+use crate::edns::{Edns, EdnsOption, EdnsOptions};
 use crate::header::{Flags, HEADER_LEN, Header, Opcode};
 use crate::mnemonic::{Class, Type};
 use crate::name::{NameBuf, Qname};
 use crate::{read_u16, read_u32};
+
+/// The octets that a UDP message has at most, in both directions, unless somebody says otherwise: DNS Flag Day 2020's size, which any
+/// path carries in one piece, as RFC 9715, section 3, asks.
+pub const DEFAULT_UDP_SIZE: u16 = 1_232;
 
 /// Why a datagram gets no look-up (RFC 1035, 4.1.1; RFC 9619 for QDCOUNT; RFC 6891, 6.1.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,10 +17,12 @@ pub enum Refusal {
     Silence,
     /// FORMERR: the octets are no query of one question.
     FormErr,
-    /// NOTIMP: the opcode is neither QUERY nor NOTIFY.
+    /// NOTIMP: the opcode is none of QUERY, NOTIFY and UPDATE.
     NotImp,
     /// BADVERS: an EDNS version other than 0; the question and the OPT record have been read.
     BadVers,
+    /// No question, and a COOKIE option: a server with cookies tells its own (RFC 7873, section 5.4), to others it is FORMERR.
+    Questionless,
 }
 
 /// A query by value: header, question, OPT, TSIG. Made once and filled again and again.
@@ -68,11 +74,17 @@ impl Parsed {
         self.question_end = 0;
         self.edns = None;
         self.tsig = None;
-        if !matches!(header.flags.opcode(), Opcode::QUERY | Opcode::NOTIFY) {
+        let opcode = header.flags.opcode();
+        if !matches!(opcode, Opcode::QUERY | Opcode::NOTIFY | Opcode::UPDATE) {
             return Err(Refusal::NotImp);
         }
         let [qd, an, ns, ar] = header.counts;
-        if qd != 1 || an > 1 || ns > 1 || ar > 2 || message.len() > u16::MAX as usize {
+        // The sections of an update hold as many records as it takes (RFC 2136, section 2).
+        let many = (an > 1 || ns > 1 || ar > 2) && opcode != Opcode::UPDATE;
+        if qd == 0 {
+            return Err(self.read_questionless(message, header.counts));
+        }
+        if qd != 1 || many || message.len() > u16::MAX as usize {
             return Err(Refusal::FormErr);
         }
         let end = self
@@ -87,17 +99,38 @@ impl Parsed {
         if an | ns | ar == 0 {
             return Ok(());
         }
-        self.read_records(message, an + ns, ar)
+        let before = u32::from(an) + u32::from(ns);
+        self.read_records(message, end + 4, (before, ar.into()))
     }
 
-    /// Reads past the records before the additional section, then OPT and TSIG in it.
+    /// Reads a query without a question, as one of the root and no type.
+    #[cold]
+    fn read_questionless(&mut self, message: &[u8], [_, an, ns, ar]: [u16; 4]) -> Refusal {
+        (self.qname, self.qtype, self.qclass) = (Qname::root(), Type(0), Class::IN);
+        let query = self.flags.opcode() == Opcode::QUERY && an | ns == 0 && ar <= 2;
+        if !query || message.len() > u16::MAX as usize {
+            return Refusal::FormErr;
+        }
+        if let Err(refusal) = self.read_records(message, HEADER_LEN, (0, ar.into())) {
+            return refusal;
+        }
+        let asks_cookie = self.edns.is_some_and(|edns| {
+            let mut options = edns.options(message);
+            options.any(|option| option.code == EdnsOption::COOKIE)
+        });
+        match asks_cookie {
+            true => Refusal::Questionless,
+            false => Refusal::FormErr,
+        }
+    }
+
+    /// Reads past the records before the additional section, which begin at `at`, then OPT and TSIG in it.
     fn read_records(
         &mut self,
         message: &[u8],
-        before: u16,
-        additional: u16,
+        mut at: usize,
+        (before, additional): (u32, u32),
     ) -> Result<(), Refusal> {
-        let mut at = self.question_end as usize;
         for left in (0..before + additional).rev() {
             let start = at;
             let fixed = match message.get(at) {
@@ -143,7 +176,7 @@ impl Parsed {
         self.edns.is_some_and(|edns| edns.dnssec_ok())
     }
 
-    /// The largest UDP response that the asker takes, in octets: 512 without OPT, and never less (RFC 6891, 6.2.3).
+    /// The largest UDP response that the client takes, in octets: 512 without OPT, and never less (RFC 6891, 6.2.3).
     #[inline]
     pub fn udp_limit(&self) -> usize {
         self.edns

@@ -6,12 +6,13 @@
 //! a few probes a label however many names went before it, so encoding is linear. A place that another suffix took over costs a
 //! pointer that could have been, never a wrong one: what stands there is read before it is pointed to.
 //!
-//! The response may grow up to its buffer; what its asker can take is settled once, by [`Response::fit`].
+//! The response may grow up to its buffer; what its client can take is settled once, by [`Response::fit`].
 
+use crate::hash::Keys;
 use crate::header::{Flags, HEADER_LEN, Header, Opcode, Rcode};
-use crate::message::{Message, Record, Records, Section};
+use crate::message::{Record, Records, Section};
 use crate::mnemonic::{Class, Type};
-use crate::name::{MAX_LABELS, Name};
+use crate::name::{MAX_LABELS, Name, NameError};
 use crate::query::Parsed;
 
 /// The buffer has no room for what was pushed; the response is as before and is marked truncated.
@@ -22,8 +23,8 @@ pub struct Full;
 const PLACES: usize = 64;
 /// How many neighbouring slots a suffix can be in; when all are taken, the first is given to the newcomer.
 const PROBES: usize = 8;
-/// The hash of the root here. Not the process's seed: an answer has the same octets from every process.
-const SEED: u64 = 0;
+/// Not the process's keys: an answer has the same octets from every process, and what collides costs a pointer, no time.
+const KEYS: Keys = Keys::PUBLIC;
 
 /// The longest message, in octets: what TCP's length prefix can say (RFC 1035, 4.2.2).
 const MAX_MESSAGE: usize = 65_535;
@@ -31,16 +32,16 @@ const MAX_MESSAGE: usize = 65_535;
 /// What is known of a response beside its octets.
 #[derive(Clone, Debug)]
 pub struct ResponseState {
-    id: u16,
-    flags: Flags,
-    rcode: Rcode,
-    counts: [u16; 4],
-    len: usize,
-    question_end: u16,
+    pub(crate) id: u16,
+    pub(crate) flags: Flags,
+    pub(crate) rcode: Rcode,
+    pub(crate) counts: [u16; 4],
+    pub(crate) len: usize,
+    pub(crate) question_end: u16,
     /// Where a suffix with this hash stands; 0 for none.
     places: [u16; PLACES],
     /// Whether `places` is of this response; it is begun with the first name that is compressed.
-    question_known: bool,
+    pub(crate) question_known: bool,
 }
 
 impl Default for ResponseState {
@@ -73,8 +74,8 @@ impl ResponseState {
 /// A response being written.
 #[derive(Debug)]
 pub struct Response<'a> {
-    octets: &'a mut [u8],
-    state: &'a mut ResponseState,
+    pub(crate) octets: &'a mut [u8],
+    pub(crate) state: &'a mut ResponseState,
 }
 
 impl<'a> Response<'a> {
@@ -101,14 +102,7 @@ impl<'a> Response<'a> {
     /// mean nothing under another opcode), its question as it came, NOERROR, no records.
     #[inline]
     pub fn begin(&mut self, query: &Parsed, message: &[u8]) {
-        let kept = match query.flags.opcode() {
-            Opcode::QUERY => query.flags.0 & (Flags::RD | Flags::CD),
-            _ => query.flags.0 & 0x7800,
-        };
-        self.state.id = query.id;
-        self.state.flags = Flags(kept | Flags::QR);
-        self.state.rcode = Rcode::NOERROR;
-        self.state.question_known = false;
+        self.set_out(query);
         let end = query.question_end as usize;
         match (
             self.octets.get_mut(HEADER_LEN..end),
@@ -120,12 +114,29 @@ impl<'a> Response<'a> {
                 self.state.question_end = query.question_end;
                 self.state.len = end;
             }
-            _ => {
-                self.state.counts = [0; 4];
-                self.state.question_end = HEADER_LEN as u16;
-                self.state.len = HEADER_LEN;
-            }
+            _ => self.without_question(),
         }
+    }
+
+    /// Sets what the header of a response to `query` has.
+    #[inline]
+    pub(crate) fn set_out(&mut self, query: &Parsed) {
+        let kept = match query.flags.opcode() {
+            Opcode::QUERY => query.flags.0 & (Flags::RD | Flags::CD),
+            _ => query.flags.0 & 0x7800,
+        };
+        self.state.id = query.id;
+        self.state.flags = Flags(kept | Flags::QR);
+        self.state.rcode = Rcode::NOERROR;
+        self.state.question_known = false;
+    }
+
+    /// The response has a header and nothing else.
+    #[inline]
+    pub(crate) fn without_question(&mut self) {
+        self.state.counts = [0; 4];
+        self.state.question_end = HEADER_LEN as u16;
+        self.state.len = HEADER_LEN;
     }
 
     /// Drops all records; the question, the flags and the RCODE stay.
@@ -134,6 +145,13 @@ impl<'a> Response<'a> {
         self.state.counts = [qd, 0, 0, 0];
         self.state.len = self.state.question_end as usize;
         self.state.question_known = false;
+    }
+
+    /// Takes back an answer: the response is as [`Response::begin`] made it.
+    pub fn take_back(&mut self) {
+        self.clear_records();
+        self.set_rcode(Rcode::NOERROR);
+        self.set_flag(Flags::AA | Flags::TC, false);
     }
 
     /// The flags so far.
@@ -194,6 +212,15 @@ impl<'a> Response<'a> {
     pub fn records(&self) -> Records<'_> {
         let [_, an, ns, ar] = self.state.counts;
         Records::new(self.octets(), self.question_end(), [an, ns, ar])
+    }
+
+    /// The records of one section so far, in order.
+    pub fn section(&self, section: Section) -> impl Iterator<Item = Result<Record<'_>, NameError>> {
+        self.records().filter(move |record| {
+            record
+                .as_ref()
+                .map_or(true, |found| found.section == section)
+        })
     }
 
     /// Appends `count` records that are in wire form; gives the place where they stand, for [`Response::point`].
@@ -288,6 +315,11 @@ impl<'a> Response<'a> {
 
     /// Overwrites the TTLs of all records but OPT, whose TTL is none (RFC 6891, 6.1.3); stops at a record that cannot be read.
     pub fn set_ttls(&mut self, ttl: u32) {
+        self.change_ttls(|_| ttl);
+    }
+
+    /// The same with TTLs that depend on those that stand there.
+    pub fn change_ttls(&mut self, change: impl Fn(u32) -> u32) {
         let [_, an, ns, ar] = self.state.counts;
         let mut at = self.question_end();
         for _ in 0..u32::from(an) + u32::from(ns) + u32::from(ar) {
@@ -296,9 +328,9 @@ impl<'a> Response<'a> {
                 return;
             };
             at = record.end();
-            let (rtype, ttl_at) = (record.rtype, record.ttl_at);
+            let (rtype, ttl_at, ttl) = (record.rtype, record.ttl_at, record.ttl);
             if rtype != Type::OPT {
-                self.set_ttl(ttl_at, ttl);
+                self.set_ttl(ttl_at, change(ttl));
             }
         }
     }
@@ -329,9 +361,26 @@ impl<'a> Response<'a> {
         &mut self,
         section: Section,
         owner: Name<'_>,
-        (rtype, class, ttl): (Type, Class, u32),
+        fixed: (Type, Class, u32),
         (head, target): (&[u8], Option<Name<'_>>),
     ) -> Result<(), Full> {
+        self.push_with(section, owner, fixed, |response| {
+            response.append(head)?;
+            match target {
+                Some(target) => response.push_name(target),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Appends a record whose RDATA `write` appends. After an error the response is as before; [`Full`] marks it truncated.
+    pub(crate) fn push_with<E: From<Full>>(
+        &mut self,
+        section: Section,
+        owner: Name<'_>,
+        (rtype, class, ttl): (Type, Class, u32),
+        write: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
         let start = self.state.len;
         let mut fixed = [0; 10];
         fixed[..2].copy_from_slice(&rtype.0.to_be_bytes());
@@ -340,29 +389,24 @@ impl<'a> Response<'a> {
         let written = (|| {
             self.push_name(owner)?;
             let at = self.append(&fixed)?;
-            self.append(head)?;
-            if let Some(target) = target {
-                self.push_name(target)?;
-            }
+            write(self)?;
             let len = u16::try_from(self.state.len - at - 10).map_err(|_| Full)?;
             self.octets[at + 8..at + 10].copy_from_slice(&len.to_be_bytes());
             Ok(())
         })();
         match written {
             Ok(()) => self.count_up(section, 1),
-            Err(Full) => {
+            Err(_) => {
                 self.state.len = start;
                 self.state.question_known = false;
-                self.state.flags = self.state.flags.with(Flags::TC, true);
-                return Err(Full);
             }
         }
-        Ok(())
+        written
     }
 
     /// Appends `name`, its longest known suffix as a pointer. Suffixes of a QNAME that came with capitals are not used, so that
     /// owners and targets keep the case they have in the data.
-    fn push_name(&mut self, name: Name<'_>) -> Result<(), Full> {
+    pub(crate) fn push_name(&mut self, name: Name<'_>) -> Result<(), Full> {
         if !self.state.question_known {
             self.learn_question();
         }
@@ -446,7 +490,7 @@ impl<'a> Response<'a> {
     }
 
     #[inline]
-    fn append(&mut self, octets: &[u8]) -> Result<usize, Full> {
+    pub(crate) fn append(&mut self, octets: &[u8]) -> Result<usize, Full> {
         let at = self.state.len;
         match self.octets.get_mut(at..at + octets.len()) {
             Some(room) => {
@@ -495,6 +539,29 @@ impl<'a> Response<'a> {
         self.cut(keep, end);
     }
 
+    /// How far the response is written.
+    pub fn mark(&self) -> Mark {
+        let [_, an, ns, ar] = self.state.counts;
+        Mark {
+            counts: [an, ns, ar],
+            start: self.question_end(),
+            len: self.state.len,
+        }
+    }
+
+    /// Drops what was pushed after `mark`.
+    pub(crate) fn return_to(&mut self, mark: Mark) {
+        self.cut(mark.counts, mark.len);
+    }
+
+    /// Makes the response what it was at `mark`, by a copy of its octets of then.
+    pub fn put_back(&mut self, mark: Mark, octets: &[u8]) {
+        if let Some(room) = self.octets.get_mut(..octets.len()) {
+            room.copy_from_slice(octets);
+            self.return_to(mark);
+        }
+    }
+
     /// Ends the response at `end`, with these counts of records; places behind it are forgotten.
     fn cut(&mut self, [an, ns, ar]: [u16; 3], end: usize) {
         self.state.counts = [self.state.counts[0], an, ns, ar];
@@ -507,94 +574,13 @@ impl<'a> Response<'a> {
         self.octets
     }
 
-    /// Makes the first `len` octets of the buffer, a message received from an upstream, the response: flags, RCODE and records as
-    /// received, ID and question as in `query`. Its OPT record, whose extended RCODE is kept, is taken out: the finish writes ours.
-    ///
-    /// `false`, with an empty response, when the octets are no response that can be read, or its question has not the label and
-    /// name lengths of the query's, so that pointers into it would lead elsewhere. That it *is* the query's is the caller's to check.
-    pub fn adopt(&mut self, len: usize, query: &Parsed, message: &[u8]) -> bool {
-        let received = self.octets.get(..len).and_then(Message::new);
-        let end = query.question_end as usize;
-        let usable = received.is_some_and(|m| {
-            m.flags().has(Flags::QR)
-                && m.header().counts[0] == 1
-                && m.question().is_ok_and(|(.., behind)| behind == end)
-                && same_shape(m.octets(), message)
-        });
-        let (Some(received), true) = (received, usable) else {
-            self.begin(query, message);
-            return false;
-        };
-        let header = received.header();
-        let opt = received
-            .opt()
-            .map(|record| (record.start, record.end(), record.ttl));
-        let whole = received
-            .records()
-            .all(|record| record.is_ok_and(|record| names_are_sound(&received, &record)));
-        let opts = received
-            .records()
-            .filter(|record| matches!(record, Ok(record) if record.rtype == Type::OPT))
-            .count();
-        let end_of_records = received
-            .records()
+    /// Whether the answer section ends in an alias: the name that it leads to has no record of the type. Also true of an empty one.
+    pub fn ends_in_alias(&self) -> bool {
+        self.section(Section::Answer)
             .filter_map(Result::ok)
+            .filter(|record| record.rtype != Type::RRSIG)
             .last()
-            .map_or(end, |record| record.end());
-        self.begin(query, message);
-        // More than one OPT record, or one elsewhere than in the additional section, is malformed (RFC 6891, 6.1.1).
-        if !whole || opts != usize::from(opt.is_some()) {
-            return false;
-        }
-        self.state.flags = Flags(header.flags.0 & !0xF | Flags::QR);
-        self.state.rcode = header.flags.rcode();
-        self.state.counts = header.counts;
-        self.state.len = end_of_records;
-        if let Some((start, behind, ttl)) = opt {
-            self.state.rcode = Rcode((ttl >> 24 << 4) as u16 | self.state.rcode.0);
-            self.cut_opt(start, behind);
-        }
-        true
-    }
-
-    /// Takes out the OPT record. Records behind it are moved when nothing in them can point past it, else dropped: they are
-    /// additional data, which is optional.
-    fn cut_opt(&mut self, start: usize, behind: usize) {
-        let len = self.state.len;
-        let after = self
-            .records()
-            .filter_map(Result::ok)
-            .filter(|record| record.start >= behind);
-        let (mut moved, mut movable) = (0, true);
-        for record in after {
-            movable &= self.octets[record.start] == 0 || self.points_before(record.start, start);
-            movable &= matches!(record.rtype, Type::A | Type::AAAA | Type::TXT | Type::RRSIG);
-            moved += 1;
-        }
-        self.state.counts[3] -= 1;
-        if movable {
-            self.octets.copy_within(behind..len, start);
-            self.state.len = len - (behind - start);
-        } else {
-            self.state.counts[3] -= moved;
-            self.state.len = start;
-        }
-    }
-
-    /// Whether the name at `at` is a pointer to before `limit`, or has labels and then such a pointer or the root.
-    fn points_before(&self, at: usize, limit: usize) -> bool {
-        let mut here = at;
-        while let Some(&len) = self.octets.get(here) {
-            match len {
-                0 => return true,
-                1..=63 => here += 1 + len as usize,
-                _ => {
-                    let target = crate::read_u16(self.octets, here).unwrap_or(u16::MAX) & 0x3FFF;
-                    return (target as usize) < limit;
-                }
-            }
-        }
-        false
+            .is_none_or(|record| matches!(record.rtype, Type::CNAME | Type::DNAME))
     }
 
     /// Cuts records from the end until the response has at most `limit` octets. TC is set when a record of the answer or authority
@@ -686,28 +672,18 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Whether the names of a record can be read: nobody is handed a pointer that loops (RFC 9267, 2). Names within RDATA are looked at
-/// in the types that resolvers follow.
-fn names_are_sound(message: &Message<'_>, record: &Record<'_>) -> bool {
-    // Mostly the owner is a pointer to QNAME, which has been read.
-    let at_qname = message.octets().get(record.start..record.start + 2) == Some(&[0xC0, 12]);
-    (at_qname || record.owner().is_ok())
-        && match record.rtype {
-            Type::NS | Type::CNAME | Type::PTR => record.rdata_name(0).is_ok(),
-            Type::MX => record.rdata_name(2).is_ok(),
-            _ => true,
-        }
+/// How far a response is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    counts: [u16; 3],
+    start: usize,
+    len: usize,
 }
 
-/// Whether the questions of two messages, both uncompressed, have labels of the same lengths.
-fn same_shape(one: &[u8], other: &[u8]) -> bool {
-    let mut at = HEADER_LEN;
-    loop {
-        match (one.get(at), other.get(at)) {
-            (Some(0), Some(0)) => return true,
-            (Some(&a @ 1..=63), Some(&b)) if a == b => at += 1 + a as usize,
-            _ => return false,
-        }
+impl Mark {
+    /// The records that were written then, in a copy of the response's octets.
+    pub fn records(self, octets: &[u8]) -> Records<'_> {
+        Records::new(octets, self.start, self.counts)
     }
 }
 
@@ -736,11 +712,11 @@ impl Suffixes {
             out.len += 1;
             at += 1 + len as usize;
         }
-        let mut state = SEED;
+        let mut state = KEYS.seed;
         let mut end = at;
         for i in (0..out.len).rev() {
             let start = out.starts[i] as usize;
-            state = crate::hash::label(state, &octets[start..end]);
+            state = KEYS.label(state, &octets[start..end]);
             out.slots[i] = (state % PLACES as u64) as u8;
             end = start;
         }

@@ -44,12 +44,25 @@ pub enum Outcome {
         /// How many aliases were followed so far.
         aliases: usize,
     },
-    /// SERVFAIL, without records: the aliases lead back to themselves.
+    /// The aliases lead back to themselves. They are the answer: NOERROR where each of them stands in the zone, SERVFAIL where one is
+    /// made of a wildcard or DNAME. A DNAME that gives the name itself is SERVFAIL without records. CoreDNS has it so.
     Loop,
     /// YXDOMAIN: a DNAME gives a name that is too long (RFC 6672, section 2.2).
     Overflow,
     /// Nothing was written: the name is not within the zone.
     OutOfZone,
+}
+
+/// Says whether others may know the name to which an alias leads, and which this zone does not have.
+pub type Elsewhere<'e> = &'e dyn Fn(&Qname, Target) -> bool;
+
+/// What a zone knows of the name to which an alias leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// It does not exist.
+    Missing,
+    /// It is at or below a zone cut.
+    Delegated,
 }
 
 /// One name of a chain of aliases.
@@ -76,14 +89,14 @@ impl Zone {
         dnssec_ok: bool,
         response: &mut Response<'_>,
     ) -> Outcome {
-        self.answer_beside(&|_| false, qname, qtype, dnssec_ok, response)
+        self.answer_beside(&|_, _| false, qname, qtype, dnssec_ok, response)
     }
 
-    /// The same on a server with other zones: an alias to a name that this zone does not have, or has delegated, is left to be chased
-    /// where `elsewhere` says that another zone is nearer (RFC 1034, section 4.3.2, step 2). Asked of such targets only.
+    /// The same on a server with other data: an alias to a name that this zone does not have, or has delegated, is left to be chased
+    /// where `elsewhere` says that others may know it (RFC 1034, section 4.3.2, step 2). Asked of such targets only.
     pub fn answer_beside(
         &self,
-        elsewhere: &dyn Fn(&Qname) -> bool,
+        elsewhere: Elsewhere<'_>,
         qname: &Qname,
         qtype: Type,
         dnssec_ok: bool,
@@ -104,8 +117,8 @@ impl Zone {
         self.say(&mut writer, qtype, first, (found, owner))
     }
 
-    /// Writes the authority section behind an answer that [`Outcome::Chase`] left open; `negative` says that the target was NXDOMAIN
-    /// or NODATA.
+    /// Writes the authority section behind an answer that [`Outcome::Chase`] left open: NS or, where the target was NXDOMAIN or NODATA
+    /// (`negative`), SOA; and for each alias that a wildcard gave the proof that there was no closer match (RFC 4035, 3.1.3.3).
     pub fn finish_chase(
         &self,
         qname: &Qname,
@@ -118,6 +131,40 @@ impl Zone {
             writer.soa();
         } else {
             writer.apex_ns();
+        }
+        self.prove_aliases(qname, dnssec_ok, response);
+    }
+
+    /// Writes, for each alias of this zone that a wildcard gave on the way from `qname`, the proof that there was no closer match.
+    pub fn prove_aliases(&self, qname: &Qname, dnssec_ok: bool, response: &mut Response<'_>) {
+        let mut writer = Writer::new(self, qname, dnssec_ok, response);
+        if !writer.proves() {
+            return;
+        }
+        let mut name = qname.clone();
+        for _ in 0..=MOST_ALIASES {
+            let target = match self.lookup(&name, Type::A) {
+                Lookup::Cname(found, set) => {
+                    if let Some(encloser) = found.encloser {
+                        writer.proof(self.prove(&name, Claim::Wildcard { encloser }));
+                    }
+                    self.target(set)
+                }
+                Lookup::Dname(set, _, skip) => self.target(set).and_then(|to| {
+                    NameBuf::substitute(name.name(), name.suffix(skip), to.as_name())?.ok()
+                }),
+                _ => None,
+            };
+            let Some(target) = target else { return };
+            name.set(target.as_name());
+        }
+    }
+
+    /// Whether `qname` is an empty non-terminal: a name without records above others that have some (RFC 8499, section 7).
+    pub fn is_empty_non_terminal(&self, qname: &Qname) -> bool {
+        match self.lookup(qname, Type::A) {
+            Lookup::NoData(found) => found.encloser.is_none() && found.node.sets().next().is_none(),
+            _ => false,
         }
     }
 
@@ -299,6 +346,11 @@ impl Zone {
             return Outcome::OutOfZone;
         };
         let target = match NameBuf::substitute(qname.name(), qname.suffix(skip), to.as_name()) {
+            Some(Ok(target)) if target.as_name() == qname.name() => {
+                w.response.clear_records();
+                w.response.set_rcode(Rcode::SERVFAIL);
+                return Outcome::Loop;
+            }
             Some(Ok(target)) => target,
             _ => {
                 w.response.set_rcode(Rcode::YXDOMAIN);
@@ -326,13 +378,13 @@ impl Zone {
         while let Some(step) = before {
             // A name that a wildcard gave has no node, and a target has one.
             if step.node == node.at {
-                return looped(w);
+                return self.looped(w, here, step);
             }
             before = step.before;
         }
         let count = here.count + 1;
         if count >= MOST_ALIASES {
-            return Outcome::Answer;
+            return self.cut_short(w, here);
         }
         let next = Step {
             qname: None,
@@ -371,7 +423,7 @@ impl Zone {
                 None => self.node_at(step.node).name() == qname.name(),
             };
             if same {
-                return looped(w);
+                return self.looped(w, here, step);
             }
             before = step.before;
         }
@@ -382,7 +434,7 @@ impl Zone {
             };
         }
         if count >= MOST_ALIASES {
-            return Outcome::Answer;
+            return self.cut_short(w, here);
         }
         let next = Step {
             qname: Some(&qname),
@@ -392,13 +444,49 @@ impl Zone {
             count,
         };
         let found = self.lookup(&qname, qtype);
-        if matches!(found, Lookup::NxDomain(_) | Lookup::Referral(..)) && (w.elsewhere)(&qname) {
+        let unknown = match found {
+            Lookup::NxDomain(_) => Some(Target::Missing),
+            Lookup::Referral(..) => Some(Target::Delegated),
+            _ => None,
+        };
+        if unknown.is_some_and(|target| (w.elsewhere)(&qname, target)) {
             return Outcome::Chase {
                 target: *target,
                 aliases: count,
             };
         }
         self.say_more(w, qtype, next, (found, owner))
+    }
+
+    /// Ends an answer whose aliases go on for longer than anybody follows.
+    #[cold]
+    fn cut_short(&self, w: &mut Writer<'_, '_, '_>, here: &Step<'_>) -> Outcome {
+        w.apex_ns();
+        let end = Step {
+            qname: None,
+            node: 0,
+            wildcard: None,
+            before: Some(here),
+            count: 0,
+        };
+        self.aliases_proof(w, &end);
+        Outcome::Answer
+    }
+
+    /// Ends an answer whose aliases lead from `here` back to `again`.
+    #[cold]
+    fn looped(&self, w: &mut Writer<'_, '_, '_>, here: &Step<'_>, again: &Step<'_>) -> Outcome {
+        let mut made = false;
+        let mut step = Some(here);
+        while let Some(one) = step {
+            made |= one.node == 0;
+            step = one.before.filter(|_| !std::ptr::eq(one, again));
+        }
+        if made {
+            w.response.set_rcode(Rcode::SERVFAIL);
+        }
+        self.cut_short(w, here);
+        Outcome::Loop
     }
 
     /// Proves, for each alias that a wildcard gave, that there was no closer match.
@@ -412,14 +500,6 @@ impl Zone {
             before = step.before;
         }
     }
-}
-
-/// Takes back what was written: the aliases lead back to themselves.
-#[cold]
-fn looped(w: &mut Writer<'_, '_, '_>) -> Outcome {
-    w.response.clear_records();
-    w.response.set_rcode(Rcode::SERVFAIL);
-    Outcome::Loop
 }
 
 /// The class of all that is written.

@@ -86,6 +86,9 @@ pub struct Builder {
     /// Where `octets` holds an owner's index that is to become its place.
     fixups: Vec<usize>,
     minimal: bool,
+    pub(crate) soa_optional: bool,
+    /// A SOA record that may be of another owner than the apex, for a zone that has none of its own: the last one.
+    any_soa: Option<(NameBuf, Raw)>,
     qname: Qname,
     last: (NameBuf, u32),
 }
@@ -104,6 +107,8 @@ impl Builder {
             octets: Vec::new(),
             fixups: Vec::new(),
             minimal: false,
+            soa_optional: false,
+            any_soa: None,
             qname: Qname::root(),
             last: (NameBuf::root(), NONE),
         };
@@ -116,6 +121,12 @@ impl Builder {
     /// Leaves the apex's NS records out of answers.
     pub fn minimal(mut self, minimal: bool) -> Self {
         self.minimal = minimal;
+        self
+    }
+
+    /// Takes a zone without a SOA record too; its negative answers have none.
+    pub fn soa_optional(mut self, optional: bool) -> Self {
+        self.soa_optional = optional;
         self
     }
 
@@ -153,6 +164,29 @@ impl Builder {
             file: place.file,
         });
         Ok(())
+    }
+
+    /// Keeps a SOA record of any owner, for a zone that has none at its apex.
+    pub(crate) fn keep_soa(&mut self, owner: NameBuf, ttl: u32, rdata: &[u8], place: Place) {
+        let start = self.rdata.len() as u32;
+        self.rdata.extend_from_slice(rdata);
+        let raw = Raw {
+            owner: NONE,
+            ttl,
+            rdata: start,
+            len: rdata.len() as u16,
+            rtype: Type::SOA.0,
+            line: place.line,
+            file: place.file,
+        };
+        self.any_soa = Some((owner, raw));
+    }
+
+    /// The SOA record that is kept, with its owner, where the apex has none.
+    pub(crate) fn foreign_soa(&self) -> Option<(NameBuf, Raw)> {
+        let kept = self.any_soa.filter(|_| !self.soa_optional)?;
+        let own = |raw: &Raw| raw.owner == 0 && Type(raw.rtype) == Type::SOA;
+        (!self.records.iter().any(own)).then_some(kept)
     }
 
     /// Whether another record of this size still fits: places are kept in 32 bits.
@@ -342,13 +376,22 @@ impl Builder {
         let (table, homes) = self.table();
         let denial = denial::chain(&self);
         let apex = self.apex;
+        let (mut soa_owner, mut negative_soa) = (None, 0);
+        if let Some((owner, mut raw)) = self.foreign_soa() {
+            let rdata = self.rdata_of(&raw);
+            let minimum = wire::read_u32(rdata, rdata.len().checked_sub(4)?)?;
+            raw.ttl = raw.ttl.min(minimum);
+            (soa_owner, negative_soa) = (Some(owner), self.octets.len());
+            self.lay_set(Type::SOA, &[raw]);
+        }
         let mut zone = Zone {
             apex,
             apex_labels: apex.as_name().label_count(),
             table,
             homes,
             apex_place: self.places.first().copied()?,
-            negative_soa: nodes_end,
+            negative_soa,
+            soa_owner,
             ready_soa: None,
             ready_ns: None,
             nodes_end,
@@ -357,7 +400,7 @@ impl Builder {
             statistics,
             octets: std::mem::take(&mut self.octets).into_boxed_slice(),
         };
-        zone.append_negative_soa()?;
+        zone.append_negative_soa();
         zone.prepare();
         statistics.octets = zone.octets.len() + zone.table.len() * size_of::<Slot>();
         statistics.octets += match &zone.denial {
@@ -421,7 +464,7 @@ impl Builder {
     }
 
     /// For each owner, the zone cut or DNAME above that hides it. Parents stand before their children.
-    fn hidden(&self) -> Vec<u32> {
+    pub(crate) fn hidden(&self) -> Vec<u32> {
         let mut out = vec![NONE; self.owners.len()];
         for (index, owner) in self.owners.iter().enumerate().skip(1) {
             if owner.has & has::HASHED != 0 {
@@ -655,14 +698,12 @@ impl Zone {
     /// Appends the SOA set with the TTL of negative answers.
     fn append_negative_soa(&mut self) -> Option<()> {
         let node = self.apex_node();
+        node.set(Type::SOA)?;
         let mut at = node.at + NODE_HEADER + 1 + node.name_octets().len();
         let (set, end) = loop {
             let (set, end) = self.set_at(at);
             if set.rtype == Type::SOA {
                 break (set, end);
-            }
-            if end >= self.nodes_end {
-                return None;
             }
             at = end;
         };
@@ -700,13 +741,49 @@ impl Report<'_> {
             line: place.line,
             column: 0,
             message,
+            conflict: false,
+            outside: false,
+            note: false,
+            soa_of: None,
         }
+    }
+
+    /// An error of records that contradict each other.
+    pub(crate) fn conflict(&mut self, place: Place, message: impl FnOnce() -> String) {
+        let complaint = self.complaint(place, String::new());
+        self.complaints.error(|| Complaint {
+            message: message(),
+            conflict: true,
+            ..complaint
+        });
     }
 
     pub(crate) fn error(&mut self, place: Place, message: impl FnOnce() -> String) {
         let complaint = self.complaint(place, String::new());
         self.complaints.error(|| Complaint {
             message: message(),
+            ..complaint
+        });
+    }
+
+    /// Something that is served as it is written.
+    pub(crate) fn note(&mut self, place: Place, message: impl FnOnce() -> String) {
+        let complaint = self.complaint(place, String::new());
+        self.complaints.warn(|| Complaint {
+            message: message(),
+            note: true,
+            ..complaint
+        });
+    }
+
+    /// A SOA record of another zone, which is taken.
+    pub(crate) fn foreign_soa(&mut self, place: Place, (owner, apex): (NameBuf, NameBuf)) {
+        let message = format!(
+            "the SOA record is that of {owner}, not of {apex}; it stands in negative responses as it is written, which resolvers may refuse"
+        );
+        let complaint = self.complaint(place, message);
+        self.complaints.warn(|| Complaint {
+            soa_of: Some(Box::new(owner)),
             ..complaint
         });
     }

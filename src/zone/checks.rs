@@ -100,7 +100,7 @@ pub(crate) fn node(
     let of = |rtype: Type| records.iter().filter(move |raw| Type(raw.rtype) == rtype);
     for rtype in [Type::CNAME, Type::DNAME, Type::SOA] {
         if let Some(second) = of(rtype).nth(1) {
-            report.error(second.place(), || {
+            report.conflict(second.place(), || {
                 format!("{name} has more than one {rtype} record")
             });
         }
@@ -113,15 +113,18 @@ pub(crate) fn node(
             )
         };
         if let Some(other) = records.iter().find(beside) {
-            report.error(other.place(), || {
+            report.conflict(other.place(), || {
                 format!("{name} has a CNAME record and other data (RFC 2181, 10.1)")
             });
         }
     }
     if index != 0
         && let Some(soa) = of(Type::SOA).next()
+        && builder
+            .foreign_soa()
+            .is_none_or(|(owner, _)| owner.as_name() != name)
     {
-        report.error(soa.place(), || {
+        report.conflict(soa.place(), || {
             format!("{name} has a SOA record and is not the apex")
         });
     }
@@ -179,14 +182,17 @@ pub(crate) fn zone(builder: &Builder, hidden: &[u32], report: &mut Report<'_>) {
     let apex = builder.apex;
     let whole = Place::default();
     let soas = |raw: &&Raw| raw.owner == 0 && Type(raw.rtype) == Type::SOA;
-    if builder.records.iter().find(soas).is_none() {
+    let foreign = builder.foreign_soa();
+    if let Some((owner, raw)) = foreign {
+        report.foreign_soa(raw.place(), (owner, apex));
+    } else if !builder.soa_optional && builder.records.iter().find(soas).is_none() {
         report.error(whole, || {
             format!("the zone has no SOA record at its apex {apex}")
         });
         return;
     }
-    if builder.owners[0].has & has::NS == 0 {
-        report.warn(whole, || {
+    if foreign.is_none() && !builder.soa_optional && builder.owners[0].has & has::NS == 0 {
+        report.note(whole, || {
             format!("the zone has no NS records at its apex {apex}")
         });
     }

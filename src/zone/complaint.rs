@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wire::NameBuf;
+
 /// One mistake or oddity of a master file: `file:line:column: why`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Complaint {
@@ -15,6 +17,14 @@ pub struct Complaint {
     pub column: u32,
     /// What is wrong.
     pub message: String,
+    /// Whether the records can be read and only contradict each other, which some servers put up with.
+    pub conflict: bool,
+    /// Whether it is a record that is not in the zone.
+    pub outside: bool,
+    /// Whether it is served as it is written all the same, so that it is no more than a note.
+    pub note: bool,
+    /// The zone that the SOA record is of, where that is another one.
+    pub soa_of: Option<Box<NameBuf>>,
 }
 
 impl fmt::Display for Complaint {

@@ -110,8 +110,11 @@ pub struct Zone {
     pub(crate) homes: usize,
     pub(crate) octets: Box<[u8]>,
     pub(crate) apex_place: u32,
-    /// Where the SOA set of negative answers stands, its TTL already the lesser of TTL and MINIMUM (RFC 2308, section 5).
+    /// Where the SOA set of negative answers stands, its TTL already the lesser of TTL and MINIMUM (RFC 2308, section 5); 0 where the
+    /// zone has no SOA record.
     pub(crate) negative_soa: usize,
+    /// The owner of that set, where it is not the apex.
+    pub(crate) soa_owner: Option<NameBuf>,
     /// That set, ready.
     pub(crate) ready_soa: Option<Ready>,
     /// The apex's NS records, ready; `None` for minimal answers.
@@ -237,7 +240,8 @@ impl Ready {
 impl Zone {
     /// Makes ready what stands in most answers.
     pub(crate) fn prepare(&mut self) {
-        self.ready_soa = Ready::new(self.negative_soa());
+        let soa = self.negative_soa().filter(|_| self.soa_owner.is_none());
+        self.ready_soa = soa.and_then(Ready::new);
         let ns = if self.minimal {
             None
         } else {
@@ -252,14 +256,42 @@ impl Zone {
         self.apex.as_name()
     }
 
-    /// The SOA record's serial (RFC 1982).
+    /// The SOA record's serial (RFC 1982); 0 where there is no such record.
     pub fn serial(&self) -> u32 {
-        let soa = self.soa();
-        soa.records
-            .len()
-            .checked_sub(20)
-            .and_then(|at| wire::read_u32(soa.records, at))
-            .unwrap_or_default()
+        let serial = |soa: Set<'_>| wire::read_u32(soa.records, soa.records.len().checked_sub(20)?);
+        self.soa_set().and_then(serial).unwrap_or_default()
+    }
+
+    /// REFRESH, RETRY and EXPIRE of the SOA record, in seconds (RFC 1035, section 3.3.13).
+    pub fn timers(&self) -> [u32; 3] {
+        let records = self.soa_set().map(|soa| soa.records).unwrap_or_default();
+        [16, 12, 8].map(|from_end| {
+            let at = records.len().checked_sub(from_end);
+            at.and_then(|at| wire::read_u32(records, at))
+                .unwrap_or_default()
+        })
+    }
+
+    /// The SOA record; `None` where the zone has none.
+    pub fn soa(&self) -> Option<ZoneRecord<'_>> {
+        let record = self.soa_set()?.each_record().next()?;
+        let owner = match &self.soa_owner {
+            Some(owner) => owner.as_name(),
+            None => self.apex_node().name(),
+        };
+        Some(ZoneRecord {
+            zone: self,
+            owner,
+            record,
+        })
+    }
+
+    /// The SOA set, which may be of another owner.
+    fn soa_set(&self) -> Option<Set<'_>> {
+        match self.soa_owner {
+            Some(_) => self.negative_soa(),
+            None => self.apex_node().set(Type::SOA),
+        }
     }
 
     /// How much the zone holds.
@@ -274,26 +306,48 @@ impl Zone {
 
     /// Every record, nodes in the order of the file, the apex first; the records of a set together, then its RRSIGs.
     pub fn records(&self) -> impl Iterator<Item = ZoneRecord<'_>> {
-        self.nodes().flat_map(move |node| {
-            node.sets().flat_map(move |set| {
-                set.each_record().map(move |record| ZoneRecord {
+        self.records_from(Cursor::default())
+            .map(|(_, record)| record)
+    }
+
+    /// The same from a place on that was reached before, each with the place behind it: for who takes a pause in between.
+    pub fn records_from(&self, from: Cursor) -> impl Iterator<Item = (Cursor, ZoneRecord<'_>)> {
+        self.nodes_from(from.node.max(UNIT)).flat_map(move |node| {
+            let passed = if node.at == from.node { from.record } else { 0 };
+            let records = node.sets().flat_map(Set::each_record).enumerate();
+            records.skip(passed).map(move |(at, record)| {
+                let behind = Cursor {
+                    node: node.at,
+                    record: at + 1,
+                };
+                let record = ZoneRecord {
                     zone: self,
                     owner: node.name(),
                     record,
-                })
+                };
+                (behind, record)
             })
         })
     }
 
-    /// The SOA set as the zone has it.
-    pub(crate) fn soa(&self) -> Set<'_> {
-        self.apex_node()
-            .set(Type::SOA)
-            .unwrap_or_else(|| self.set_at(self.negative_soa).0)
+    /// The records of an owner, RRSIGs behind what they cover; nothing stands for what a wildcard gives.
+    pub fn records_at(&self, owner: Name<'_>) -> impl Iterator<Item = ZoneRecord<'_>> {
+        let mut qname = Qname::root();
+        qname.set(owner);
+        let node = self.find(&qname, 0);
+        node.into_iter().flat_map(move |node| {
+            let records = node.sets().flat_map(Set::each_record);
+            records.map(move |record| ZoneRecord {
+                zone: self,
+                owner: node.name(),
+                record,
+            })
+        })
     }
 
-    pub(crate) fn negative_soa(&self) -> Set<'_> {
-        self.set_at(self.negative_soa).0
+    /// The SOA set of negative answers, if the zone has one.
+    pub(crate) fn negative_soa(&self) -> Option<Set<'_>> {
+        (self.negative_soa != 0).then(|| self.set_at(self.negative_soa).0)
     }
 
     #[inline]
@@ -315,9 +369,13 @@ impl Zone {
         }
     }
 
-    /// All nodes, in the order in which they stand.
+    /// Every node, in the order in which they stand.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
-        let mut at = UNIT;
+        self.nodes_from(UNIT)
+    }
+
+    /// The nodes from the one at `at` on, in the order in which they stand.
+    pub(crate) fn nodes_from(&self, mut at: usize) -> impl Iterator<Item = Node<'_>> {
         std::iter::from_fn(move || {
             if at >= self.nodes_end {
                 return None;
@@ -616,6 +674,14 @@ impl<'z> RawRecord<'z> {
         }
         each(self.set.signed.get(here..end).unwrap_or_default(), false);
     }
+}
+
+/// A place between the records of a zone; the default is before the first.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Cursor {
+    node: usize,
+    /// How many records of the node were passed.
+    record: usize,
 }
 
 /// A record of a zone.

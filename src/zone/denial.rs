@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use wire::{MAX_LABELS, Name, Qname, Type};
 
-use crate::builder::{Builder, has};
+use crate::builder::{Builder, NONE, has};
 use crate::contents::{Denial, Node, Zone};
 use crate::encoding::Digits;
 use crate::sha1;
@@ -17,28 +17,8 @@ pub(crate) const HASHED_KEY: u64 = 0x5EED_0F15_5A1E_D155;
 
 /// Orders the owners of the zone's denial records.
 pub(crate) fn chain(builder: &Builder) -> Denial {
-    if let Some((salt, iterations)) = parameters(builder) {
-        let mut chain: Vec<([u8; 20], u32)> = builder
-            .owners
-            .iter()
-            .zip(&builder.places)
-            .filter(|(owner, _)| owner.has & has::HASHED != 0)
-            .filter_map(|(owner, &place)| {
-                let name = &builder.names[owner.name as usize..];
-                let label = name.get(1..1 + *name.first()? as usize)?;
-                let mut hash = Vec::with_capacity(20);
-                Digits::default().base32(label, &mut hash)?;
-                Some((hash.try_into().ok()?, place))
-            })
-            .collect();
-        chain.sort_unstable();
-        if !chain.is_empty() {
-            return Denial::Nsec3 {
-                salt,
-                iterations,
-                chain: chain.into_boxed_slice(),
-            };
-        }
+    if let Some(denial) = hashed_chain(builder) {
+        return denial;
     }
     if builder
         .owners
@@ -47,8 +27,11 @@ pub(crate) fn chain(builder: &Builder) -> Denial {
     {
         return Denial::None;
     }
+    // An NSEC record below a zone cut is none of this zone's: a proof by it would be bogus. Knot passes over it; BIND and NSD do not.
+    let hidden = builder.hidden();
     let mut chain: Vec<u32> = (0..builder.owners.len() as u32)
         .filter(|&index| builder.owners[index as usize].has & has::NSEC != 0)
+        .filter(|&index| hidden[index as usize] == NONE)
         .collect();
     chain.sort_by(|&left, &right| {
         canonical(
@@ -64,16 +47,71 @@ pub(crate) fn chain(builder: &Builder) -> Denial {
     )
 }
 
-/// Salt and iterations of the apex's NSEC3PARAM record (RFC 5155, section 4); only SHA-1 and no flags are defined.
-fn parameters(builder: &Builder) -> Option<(Box<[u8]>, u16)> {
+/// The owners of the NSEC3 chain in use, ordered by hash.
+///
+/// While a zone goes from one chain to another, records of both are there: only a chain of which an NSEC3PARAM record tells is whole
+/// (RFC 5155, section 7.3), and proofs are made of one chain. Where two are told of, one that has the apex is taken.
+fn hashed_chain(builder: &Builder) -> Option<Denial> {
+    let apex = builder.name_of(0).octets().to_ascii_lowercase();
+    let chains = parameters(builder).map(|(salt, iterations)| {
+        let chain = chain_of(builder, salt, iterations);
+        let start = sha1::nsec3(&apex, salt, iterations);
+        let whole = chain.binary_search_by(|(hash, _)| hash.cmp(&start)).is_ok();
+        (whole, salt, iterations, chain)
+    });
+    let mut best = None;
+    for (whole, salt, iterations, chain) in chains.filter(|(.., chain)| !chain.is_empty()) {
+        let denial = Denial::Nsec3 {
+            salt: salt.into(),
+            iterations,
+            chain: chain.into_boxed_slice(),
+        };
+        if whole {
+            return Some(denial);
+        }
+        best.get_or_insert(denial);
+    }
+    best
+}
+
+/// Salt and iterations of the apex's NSEC3PARAM records (RFC 5155, section 4); only SHA-1 and no flags are defined.
+fn parameters(builder: &Builder) -> impl Iterator<Item = (&[u8], u16)> {
     builder
         .records
         .iter()
         .filter(|raw| raw.owner == 0 && Type(raw.rtype) == Type::NSEC3PARAM)
-        .find_map(|raw| match builder.rdata_of(raw) {
-            [1, 0, i0, i1, _, salt @ ..] => Some((salt.into(), u16::from_be_bytes([*i0, *i1]))),
+        .filter_map(|raw| match builder.rdata_of(raw) {
+            [1, 0, i0, i1, _, salt @ ..] => Some((salt, u16::from_be_bytes([*i0, *i1]))),
             _ => None,
         })
+}
+
+/// The owners of NSEC3 records with these parameters, and their places, ordered by hash.
+fn chain_of(builder: &Builder, salt: &[u8], iterations: u16) -> Vec<([u8; 20], u32)> {
+    let mut chain: Vec<([u8; 20], u32)> = builder
+        .records
+        .iter()
+        .filter(|raw| Type(raw.rtype) == Type::NSEC3)
+        .filter(|raw| match builder.rdata_of(raw) {
+            [1, _, i0, i1, len, rest @ ..] => {
+                u16::from_be_bytes([*i0, *i1]) == iterations
+                    && rest.get(..*len as usize) == Some(salt)
+            }
+            _ => false,
+        })
+        .filter_map(|raw| {
+            let owner = builder.owners.get(raw.owner as usize)?;
+            let name = &builder.names[owner.name as usize..];
+            let label = name.get(1..1 + *name.first()? as usize)?;
+            let mut hash = Vec::with_capacity(20);
+            Digits::default().base32(label, &mut hash)?;
+            let place = builder.places.get(raw.owner as usize)?;
+            Some((hash.try_into().ok()?, *place))
+        })
+        .collect();
+    chain.sort_unstable();
+    chain.dedup();
+    chain
 }
 
 /// Canonical order of names (RFC 4034, section 6.1).

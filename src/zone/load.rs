@@ -2,17 +2,17 @@
 //!
 //! Decisions where servers differ: a record without a TTL takes `$TTL`, else the TTL stated last, else the SOA record's MINIMUM;
 //! a TTL of 2^31 or more is 0 (RFC 2181, section 8); a record outside of the zone is passed over with a warning; after `$INCLUDE`
-//! origin, owner and TTLs are those of before; an included file must lie in the directory tree of the file that the zone was named
-//! by. A load with an error gives no zone, and tells of as many errors as are worth reading.
+//! origin, owner and TTLs are those of before, and so is the owner after `$GENERATE`; a quoted string may run over line ends. A load with an error gives no zone, and tells of as many errors as are worth reading.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wire::{Name, NameBuf, Type};
 
-use crate::builder::{Builder, OutOfZone, Place};
+use crate::builder::{Builder, OutOfZone, Place, Raw};
 use crate::complaint::{Complaint, Complaints, MOST};
 use crate::contents::Zone;
+use crate::digest::{DigestPolicy, Digested};
 use crate::encoding::{self, TtlError};
 use crate::generate::{self, Span};
 use crate::rdata::{self, Fields};
@@ -35,6 +35,8 @@ pub struct Loaded {
     pub warnings: Vec<Complaint>,
     /// The files that were read, the zone's own first: those to watch.
     pub files: Vec<PathBuf>,
+    /// What its ZONEMD records have shown.
+    pub digested: Digested,
 }
 
 /// Loads one zone; the same file may be loaded with other origins.
@@ -42,6 +44,10 @@ pub struct Loaded {
 pub struct Loader {
     origin: NameBuf,
     minimal: bool,
+    soa_optional: bool,
+    any_soa: bool,
+    default_ttl: Option<u32>,
+    digest: DigestPolicy,
 }
 
 impl Loader {
@@ -50,6 +56,10 @@ impl Loader {
         Self {
             origin: NameBuf::from_name(origin),
             minimal: false,
+            soa_optional: false,
+            any_soa: false,
+            default_ttl: None,
+            digest: DigestPolicy::default(),
         }
     }
 
@@ -59,45 +69,67 @@ impl Loader {
         self
     }
 
+    /// Takes a zone without a SOA record too; its negative answers have none.
+    pub fn soa_optional(mut self, optional: bool) -> Self {
+        self.soa_optional = optional;
+        self
+    }
+
+    /// Takes a SOA record of another owner where the apex has none, as CoreDNS does: it stands in negative answers as it is written.
+    pub fn any_soa(mut self, any: bool) -> Self {
+        self.any_soa = any;
+        self
+    }
+
+    /// The TTL of records that state none, until there is a `$TTL`.
+    pub fn default_ttl(mut self, ttl: u32) -> Self {
+        self.default_ttl = Some(ttl);
+        self
+    }
+
+    /// What the zone's ZONEMD records have to show.
+    pub fn digest(mut self, policy: DigestPolicy) -> Self {
+        self.digest = policy;
+        self
+    }
+
+    /// The zone's apex.
+    pub fn origin(&self) -> Name<'_> {
+        self.origin.as_name()
+    }
+
     /// Loads `path`.
     pub fn load(&self, reader: &dyn Reader, path: &Path) -> Result<Loaded, Vec<Complaint>> {
         let mut load = Load {
             reader,
-            builder: Builder::new(self.origin.as_name()).minimal(self.minimal),
+            builder: Builder::new(self.origin.as_name())
+                .minimal(self.minimal)
+                .soa_optional(self.soa_optional),
             complaints: Complaints::default(),
             files: vec![Arc::new(path.to_path_buf())],
-            roots: Vec::new(),
             soa_minimum: None,
+            any_soa: self.any_soa,
+            ttl_lost: false,
             generated: 0,
             rdata: Vec::new(),
         };
         match reader.read(path) {
             Ok(text) => {
-                for true_path in [reader.canonical(path), reader.canonical(&folder(path))] {
-                    load.roots.extend(true_path);
-                }
-                if let Some(file) = load.roots.first_mut() {
-                    file.pop();
-                }
-                let state = State::new(self.origin);
+                let state = State {
+                    default_ttl: self.default_ttl,
+                    ..State::new(self.origin)
+                };
                 load.file(&text, 0, 0, state);
             }
             Err(error) => load.complain(0, (0, 0), format!("cannot be read: {error}")),
         }
-        load.finish()
+        load.finish(self.digest)
     }
 
     /// Loads a zone from text; nothing can be included.
     pub fn load_text(&self, text: &str) -> Result<Loaded, Vec<Complaint>> {
         let reader = crate::reader::Memory::of("zone", text);
         self.load(&reader, Path::new("zone"))
-    }
-}
-
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
     }
 }
 
@@ -137,6 +169,12 @@ impl<'a> Entry<'a> {
         self.tokens.get(index).map(|token| token.of(self.text))
     }
 
+    /// Whether it says the TTL of records that state none.
+    fn says_ttl(&self) -> bool {
+        let mut words = self.tokens.iter().map(|token| token.of(self.text));
+        words.any(|word| word.eq_ignore_ascii_case(b"$TTL") || word.eq_ignore_ascii_case(b"SOA"))
+    }
+
     /// Line and column of a token; of the last one when there are fewer.
     fn at(&self, index: usize) -> (u32, u32) {
         let token = self.tokens.get(index).or(self.tokens.last());
@@ -152,25 +190,46 @@ struct Load<'r> {
     builder: Builder,
     complaints: Complaints,
     files: Vec<Arc<PathBuf>>,
-    roots: Vec<PathBuf>,
     soa_minimum: Option<u32>,
+    any_soa: bool,
+    /// Whether what would have said the TTL of other records could not be read.
+    ttl_lost: bool,
     generated: u64,
     rdata: Vec<u8>,
 }
 
 impl Load<'_> {
-    fn finish(mut self) -> Result<Loaded, Vec<Complaint>> {
+    fn finish(mut self, policy: DigestPolicy) -> Result<Loaded, Vec<Complaint>> {
         if self.complaints.error_count > 0 {
             return Err(self.complaints.errors);
         }
-        match self.builder.finish(&mut self.complaints, &self.files) {
-            Some(zone) => Ok(Loaded {
-                zone,
-                warnings: self.complaints.warnings,
-                files: self.files.iter().map(|file| (**file).clone()).collect(),
-            }),
-            None => Err(self.complaints.errors),
+        let mut records = self.builder.records.iter();
+        let claim = records.find(|raw| raw.owner == 0 && raw.rtype == Type::ZONEMD.0);
+        let claim = claim.map(Raw::place).unwrap_or_default();
+        let builder = std::mem::replace(&mut self.builder, Builder::new(Name::ROOT));
+        let Some(zone) = builder.finish(&mut self.complaints, &self.files) else {
+            return Err(self.complaints.errors);
+        };
+        let digested = match zone.verify_digest(policy) {
+            Ok(digested) => digested,
+            Err(why) => {
+                let complaint = self.complaint(claim.file, (claim.line, 0), why);
+                return Err(vec![Complaint {
+                    conflict: true,
+                    ..complaint
+                }]);
+            }
+        };
+        if digested == Digested::Unknown {
+            let why = "no ZONEMD record is of a known scheme and hash algorithm";
+            self.warn(claim.file, (claim.line, 0), why.to_owned());
         }
+        Ok(Loaded {
+            zone,
+            warnings: self.complaints.warnings,
+            files: self.files.iter().map(|file| (**file).clone()).collect(),
+            digested,
+        })
     }
 
     fn complaint(&self, file: u16, (line, column): (u32, u32), message: String) -> Complaint {
@@ -179,6 +238,10 @@ impl Load<'_> {
             line,
             column,
             message,
+            conflict: false,
+            outside: false,
+            note: false,
+            soa_of: None,
         }
     }
 
@@ -217,6 +280,7 @@ impl Load<'_> {
                         self.record(entry, &mut state)
                     };
                     if let Err((token, why)) = done {
+                        self.ttl_lost |= entry.says_ttl();
                         let at = entry.at(token);
                         self.complain(file, at, why);
                     }
@@ -297,19 +361,7 @@ impl Load<'_> {
             .cloned()
             .unwrap_or_default();
         let path = above.with_file_name(named);
-        let found = self.reader.canonical(&path);
-        let inside = |found: &PathBuf| self.roots.iter().any(|root| found.starts_with(root));
-        let text = match found {
-            Ok(found) if !inside(&found) => {
-                return wrong(format!(
-                    "{} is outside of the zone file's directory",
-                    path.display()
-                ));
-            }
-            Ok(found) => self.reader.read(&found),
-            Err(error) => Err(error),
-        };
-        match text {
+        match self.reader.read(&path) {
             Ok(text) => {
                 let file = self.files.len() as u16;
                 self.files.push(Arc::new(path));
@@ -320,7 +372,7 @@ impl Load<'_> {
         }
     }
 
-    fn generate(&mut self, entry: Entry<'_>, state: &mut State) -> Done {
+    fn generate(&mut self, entry: Entry<'_>, state: &State) -> Done {
         let text = entry.word(1).unwrap_or_default();
         let span = Span::parse(text).map_err(|why| (1, why.to_owned()))?;
         if entry.tokens.len() < 5 {
@@ -330,17 +382,21 @@ impl Load<'_> {
             ));
         }
         let mut template = Vec::new();
-        for token in &entry.tokens[2..] {
+        let last = entry.tokens.len() - 1;
+        for (at, token) in entry.tokens.iter().enumerate().skip(2) {
             if !template.is_empty() {
                 template.push(b' ');
             }
-            if token.quoted {
-                template.push(b'"');
-            }
+            // RDATA in quotes is a template of words, as in BIND: `MX "0 mail-$"`. A text stays one string, as in CoreDNS.
+            let words = at == last
+                && entry
+                    .word(at - 1)
+                    .and_then(rdata::type_of)
+                    .is_some_and(|rtype| rtype != Type::TXT);
+            let quote = token.quoted && !words;
+            template.extend(quote.then_some(b'"'));
             template.extend_from_slice(token.of(entry.text));
-            if token.quoted {
-                template.push(b'"');
-            }
+            template.extend(quote.then_some(b'"'));
         }
         let (mut line, mut tokens) = (Vec::new(), Vec::new());
         for number in span.numbers() {
@@ -365,7 +421,8 @@ impl Load<'_> {
                 file: entry.file,
                 made_at: Some(entry.at(0)),
             };
-            self.record(made, state).map_err(|(_, why)| (0, why))?;
+            self.record(made, &mut state.clone())
+                .map_err(|(_, why)| (0, why))?;
         }
         Ok(())
     }
@@ -402,9 +459,16 @@ impl Load<'_> {
         if rtype.is_meta() || rtype.0 == 0 {
             return Err((next, format!("{rtype} is no type that a zone can hold")));
         }
-        let owner = state
-            .owner
-            .ok_or_else(|| (0, "the first record of a file needs an owner".to_owned()))?;
+        if ttl.is_some() {
+            state.last_ttl = ttl;
+        }
+        let owner = state.owner.unwrap_or(state.origin);
+        if state.owner.is_none() {
+            // Told once; the rest is read for what it says of the records behind it.
+            state.owner = Some(owner);
+            let why = "the first record of a file needs an owner".to_owned();
+            self.complain(entry.file, entry.at(0), why);
+        }
         let mut octets = std::mem::take(&mut self.rdata);
         octets.clear();
         let mut fields = Fields {
@@ -439,14 +503,10 @@ impl Load<'_> {
                 .and_then(|at| wire::read_u32(rdata, at));
             self.soa_minimum = self.soa_minimum.or(minimum);
         }
-        if let Some(ttl) = stated {
-            state.last_ttl = Some(ttl);
+        if let Some(ttl) = stated.or(state.default_ttl).or(state.last_ttl) {
             return Ok(ttl);
         }
-        if let Some(ttl) = state.default_ttl.or(state.last_ttl) {
-            return Ok(ttl);
-        }
-        let Some(ttl) = self.soa_minimum else {
+        let Some(ttl) = self.soa_minimum.or(self.ttl_lost.then_some(0)) else {
             return Err((0, "the record has no TTL, and there is no $TTL".to_owned()));
         };
         state.last_ttl = Some(ttl);
@@ -464,12 +524,21 @@ impl Load<'_> {
             file: entry.file,
             line,
         };
+        let kept = self.any_soa && fixed.0 == Type::SOA;
+        if kept {
+            self.builder.keep_soa(owner, fixed.1, rdata, place);
+        }
         match self.builder.push(owner.as_name(), fixed, rdata, place) {
             Ok(()) => Ok(()),
+            Err(OutOfZone) if kept => Ok(()),
             Err(OutOfZone) => {
                 let apex = self.builder.apex;
                 let why = format!("{owner} is not within {apex}; the record is passed over");
-                self.warn(entry.file, entry.at(0), why);
+                let outside = Complaint {
+                    outside: true,
+                    ..self.complaint(entry.file, entry.at(0), why)
+                };
+                self.complaints.warn(|| outside);
                 Ok(())
             }
         }

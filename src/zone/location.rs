@@ -1,4 +1,4 @@
-//! LOC records (RFC 1876): degrees, minutes, seconds, metres.
+//! LOC records (RFC 1876): degrees, minutes, seconds, metres; and the rules of GPOS records (RFC 1712).
 
 use crate::encoding;
 use crate::rdata::{Fault, Fields};
@@ -27,6 +27,23 @@ pub(crate) fn read(fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), Fau
         out.extend_from_slice(&field.to_be_bytes());
     }
     Ok(())
+}
+
+/// Whether `rdata` is a location. Of versions other than 0 nothing is known (RFC 1876, section 2).
+pub(crate) fn check(rdata: &[u8]) -> bool {
+    let [0, sizes @ ..] = rdata else {
+        return !rdata.is_empty();
+    };
+    let angle = |at: usize, degrees: u32| {
+        let angle = wire::read_u32(rdata, at).unwrap_or_default();
+        angle.abs_diff(EQUATOR) <= degrees * 3_600_000
+    };
+    rdata.len() == 16
+        && sizes[..3]
+            .iter()
+            .all(|size| size >> 4 <= 9 && size & 0x0F <= 9)
+        && angle(4, 90)
+        && angle(8, 180)
 }
 
 fn angle(fields: &mut Fields<'_>, most: u64, (positive, negative): (u8, u8)) -> Result<u32, Fault> {
@@ -84,6 +101,38 @@ fn decimal(text: &[u8], places: u32) -> Option<i64> {
         value += encoding::number(part, 1 << 20)? as i64 * 10i64.pow(missing);
     }
     Some(sign * value)
+}
+
+/// Holds a geographical position to RFC 1712, section 3: three decimal numbers. It calls the one from -90 to 90 the longitude and has it
+/// first; some have it second.
+pub(crate) fn check_geographical(rdata: &[u8]) -> Result<(), &'static str> {
+    let mut rest = rdata;
+    let mut numbers = [0.0; 3];
+    for number in &mut numbers {
+        let [len, tail @ ..] = rest else {
+            return Err("a position is three numbers");
+        };
+        let (text, behind) = tail.split_at_checked(*len as usize).unwrap_or_default();
+        let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+"));
+        let plain = digits.unwrap_or(text).iter();
+        let is_number = plain.clone().any(u8::is_ascii_digit)
+            && plain
+                .clone()
+                .all(|&octet| octet.is_ascii_digit() || octet == b'.');
+        let parsed = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        *number = parsed
+            .filter(|_| is_number)
+            .ok_or("a position is three decimal numbers (RFC 1712, section 3)")?;
+        rest = behind;
+    }
+    let [one, other, _]: [f64; 3] = numbers.map(f64::abs);
+    if one.max(other) <= 180.0 && one.min(other) <= 90.0 {
+        Ok(())
+    } else {
+        Err("the angle is out of range (RFC 1712, section 3)")
+    }
 }
 
 /// Centimetres as a mantissa and a power of ten, four bits each.

@@ -4,7 +4,7 @@
 //! its longest suffix that is: empty non-terminals have nodes, so existence is monotone and, after two labels, is searched by halves.
 //! No step depends on the size of the zone, nothing is hashed again, nothing is allocated.
 
-use wire::{Qname, Type};
+use wire::{Name, Qname, Type};
 
 use crate::contents::{Node, Set, Zone, flag};
 
@@ -38,6 +38,19 @@ pub enum Lookup<'z> {
     OutOfZone,
 }
 
+/// How a name stands to a zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It is there, or a wildcard stands for it; it may have no records.
+    There,
+    /// It is a zone cut.
+    Cut,
+    /// It is not there.
+    Missing,
+    /// It is out of the zone, below a zone cut or below a DNAME.
+    Elsewhere,
+}
+
 impl Zone {
     /// Finds `qname`.
     #[inline(always)]
@@ -56,6 +69,41 @@ impl Zone {
             return hidden_by(if hidden { node.link() } else { Some(node) }, qname);
         }
         self.lookup_missing(qname, qtype)
+    }
+
+    /// What stands at `qname`: the types of its records go to `each`. A name that a wildcard stands for has the wildcard's.
+    pub fn types_at(&self, qname: &Qname, mut each: impl FnMut(Type)) -> Standing {
+        let cut = |node: Node<'_>| node.name() == qname.name();
+        match self.lookup(qname, Type::NSEC) {
+            Lookup::NxDomain(_) => Standing::Missing,
+            Lookup::Referral(node, _) if cut(node) => {
+                let types = [Type::NS, Type::DS];
+                let there = types.into_iter().filter(|&rtype| node.set(rtype).is_some());
+                there.for_each(each);
+                Standing::Cut
+            }
+            Lookup::Answer(found, _)
+            | Lookup::Signatures(found)
+            | Lookup::NoData(found)
+            | Lookup::Cname(found, _) => {
+                let sets = found.node.sets().filter(|set| set.count > 0);
+                sets.for_each(|set| each(set.rtype));
+                Standing::There
+            }
+            Lookup::Referral(..) | Lookup::Dname(..) | Lookup::OutOfZone => Standing::Elsewhere,
+        }
+    }
+
+    /// The wildcard that an answer to `qname` and `qtype` is synthesised from (RFC 4592, section 3.3.1), if one is.
+    pub fn source_of_synthesis(&self, qname: &Qname, qtype: Type) -> Option<Name<'_>> {
+        let found = match self.lookup(qname, qtype) {
+            Lookup::Answer(found, _)
+            | Lookup::Signatures(found)
+            | Lookup::NoData(found)
+            | Lookup::Cname(found, _) => found,
+            _ => return None,
+        };
+        found.encloser.map(|_| found.node.name())
     }
 
     /// Finds a name that has no node.

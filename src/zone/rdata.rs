@@ -10,7 +10,7 @@ use wire::{Name, NameBuf, Type};
 
 use crate::encoding::{self, Digits};
 use crate::scanner::Token;
-use crate::{gateway, location, rules, svcb};
+use crate::{gateway, keys, location, rules, services, svcb};
 
 /// A mistake in a record's fields: the token where it stands (one past the last: something is missing) and why.
 #[derive(Debug)]
@@ -41,6 +41,13 @@ impl<'a> Fields<'a> {
     #[inline]
     pub(crate) fn peek(&self) -> Option<&'a [u8]> {
         self.tokens.get(self.next).map(|token| token.of(self.text))
+    }
+
+    /// The next token, if it is a quoted string right behind the last one.
+    pub(crate) fn glued(&self) -> Option<&'a [u8]> {
+        let last = self.tokens.get(self.next.checked_sub(1)?)?;
+        let next = self.tokens.get(self.next)?;
+        (next.quoted && !last.quoted && next.start == last.end + 1).then(|| next.of(self.text))
     }
 
     /// Takes the next token.
@@ -133,10 +140,17 @@ pub(crate) enum Field {
     Base64,
     /// Octets up to the end as one quoted string.
     LongText,
-    /// A 16-bit type, a DNSSEC algorithm (RFC 4034, A.1), a certificate type (RFC 4398, 2.1).
+    /// A 16-bit type, a DNSSEC algorithm (RFC 4034, A.1), a digest type (RFC 4034, A.2), a certificate type (RFC 4398, 2.1), a scheme
+    /// of DSYNC (RFC 9859, 2.1).
     TypeCode,
     Algorithm,
+    DigestType,
     CertType,
+    Scheme,
+    /// Flags and protocol of a key (RFC 2535, 3.1.2 and 3.1.3), and the key, which its flags may leave out.
+    KeyFlags,
+    Protocol,
+    Key,
     /// A type bitmap up to the end (RFC 4034, section 4.1.2).
     Types,
     /// A salt and a hash of NSEC3, each behind its length (RFC 5155, section 3.2).
@@ -158,6 +172,8 @@ pub(crate) enum Field {
     Hip,
     /// An NSAP address, `0x` and hexadecimal digits (RFC 1706).
     Nsap,
+    /// A protocol and its services (RFC 1035, section 3.4.2).
+    Services,
 }
 
 /// The grammar of a type's RDATA; `None` when only the generic form can say it.
@@ -190,11 +206,13 @@ pub(crate) fn grammar(rtype: Type) -> Option<&'static [Field]> {
         Type::CAA => &[U8, Tag, LongText],
         Type::URI => &[U16, U16, LongText],
         Type::SSHFP => &[U8, U8, Hex],
-        Type::DS | Type::CDS | Type::DLV | Type::TA => &[U16, Algorithm, U8, Hex],
-        Type::DNSKEY | Type::CDNSKEY | Type::RKEY | Type::KEY => &[U16, U8, Algorithm, Base64],
+        Type::DS | Type::CDS | Type::DLV | Type::TA => &[U16, Algorithm, DigestType, Hex],
+        Type::DNSKEY | Type::CDNSKEY | Type::RKEY | Type::KEY => {
+            &[KeyFlags, Protocol, Algorithm, Key]
+        }
         Type::TLSA | Type::SMIMEA => &[U8, U8, U8, Hex],
         Type::CERT => &[CertType, U16, Algorithm, Base64],
-        Type::OPENPGPKEY | Type::DHCID => &[Base64],
+        Type::OPENPGPKEY | Type::DHCID | Type::HHIT | Type::BRID => &[Base64],
         Type::CSYNC => &[U32, U16, Types],
         Type::ZONEMD => &[U32, U8, U8, Hex],
         Type::RRSIG | Type::SIG => &[TypeCode, Algorithm, U8, Ttl, Time, Time, U16, Name, Base64],
@@ -206,13 +224,14 @@ pub(crate) fn grammar(rtype: Type) -> Option<&'static [Field]> {
         Type::EUI48 => &[Eui48],
         Type::EUI64 => &[Eui64],
         Type::SVCB | Type::HTTPS => &[U16, Name, SvcParams],
-        Type::DSYNC => &[TypeCode, U8, U16, Name],
+        Type::DSYNC => &[TypeCode, Scheme, U16, Name],
         Type::LOC => &[Location],
         Type::APL => &[Prefixes],
         Type::IPSECKEY => &[Ipsec],
         Type::AMTRELAY => &[Relay],
         Type::HIP => &[Hip],
         Type::NSAP => &[Nsap],
+        Type::WKS => &[Ip4, Services],
         _ => return None,
     })
 }
@@ -284,6 +303,57 @@ pub fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// The RDATA in canonical form (RFC 4034, section 6.2): alike where two records are one.
+pub fn canonical_rdata(rtype: Type, rdata: &[u8]) -> Vec<u8> {
+    let mut out = rdata.to_vec();
+    lower_names(rtype, &mut out);
+    out
+}
+
+/// Lowers the letters of the names in `rdata` that have none but lower-case letters in canonical form (RFC 4034, section 6.2, without
+/// NSEC as RFC 6840, section 5.1, says).
+pub(crate) fn lower_names(rtype: Type, rdata: &mut [u8]) {
+    let lowers = matches!(
+        rtype,
+        Type::NS
+            | Type::MD
+            | Type::MF
+            | Type::CNAME
+            | Type::SOA
+            | Type::MB
+            | Type::MG
+            | Type::MR
+            | Type::PTR
+            | Type::MINFO
+            | Type::MX
+            | Type::RP
+            | Type::AFSDB
+            | Type::RT
+            | Type::SIG
+            | Type::PX
+            | Type::NAPTR
+            | Type::KX
+            | Type::SRV
+            | Type::DNAME
+            | Type::RRSIG
+    );
+    let Some(grammar) = grammar(rtype).filter(|_| lowers) else {
+        return;
+    };
+    let mut at = 0;
+    for &field in grammar {
+        let rest = rdata.get(at..).unwrap_or_default();
+        let Some(left) = check_field(field, rest).map(<[u8]>::len) else {
+            return;
+        };
+        let end = rdata.len() - left;
+        if matches!(field, Field::Name) {
+            rdata[at..end].make_ascii_lowercase();
+        }
+        at = end;
+    }
+}
+
 fn read_field(field: Field, fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     match field {
         Field::U8 => out.push(fields.number(255)? as u8),
@@ -348,6 +418,30 @@ fn read_field(field: Field, fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Resul
             let value = algorithm(text).ok_or_else(|| fields.fault("unknown DNSSEC algorithm"))?;
             out.push(value);
         }
+        Field::DigestType => {
+            let text = fields.take("a digest type")?;
+            let value =
+                keys::digest_type(text).ok_or_else(|| fields.fault("unknown digest type"))?;
+            out.push(value);
+        }
+        Field::Scheme => {
+            let text = fields.take("a scheme")?;
+            let value = keys::scheme(text).ok_or_else(|| fields.fault("unknown scheme"))?;
+            out.push(value);
+        }
+        Field::KeyFlags => {
+            let text = fields.take("flags")?;
+            let value = keys::flags(text).ok_or_else(|| fields.fault("unknown flags of a key"))?;
+            out.extend_from_slice(&value.to_be_bytes());
+        }
+        Field::Protocol => {
+            let text = fields.take("a protocol")?;
+            let value =
+                keys::protocol(text).ok_or_else(|| fields.fault("unknown protocol of a key"))?;
+            out.push(value);
+        }
+        Field::Key if keys::is_absent(&out[out.len().saturating_sub(4)..]) => {}
+        Field::Key => fields.digits(("base64", 6), out, Digits::base64)?,
         Field::CertType => {
             let text = fields.take("a certificate type")?;
             let value = cert_type(text).ok_or_else(|| fields.fault("unknown certificate type"))?;
@@ -402,6 +496,7 @@ fn read_field(field: Field, fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Resul
         Field::Ipsec => gateway::read_ipseckey(fields, out)?,
         Field::Relay => gateway::read_amtrelay(fields, out)?,
         Field::Hip => gateway::read_hip(fields, out)?,
+        Field::Services => services::read(fields, out)?,
         Field::Nsap => {
             let text = fields.take("an NSAP address")?;
             let (mut digits, start) = (Digits::default(), out.len());
@@ -497,7 +592,7 @@ pub(crate) fn type_of(text: &[u8]) -> Option<Type> {
 
 /// The number of a DNSSEC algorithm, by number or mnemonic.
 pub(crate) fn algorithm(text: &[u8]) -> Option<u8> {
-    const NAMES: [(&str, u8); 18] = [
+    const NAMES: [(&str, u8); 19] = [
         ("RSAMD5", 1),
         ("DH", 2),
         ("DSA", 3),
@@ -514,6 +609,7 @@ pub(crate) fn algorithm(text: &[u8]) -> Option<u8> {
         ("ECDSAP384SHA384", 14),
         ("ED25519", 15),
         ("ED448", 16),
+        ("INDIRECT", 252),
         ("PRIVATEDNS", 253),
         ("PRIVATEOID", 254),
     ];
@@ -552,8 +648,8 @@ fn cert_type(text: &[u8]) -> Option<u16> {
 fn check_field(field: Field, rdata: &[u8]) -> Option<&[u8]> {
     let counted = |rdata: &'_ [u8]| -> Option<usize> { Some(1 + *rdata.first()? as usize) };
     let len = match field {
-        Field::U8 | Field::Algorithm => 1,
-        Field::U16 | Field::TypeCode | Field::CertType => 2,
+        Field::U8 | Field::Algorithm | Field::DigestType | Field::Scheme | Field::Protocol => 1,
+        Field::U16 | Field::TypeCode | Field::CertType | Field::KeyFlags => 2,
         Field::U32 | Field::Ttl | Field::Time | Field::Ip4 => 4,
         Field::Eui48 => 6,
         Field::Eui64 | Field::Locator => 8,
@@ -570,7 +666,7 @@ fn check_field(field: Field, rdata: &[u8]) -> Option<&[u8]> {
             rdata.len()
         }
         Field::Hex | Field::Base64 | Field::Nsap if rdata.is_empty() => return None,
-        Field::Hex | Field::Base64 | Field::Nsap | Field::LongText => rdata.len(),
+        Field::Hex | Field::Base64 | Field::Nsap | Field::LongText | Field::Key => rdata.len(),
         Field::Types => {
             let mut rest = rdata;
             let mut last = None;
@@ -585,9 +681,8 @@ fn check_field(field: Field, rdata: &[u8]) -> Option<&[u8]> {
             rdata.len() - rest.len()
         }
         Field::SvcParams => svcb::check(rdata).then_some(rdata.len())?,
-        Field::Location => {
-            (rdata.first() != Some(&0) || rdata.len() == 16).then_some(rdata.len())?
-        }
+        Field::Location => location::check(rdata).then_some(rdata.len())?,
+        Field::Services => services::check(rdata).then_some(rdata.len())?,
         Field::Prefixes => gateway::check_prefixes(rdata).then_some(rdata.len())?,
         Field::Ipsec => gateway::check_gateway(rdata, 1, 3).then_some(rdata.len())?,
         Field::Relay => gateway::check_gateway(rdata, 1, 2).then_some(rdata.len())?,

@@ -11,8 +11,6 @@ pub const MAX_FILE: u64 = u32::MAX as u64;
 pub trait Reader {
     /// Reads the whole file at `path`.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// The one true path of the file at `path`: no symbolic links, no `..`.
-    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
 }
 
 /// The file system. Only regular files are read: a directory, a device or a pipe is refused before it is opened for good.
@@ -41,10 +39,6 @@ impl Reader for FileSystem {
         }
         Ok(out)
     }
-
-    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
-        path.canonicalize()
-    }
 }
 
 /// Files in memory, by path.
@@ -64,19 +58,5 @@ impl Reader for Memory {
             .get(path)
             .cloned()
             .ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
-        let mut out = PathBuf::new();
-        for part in path.components() {
-            match part {
-                std::path::Component::ParentDir => {
-                    out.pop();
-                }
-                std::path::Component::CurDir => {}
-                other => out.push(other),
-            }
-        }
-        Ok(out)
     }
 }

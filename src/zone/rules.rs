@@ -5,7 +5,7 @@
 use wire::Type;
 
 use crate::rdata::name_len;
-use crate::svcb;
+use crate::{keys, location, svcb};
 
 /// Holds RDATA that follows its type's grammar to the type's rules.
 pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
@@ -43,8 +43,8 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
             let len = match (octet(4), octet(5)) {
                 (0, _) => return Err("the scheme 0 is reserved (RFC 8976, section 5.2)"),
                 (_, 0) => return Err("the hash algorithm 0 is reserved (RFC 8976, section 5.3)"),
-                (_, 1) => 48,
-                (_, 2) => 64,
+                (1, 1) => 48,
+                (1, 2) => 64,
                 _ => return expect(rest(6) >= 12, "the digest is shorter than 12 octets"),
             };
             expect(
@@ -60,6 +60,18 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
                 "a tag is letters and digits (RFC 8659, section 4.1)",
             )
         }
+        Type::DNSKEY | Type::CDNSKEY | Type::RKEY | Type::KEY => expect(
+            keys::is_absent(rdata) == (rest(4) == 0),
+            "a key stands where the flags say that there is none, or is missing (RFC 2535, 3.1.2)",
+        ),
+        Type::X25 => {
+            let digits = rdata.get(1..).unwrap_or_default();
+            expect(
+                digits.len() >= 4 && digits.iter().all(u8::is_ascii_digit),
+                "a PSDN address is four digits or more (RFC 1183, section 3.1)",
+            )
+        }
+        Type::GPOS => location::check_geographical(rdata),
         Type::NSEC => {
             let bits = name_len(rdata).map_or(0, rest);
             expect(bits > 0, "the type bitmap is empty")

@@ -130,12 +130,12 @@ impl<'a> Scanner<'a> {
                         }
                         self.at += 1;
                     }
-                    _ => match self.quoted() {
+                    _ => match self.quoted(depth > 0) {
                         Some(token) => {
                             size += (token.end - token.start) as usize;
                             tokens.push(token);
                         }
-                        None => return self.mistake("a quoted string is not closed on its line"),
+                        None => return self.mistake("a quoted string is not closed"),
                     },
                 },
             }
@@ -194,7 +194,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a word; a `="…"` in it belongs to it (SvcParams, RFC 9460, 2.1).
+    /// Reads a word, up to a quote too: what a quoted string right behind it means is its type's business (SvcParams).
     #[inline]
     fn word(&mut self) -> Token {
         let start = self.at;
@@ -202,12 +202,6 @@ impl<'a> Scanner<'a> {
         while let Some(&octet) = self.text.get(here) {
             match octet {
                 b'\\' if self.text.get(here + 1).is_some_and(|&o| o != b'\n') => here += 2,
-                b'"' if here > start && self.text[here - 1] == b'=' => {
-                    match self.closing_quote(here + 1) {
-                        Some(end) => here = end + 1,
-                        None => break,
-                    }
-                }
                 _ if KINDS[octet as usize] != Kind::Word => break,
                 _ => here += 1,
             }
@@ -216,24 +210,42 @@ impl<'a> Scanner<'a> {
         self.token(start, self.at, false)
     }
 
-    fn quoted(&mut self) -> Option<Token> {
+    /// Reads a quoted string. It may run over line ends, which belong to it (NSD and CoreDNS load it so).
+    fn quoted(&mut self, within: bool) -> Option<Token> {
         let start = self.at + 1;
-        let end = self.closing_quote(start)?;
+        let end = self.closing_quote(start, within)?;
         let token = self.token(start, end, true);
+        for (at, octet) in self.text[start..end].iter().enumerate() {
+            if *octet == b'\n' {
+                self.line += 1;
+                self.line_start = start + at + 1;
+            }
+        }
         self.at = end + 1;
         Some(token)
     }
 
-    /// Where the string that begins at `here` is closed.
-    fn closing_quote(&self, mut here: usize) -> Option<usize> {
-        loop {
+    /// Where the string that begins at `here` is closed, within what an entry may have. One that is closed on a later line, `within` no
+    /// parentheses, has a word's end behind it: the next quote may be that of another string, and the closing one forgotten.
+    fn closing_quote(&self, mut here: usize, within: bool) -> Option<usize> {
+        let most = here.saturating_add(MAX_ENTRY);
+        let mut lines = false;
+        while here < most {
             match self.text.get(here)? {
-                b'"' => return Some(here),
-                b'\n' => return None,
+                b'"' => {
+                    let ends = |octet: &u8| b" \t\r\n;()".contains(octet);
+                    let plausible = within || !lines || self.text.get(here + 1).is_none_or(ends);
+                    return plausible.then_some(here);
+                }
+                b'\n' => {
+                    lines = true;
+                    here += 1;
+                }
                 b'\\' => here += 2,
                 _ => here += 1,
             }
         }
+        None
     }
 }
 
@@ -265,7 +277,7 @@ mod tests {
     #[test]
     fn entries_are_cut_at_line_ends_outside_parentheses() {
         type Words = &'static [(bool, &'static [&'static str])];
-        let cases: [(&str, Words); 12] = [
+        let cases: [(&str, Words); 15] = [
             ("a b\nc d\n", &[(false, &["a", "b"]), (false, &["c", "d"])]),
             ("\u{feff}a b", &[(false, &["a", "b"])]),
             ("a\r\n b\r\n", &[(false, &["a"]), (true, &["b"])]),
@@ -280,7 +292,24 @@ mod tests {
                 r#"a "b\"c" d\;e\ f"#,
                 &[(false, &["a", r#"b\"c"#, r"d\;e\ f"])],
             ),
-            (r#"a k="v w" l"#, &[(false, &["a", r#"k="v w""#, "l"])]),
+            (r#"a k="v w" l"#, &[(false, &["a", "k=", "v w", "l"])]),
+            (
+                "a ( \"b\nc\" )\nd",
+                &[(false, &["a", "b\nc"]), (false, &["d"])],
+            ),
+            (
+                "a \"b\nc\" d\ne",
+                &[(false, &["a", "b\nc", "d"]), (false, &["e"])],
+            ),
+            // The first string is not closed: the next quote opens another one.
+            (
+                "a \"b\nc \"d\"\ne",
+                &[
+                    (false, &["1:3: a quoted string is not closed"]),
+                    (false, &["c", "d"]),
+                    (false, &["e"]),
+                ],
+            ),
             (
                 "a )\nb",
                 &[(false, &["1:3: a `)` without its `(`"]), (false, &["b"])],
@@ -288,7 +317,7 @@ mod tests {
             (
                 "a \"b\nc",
                 &[
-                    (false, &["1:3: a quoted string is not closed on its line"]),
+                    (false, &["1:3: a quoted string is not closed"]),
                     (false, &["c"]),
                 ],
             ),

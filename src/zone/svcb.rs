@@ -48,14 +48,24 @@ pub(crate) fn read(fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), Fau
     while let Some(text) = fields.peek() {
         fields.next += 1;
         let (name, value) = match text.iter().position(|&octet| octet == b'=') {
-            Some(at) => (&text[..at], Some(unquote(&text[at + 1..]))),
+            // `key="a b"`: the quoted string is a token of its own, right behind the word.
+            Some(at) if at + 1 == text.len() => {
+                let quoted = fields.glued();
+                fields.next += usize::from(quoted.is_some());
+                (&text[..at], Some(quoted.unwrap_or_default()))
+            }
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
             None => (text, None),
         };
         let code = key(name).ok_or_else(|| fields.fault("unknown SvcParamKey"))?;
+        // Under its number a key has octets as its value, whatever its presentation format (RFC 9460, section 2.1).
+        let generic = KEYS
+            .iter()
+            .all(|(known, _)| !known.as_bytes().eq_ignore_ascii_case(name));
         if params.iter().any(|(other, _)| *other == code) {
             return Err(fields.fault("a SvcParamKey stands twice"));
         }
-        let octets = read_value(code, value).map_err(|why| fields.fault(why))?;
+        let octets = read_value(code, value, generic).map_err(|why| fields.fault(why))?;
         if octets.len() > 65_535 {
             return Err(fields.fault("the value is longer than 65,535 octets"));
         }
@@ -70,17 +80,19 @@ pub(crate) fn read(fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), Fau
     Ok(())
 }
 
-fn unquote(value: &[u8]) -> &[u8] {
-    match value {
-        [b'"', inner @ .., b'"'] => inner,
-        plain => plain,
-    }
-}
-
-fn read_value(code: u16, value: Option<&[u8]>) -> Result<Vec<u8>, &'static str> {
+fn read_value(code: u16, value: Option<&[u8]>, generic: bool) -> Result<Vec<u8>, &'static str> {
     let mut text = Vec::new();
     encoding::unescape(value.unwrap_or_default(), &mut text)
         .ok_or("a backslash escapes nothing")?;
+    if generic {
+        return Ok(text);
+    }
+    // These have nothing to escape, and most servers refuse it (RFC 9460, sections 7.2, 7.3 and 8).
+    if matches!(code, MANDATORY | PORT | IPV4HINT | IPV6HINT | ECH)
+        && value.is_some_and(|value| value.contains(&b'\\'))
+    {
+        return Err("this value takes no escapes");
+    }
     let mut out = Vec::new();
     match code {
         NO_DEFAULT_ALPN | OHTTP if value.is_some_and(|v| !v.is_empty()) => {
@@ -181,6 +193,26 @@ pub(crate) fn check(rdata: &[u8]) -> bool {
     true
 }
 
+/// Whether octets are a relative URI template with the variable `dns` (RFC 9461, section 5; RFC 6570, section 2).
+fn is_path_of_dns(value: &[u8]) -> bool {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let mut has_dns = false;
+    let mut rest = text;
+    while let Some((_, behind)) = rest.split_once('{') {
+        let Some((expression, tail)) = behind.split_once('}') else {
+            return false;
+        };
+        let operator = |letter: char| "+#./;?&".contains(letter);
+        let list = expression.strip_prefix(operator).unwrap_or(expression);
+        has_dns |= list.split(',').any(|variable| {
+            let name = variable.strip_suffix('*').unwrap_or(variable);
+            name.split(':').next() == Some("dns")
+        });
+        rest = tail;
+    }
+    text.starts_with('/') && has_dns
+}
+
 /// Holds well-formed parameters to the rules of their keys (RFC 9460, sections 7 and 8).
 pub(crate) fn check_rules(params: &[u8]) -> Result<(), &'static str> {
     let present = |wanted: u16| {
@@ -228,10 +260,7 @@ pub(crate) fn check_rules(params: &[u8]) -> Result<(), &'static str> {
             IPV4HINT => !value.is_empty() && value.len().is_multiple_of(4),
             IPV6HINT => !value.is_empty() && value.len().is_multiple_of(16),
             ECH => !value.is_empty(),
-            DOHPATH => {
-                let text = std::str::from_utf8(value).unwrap_or_default();
-                text.starts_with('/') && text.contains("{?dns}")
-            }
+            DOHPATH => is_path_of_dns(value),
             _ => true,
         };
         if !ok {

@@ -7,7 +7,7 @@
 
 use wire::{HEADER_LEN, Name, Qname, Response, Section, Type};
 
-use crate::answer::CLASS;
+use crate::answer::{CLASS, Elsewhere};
 use crate::contents::{Denial, Node, RawRecord, Ready, Set, Zone};
 use crate::denial::Proof;
 
@@ -41,8 +41,8 @@ pub(crate) struct Writer<'w, 'z, 'r> {
     pub(crate) response: &'w mut Response<'r>,
     zone: &'z Zone,
     dnssec_ok: bool,
-    /// Whether the server has a zone that encloses a name more closely than this one.
-    pub(crate) elsewhere: &'w dyn Fn(&Qname) -> bool,
+    /// Whether others may know a name that this zone does not have.
+    pub(crate) elsewhere: Elsewhere<'w>,
     /// Whether QNAME stands in the question.
     asked: bool,
     /// Where the apex stands, as the zone spells it.
@@ -76,7 +76,7 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
             response,
             zone,
             dnssec_ok,
-            elsewhere: &|_| false,
+            elsewhere: &|_, _| false,
             asked,
             apex_at: same.then_some(HEADER_LEN + start),
             proved: [0; 8],
@@ -296,8 +296,13 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
         if let (Some(apex_at), Some(soa)) = (self.apex_at, &self.zone.ready_soa) {
             return self.ready(soa, apex_at);
         }
-        let owner = Owner::at(self.apex_at, self.zone.apex());
-        self.set(Section::Authority, self.zone.negative_soa(), owner);
+        if let Some(soa) = self.zone.negative_soa() {
+            let owner = match &self.zone.soa_owner {
+                Some(owner) => Owner::at(None, owner.as_name()),
+                None => Owner::at(self.apex_at, self.zone.apex()),
+            };
+            self.set(Section::Authority, soa, owner);
+        }
     }
 
     /// Writes a set of the apex into the authority section; the apex stands at `apex_at`.

@@ -1,4 +1,5 @@
-//! Clusters of given sizes, always the same ones.
+//! Clusters of given sizes, always the same ones, of objects as large as a real API server's: with what applied them, who set which
+//! field, where endpoints run, and which zones and nodes they are meant for.
 
 use serde_json::{Value, json};
 
@@ -99,6 +100,14 @@ fn address(net: u32, number: u32) -> String {
     format!("{}.{}.{c}.{d}", net >> 8, (net & 0xFF) + u32::from(b))
 }
 
+/// An identifier of the form that the API server gives.
+fn uid(group: u32, number: u32) -> String {
+    format!(
+        "{number:08x}-{group:04x}-4c6e-9d2f-{:012x}",
+        u64::from(number) * 0x9E37_79B1
+    )
+}
+
 fn service(size: Size, number: u32) -> Value {
     let headless = number.is_multiple_of(20);
     let ip = if headless {
@@ -106,15 +115,29 @@ fn service(size: Size, number: u32) -> Value {
     } else {
         address(10 << 8 | 96, number)
     };
+    let (app, space) = (format!("app-{number}"), namespace(size, number));
+    let applied = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"annotations": {}, "labels": {"app": app}, "name": format!("svc-{number}"), "namespace": space},
+        "spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}], "selector": {"app": app}}});
+    let port = json!({".": {}, "f:name": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {}});
     json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {
-            "name": format!("svc-{number}"), "namespace": namespace(size, number),
-            "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"app": format!("app-{number}")},
-            "managedFields": managed(&["f:spec", "f:ports", "f:selector", "f:sessionAffinity", "f:type", "f:internalTrafficPolicy"]),
+            "name": format!("svc-{number}"), "namespace": space, "uid": uid(0xA000, number),
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"app": app, "app.kubernetes.io/instance": app, "app.kubernetes.io/managed-by": "Helm",
+                "app.kubernetes.io/part-of": "shop", "helm.sh/chart": "web-4.7.1"},
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": format!("{applied}\n"),
+                "meta.helm.sh/release-name": app, "meta.helm.sh/release-namespace": space},
+            "managedFields": managed("kubectl-client-side-apply", json!({
+                "f:metadata": {
+                    "f:annotations": {".": {}, "f:kubectl.kubernetes.io/last-applied-configuration": {}, "f:meta.helm.sh/release-name": {}, "f:meta.helm.sh/release-namespace": {}},
+                    "f:labels": {".": {}, "f:app": {}, "f:app.kubernetes.io/instance": {}, "f:app.kubernetes.io/managed-by": {}, "f:app.kubernetes.io/part-of": {}, "f:helm.sh/chart": {}}},
+                "f:spec": {"f:internalTrafficPolicy": {}, "f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": port},
+                    "f:selector": {}, "f:sessionAffinity": {}, "f:type": {}}})),
         },
         "spec": {
             "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
-            "internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "selector": {"app": format!("app-{number}")},
+            "internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "selector": {"app": app},
             "ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}],
         },
         "status": {"loadBalancer": {}}})
@@ -125,23 +148,36 @@ fn slice(size: Size, number: u32, first: u32, count: u32) -> Value {
     let space = namespace(size, owner);
     let endpoints: Vec<Value> = (first..first + count)
         .map(|endpoint| {
+            let [_, b, c, d] = (endpoint % 5_000).to_be_bytes();
+            let node = format!("ip-10-{b}-{c}-{d}.eu-central-1.compute.internal");
+            let zone = format!("eu-central-1{}", ["a", "b", "c"][endpoint as usize % 3]);
             json!({"addresses": [address(10 << 8 | 128, endpoint)],
                 "conditions": {"ready": true, "serving": true, "terminating": false},
-                "nodeName": format!("node-{}", endpoint % 5_000), "zone": format!("zone-{}", endpoint % 3),
+                "hints": {"forNodes": [{"name": node}], "forZones": [{"name": zone}]},
+                "nodeName": node, "zone": zone,
                 "targetRef": {"kind": "Pod", "namespace": space, "name": format!("app-{owner}-7d9f8c6b5-{endpoint:06x}"),
-                    "uid": format!("00000000-0000-4000-9000-{endpoint:012}")}})
+                    "uid": uid(0x9000, endpoint)}})
         })
         .collect();
+    let labels = json!({"kubernetes.io/service-name": format!("svc-{owner}"), "app": format!("app-{owner}"),
+        "app.kubernetes.io/instance": format!("app-{owner}"), "app.kubernetes.io/managed-by": "Helm",
+        "app.kubernetes.io/part-of": "shop", "helm.sh/chart": "web-4.7.1",
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"});
     json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
             "name": format!("svc-{owner}-{number:05x}"), "namespace": space, "generateName": format!("svc-{owner}-"), "generation": 3,
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"kubernetes.io/service-name": format!("svc-{owner}"), "app": format!("app-{owner}"),
-                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
+            "uid": uid(0xB000, number), "creationTimestamp": "2026-01-01T00:00:00Z", "labels": labels,
             "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
             "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": format!("svc-{owner}"), "controller": true,
-                "blockOwnerDeletion": true, "uid": format!("00000000-0000-4000-a000-{owner:012}")}],
-            "managedFields": managed(&["f:addressType", "f:endpoints", "f:metadata", "f:ports"]),
+                "blockOwnerDeletion": true, "uid": uid(0xA000, owner)}],
+            "managedFields": managed("kube-controller-manager", json!({
+                "f:addressType": {}, "f:endpoints": {},
+                "f:metadata": {
+                    "f:annotations": {".": {}, "f:endpoints.kubernetes.io/last-change-trigger-time": {}}, "f:generateName": {},
+                    "f:labels": {".": {}, "f:app": {}, "f:app.kubernetes.io/instance": {}, "f:app.kubernetes.io/managed-by": {}, "f:app.kubernetes.io/part-of": {},
+                        "f:endpointslice.kubernetes.io/managed-by": {}, "f:helm.sh/chart": {}, "f:kubernetes.io/service-name": {}},
+                    "f:ownerReferences": {".": {}, (format!("k:{{\"uid\":\"{}\"}}", uid(0xA000, owner))): {}}},
+                "f:ports": {}})),
         },
         "addressType": "IPv4", "endpoints": endpoints, "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]})
 }
@@ -150,19 +186,15 @@ fn pod(size: Size, number: u32) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": format!("app-{number}-7d9f8c6b5-{number:06x}"), "namespace": namespace(size, number),
             "labels": {"app": format!("app-{}", number % size.services.max(1)), "pod-template-hash": "7d9f8c6b5"},
-            "managedFields": managed(&["f:metadata", "f:spec", "f:containers", "f:status", "f:conditions"])},
+            "managedFields": managed("kubelet", json!({"f:metadata": {"f:labels": {}}, "f:spec": {"f:containers": {}}, "f:status": {"f:conditions": {}, "f:podIP": {}}}))},
         "spec": {"nodeName": format!("node-{}", number % 5_000), "restartPolicy": "Always",
             "containers": [{"name": "app", "image": "registry.example.org/app:1", "ports": [{"containerPort": 8080}]}]},
         "status": {"phase": "Running", "hostIP": "192.0.2.1", "podIP": address(10 << 8 | 128, number),
             "podIPs": [{"ip": address(10 << 8 | 128, number)}]}})
 }
 
-/// What server-side apply leaves: the larger part of small objects.
-fn managed(fields: &[&str]) -> Value {
-    let fields: serde_json::Map<String, Value> = fields
-        .iter()
-        .map(|field| ((*field).to_owned(), json!({".": {}, "f:name": {}})))
-        .collect();
-    json!([{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z",
+/// What the API server notes of who set which field: the larger part of small objects.
+fn managed(manager: &str, fields: Value) -> Value {
+    json!([{"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z",
         "fieldsType": "FieldsV1", "fieldsV1": fields}])
 }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod bulk;
+mod protobuf;
 mod serve;
 mod store;
 mod tls;
@@ -165,6 +166,8 @@ pub struct Settings {
     pub http_gone: bool,
     /// Whether every octet goes in a chunk of its own.
     pub drip: bool,
+    /// Whether watches are told in protobuf to those who take it, as by every real server.
+    pub protobuf: bool,
     /// How long events are held back, to go in one chunk.
     pub hold: Duration,
     /// Tokens that are accepted; without any, nobody is asked.
@@ -184,6 +187,7 @@ impl Default for Settings {
             bookmarks: Some(Duration::from_secs(60)),
             http_gone: false,
             drip: false,
+            protobuf: true,
             hold: Duration::ZERO,
             tokens: HashSet::new(),
             certificates: true,

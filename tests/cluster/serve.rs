@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::store::{Change, Selector, Stored, What};
 use crate::wire::{Chunks, Manner, Request, Wire};
-use crate::{Fault, Kind, Shared, State, Strike, WatchList};
+use crate::{Fault, Kind, Shared, State, Strike, WatchList, protobuf};
 
 /// How often a watch looks whether its client is still there.
 const LOOK: Duration = Duration::from_millis(50);
@@ -135,6 +135,7 @@ fn answer(shared: &Shared, wire: &mut Wire, request: &Request, life: u64) -> io:
         };
     };
     let kind = place.kind;
+    let encoding = Encoding::of(&state, request, kind);
     if state.settings.forbidden.contains(&kind) {
         let group = kind
             .api_version()
@@ -145,7 +146,7 @@ fn answer(shared: &Shared, wire: &mut Wire, request: &Request, life: u64) -> io:
         let message = format!(
             "{resource} is forbidden: User \"system:serviceaccount:kube-system:coredns\" cannot list resource \"{resource}\" in API group \"{group}\" at the cluster scope"
         );
-        return wire.respond(403, "", &status(403, "Forbidden", &message).to_string());
+        return refuse(wire, encoding, "", &status(403, "Forbidden", &message));
     }
     let fault = state
         .faults
@@ -161,8 +162,8 @@ fn answer(shared: &Shared, wire: &mut Wire, request: &Request, life: u64) -> io:
         None => {}
         Some(Fault::Status(code, after)) => {
             let header = after.map_or(String::new(), |after| format!("Retry-After: {after}\r\n"));
-            let body = status(code, "Fault", "as the test wants it").to_string();
-            return wire.respond(code, &header, &body);
+            let said = status(code, "Fault", "as the test wants it");
+            return refuse(wire, encoding, &header, &said);
         }
         Some(Fault::Delay(delay)) => thread::sleep(delay),
         Some(Fault::Hang) => return hang(shared, wire, life),
@@ -273,7 +274,7 @@ fn list(
         kind.name(),
         kind.api_version()
     );
-    let mut body = Chunks::begin(wire, manner)?;
+    let mut body = Chunks::begin(wire, Encoding::Json.media_type(), manner)?;
     let mut batch = head.into_bytes();
     for (number, object) in objects.iter().enumerate() {
         if number > 0 {
@@ -296,11 +297,64 @@ fn list(
     body.end()
 }
 
-fn event(what: &str, object: &str) -> Vec<u8> {
+/// How a watch is told.
+#[derive(Clone, Copy, PartialEq)]
+enum Encoding {
+    Json,
+    Protobuf,
+}
+
+impl Encoding {
+    /// What a client gets that accepts so much.
+    fn of(state: &State, request: &Request, kind: Kind) -> Self {
+        let asked = request
+            .accept
+            .contains("application/vnd.kubernetes.protobuf");
+        match asked && state.settings.protobuf && kind != Kind::ServiceImport {
+            true => Self::Protobuf,
+            false => Self::Json,
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => protobuf::MEDIA_TYPE,
+        }
+    }
+
+    /// An event about a stored object.
+    fn stored(self, what: &str, object: &Stored) -> Vec<u8> {
+        match self {
+            Self::Json => line(what, &object.text),
+            Self::Protobuf => protobuf::event(what, &object.protobuf),
+        }
+    }
+
+    /// An event about a bookmark or a status.
+    fn event(self, what: &str, object: &Value) -> Vec<u8> {
+        match self {
+            Self::Json => line(what, &object.to_string()),
+            Self::Protobuf => protobuf::event(what, &protobuf::encode(object)),
+        }
+    }
+}
+
+/// Refuses a request, in the encoding that its client would have been answered in.
+fn refuse(wire: &mut Wire, encoding: Encoding, headers: &str, said: &Value) -> io::Result<()> {
+    let code = said["code"].as_u64().unwrap_or(500) as u16;
+    let headers = format!("Content-Type: {}\r\n{headers}", encoding.media_type());
+    match encoding {
+        Encoding::Json => wire.respond_with(code, &headers, said.to_string().as_bytes()),
+        Encoding::Protobuf => wire.respond_with(code, &headers, &protobuf::encode(said)),
+    }
+}
+
+fn line(what: &str, object: &str) -> Vec<u8> {
     format!("{{\"type\":\"{what}\",\"object\":{object}}}\n").into_bytes()
 }
 
-fn bookmark(kind: Kind, version: u64, initial: bool) -> Vec<u8> {
+fn bookmark(encoding: Encoding, kind: Kind, version: u64, initial: bool) -> Vec<u8> {
     let mut meta = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
     if initial {
         meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -322,12 +376,13 @@ fn bookmark(kind: Kind, version: u64, initial: bool) -> Vec<u8> {
             object["status"] = json!({});
         }
     }
-    event("BOOKMARK", &object.to_string())
+    encoding.event("BOOKMARK", &object)
 }
 
 /// What a watch has been asked for.
 struct Wanted {
     kind: Kind,
+    encoding: Encoding,
     bookmarks: bool,
     end: Instant,
     /// When the bookmark before the end is due.
@@ -345,8 +400,10 @@ fn watch(
     let seconds = request.get("timeoutSeconds").parse().unwrap_or(1_800);
     let lasts = Duration::from_secs(seconds);
     let now = Instant::now();
+    let encoding = Encoding::of(&shared.lock(), request, kind);
     let wanted = Wanted {
         kind,
+        encoding,
         bookmarks: request.get("allowWatchBookmarks") == "true",
         end: now + lasts,
         farewell: now + lasts - lasts.div_f64(5.0).min(Duration::from_secs(2)),
@@ -356,7 +413,7 @@ fn watch(
     if streaming && state.settings.watch_list == WatchList::Refuses {
         drop(state);
         let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
-        return wire.respond(422, "", &status(422, "Invalid", message).to_string());
+        return refuse(wire, encoding, "", &status(422, "Invalid", message));
     }
     let version: u64 = request.get("resourceVersion").parse().unwrap_or(0);
     let initial = version == 0;
@@ -371,12 +428,12 @@ fn watch(
         let gone = state.settings.http_gone;
         drop(state);
         let message = format!("too old resource version: {version} ({oldest})");
-        let body = status(410, "Expired", &message).to_string();
+        let body = status(410, "Expired", &message);
         if gone {
-            return wire.respond(410, "", &body);
+            return refuse(wire, encoding, "", &body);
         }
-        let mut chunks = Chunks::begin(wire, manner)?;
-        chunks.write(&event("ERROR", &body))?;
+        let mut chunks = Chunks::begin(wire, encoding.media_type(), manner)?;
+        chunks.write(&encoding.event("ERROR", &body))?;
         return chunks.end();
     }
     let start = if initial {
@@ -391,11 +448,11 @@ fn watch(
     };
     let struck = state.strikes.len();
     drop(state);
-    let mut chunks = Chunks::begin(wire, manner)?;
+    let mut chunks = Chunks::begin(wire, encoding.media_type(), manner)?;
     if initial {
-        initial_events(&mut chunks, &objects)?;
+        initial_events(&mut chunks, encoding, &objects)?;
         if wanted.bookmarks && ends {
-            chunks.write(&bookmark(kind, start, true))?;
+            chunks.write(&bookmark(encoding, kind, start, true))?;
         }
     }
     *shared.lock().watching.entry(kind).or_default() += 1;
@@ -404,10 +461,14 @@ fn watch(
     done
 }
 
-fn initial_events(chunks: &mut Chunks<'_>, objects: &[Arc<Stored>]) -> io::Result<()> {
+fn initial_events(
+    chunks: &mut Chunks<'_>,
+    encoding: Encoding,
+    objects: &[Arc<Stored>],
+) -> io::Result<()> {
     let mut batch = Vec::new();
     for object in objects {
-        batch.extend_from_slice(&event("ADDED", &object.text));
+        batch.extend_from_slice(&encoding.stored("ADDED", object));
         if batch.len() > BATCH {
             chunks.write(&batch)?;
             batch.clear();
@@ -437,6 +498,7 @@ fn follow(
     selector: &Selector,
     (mut told, mut struck, life): (u64, usize, u64),
 ) -> io::Result<()> {
+    let encoding = wanted.encoding;
     let mut marked = Instant::now();
     let mut farewell = wanted.bookmarks;
     loop {
@@ -463,7 +525,7 @@ fn follow(
             Turn::Tell(changes) if hold.is_zero() => {
                 for change in changes {
                     told = change.version;
-                    chunks.write(&event(change.what.word(), &change.object.text))?;
+                    chunks.write(&encoding.stored(change.what.word(), &change.object))?;
                 }
             }
             Turn::Tell(_) => {
@@ -472,23 +534,23 @@ fn follow(
                 let mut batch = Vec::new();
                 for change in changes {
                     told = change.version;
-                    batch.extend_from_slice(&event(change.what.word(), &change.object.text));
+                    batch.extend_from_slice(&encoding.stored(change.what.word(), &change.object));
                 }
                 chunks.write(&batch)?;
             }
             Turn::Bookmark(version) => {
                 farewell = farewell && Instant::now() < wanted.farewell;
                 marked = Instant::now();
-                chunks.write(&bookmark(wanted.kind, version, false))?;
+                chunks.write(&bookmark(encoding, wanted.kind, version, false))?;
             }
             Turn::Strike(strike, next) => {
                 struck = next;
                 match strike {
                     Strike::MidLine => {
-                        let text =
-                            last.map_or_else(String::new, |change| change.object.text.clone());
-                        let line = event(What::Modified.word(), &text);
-                        chunks.write(&line[..line.len() / 2])?;
+                        let whole = last
+                            .map(|change| encoding.stored(What::Modified.word(), &change.object));
+                        let whole = whole.unwrap_or_default();
+                        chunks.write(&whole[..whole.len() / 2])?;
                         return Err(io::ErrorKind::ConnectionAborted.into());
                     }
                     Strike::Reset => {
@@ -498,12 +560,12 @@ fn follow(
                     Strike::Stall => return hang(shared, chunks.wire(), life),
                     Strike::Error(code) => {
                         let body = status(code, "InternalError", "etcdserver: no leader");
-                        chunks.write(&event("ERROR", &body.to_string()))?;
+                        chunks.write(&encoding.event("ERROR", &body))?;
                         return chunks.end();
                     }
                     Strike::Duplicate => {
                         if let Some(change) = last {
-                            chunks.write(&event(change.what.word(), &change.object.text))?;
+                            chunks.write(&encoding.stored(change.what.word(), &change.object))?;
                         }
                     }
                     Strike::Close => return chunks.end(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::Kind;
+use crate::{Kind, protobuf};
 
 /// An object as it was stored at some version.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Stored {
     pub(crate) version: u64,
     /// Its JSON, the version included.
     pub(crate) text: String,
+    /// The same in protobuf; nothing for a custom resource.
+    pub(crate) protobuf: Vec<u8>,
     labels: HashMap<String, String>,
     phase: String,
 }
@@ -108,6 +110,7 @@ impl Store {
                 .map(|(name, value)| (name.clone(), text(value)))
                 .collect(),
             phase: text(&object["status"]["phase"]),
+            protobuf: protobuf_of(kind, &object),
             text: object.to_string(),
         });
         let key = (stored.namespace.clone(), stored.name.clone());
@@ -147,6 +150,7 @@ impl Store {
         // An event of removal shows the object as it was, at the version of its removal.
         let mut object: Value = serde_json::from_str(&last.text).unwrap_or_default();
         object["metadata"]["resourceVersion"] = json!(next.to_string());
+        last.protobuf = protobuf_of(kind, &object);
         last.text = object.to_string();
         table.remember(
             Change {
@@ -214,6 +218,13 @@ impl Table {
     /// The last change, for a duplicate.
     pub(crate) fn last(&self) -> Option<&Change> {
         self.log.back()
+    }
+}
+
+fn protobuf_of(kind: Kind, object: &Value) -> Vec<u8> {
+    match kind {
+        Kind::ServiceImport => Vec::new(),
+        _ => protobuf::encode(object),
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     query: Vec<(String, String)>,
     pub(crate) authorization: String,
+    pub(crate) accept: String,
     /// As it came.
     pub(crate) target: String,
 }
@@ -93,11 +94,13 @@ impl Wire {
         let method = words.next().unwrap_or_default().to_owned();
         let target = words.next().unwrap_or_default().to_owned();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let authorization = lines
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-            .map_or("", |(_, value)| value.trim())
-            .to_owned();
+        let headers: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
+        let header = |wanted: &str| {
+            let mut named = headers.iter();
+            let found = named.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map_or("", |(_, value)| value.trim()).to_owned()
+        };
+        let (authorization, accept) = (header("authorization"), header("accept"));
         Ok(Some(Request {
             method,
             path: path.to_owned(),
@@ -107,18 +110,23 @@ impl Wire {
                 .map(|(name, value)| (unescape(name), unescape(value)))
                 .collect(),
             authorization,
+            accept,
             target,
         }))
     }
 
-    /// A whole response.
+    /// A whole response in JSON.
     pub(crate) fn respond(&mut self, code: u16, headers: &str, body: &str) -> io::Result<()> {
+        let headers = format!("Content-Type: application/json\r\n{headers}");
+        self.respond_with(code, &headers, body.as_bytes())
+    }
+
+    /// A whole response, its type among the headers.
+    pub(crate) fn respond_with(&mut self, code: u16, headers: &str, body: &[u8]) -> io::Result<()> {
         let length = body.len();
-        let head = format!(
-            "HTTP/1.1 {code} -\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n"
-        );
+        let head = format!("HTTP/1.1 {code} -\r\nContent-Length: {length}\r\n{headers}\r\n");
         self.write_all(head.as_bytes())?;
-        self.write_all(body.as_bytes())?;
+        self.write_all(body)?;
         self.flush()
     }
 }
@@ -165,8 +173,11 @@ pub(crate) struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    pub(crate) fn begin(wire: &'a mut Wire, manner: Manner) -> io::Result<Self> {
-        wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    pub(crate) fn begin(wire: &'a mut Wire, media_type: &str, manner: Manner) -> io::Result<Self> {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        wire.write_all(head.as_bytes())?;
         wire.flush()?;
         Ok(Self {
             wire,

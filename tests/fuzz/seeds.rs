@@ -18,6 +18,7 @@ fn main() {
     for (target, seeds) in [
         ("parse", [queries(), responses()].concat()),
         ("parse_build_parse", responses()),
+        ("reencode", [responses(), names()].concat()),
     ] {
         for (name, octets) in seeds {
             let path = folder.join(target).join(name);
@@ -98,6 +99,77 @@ fn queries() -> Seeds {
         (
             "query-pointer-to-itself",
             message(QUERY, [1, 0, 0, 0]).question(&[0xC0, 12], 1).0,
+        ),
+    ]
+}
+
+/// Names in RDATA of types that have them: compressed where they may be, and in full where not.
+fn names() -> Seeds {
+    let to = b"\x01x\xC0\x10";
+    let full = b"\x01x\x07example\x03org\0";
+    let owner = &[0xC0, 12][..];
+    vec![
+        (
+            "names-compressed",
+            message(RESPONSE, [1, 7, 0, 0])
+                .question(WWW, 1)
+                .record(owner, 14, 1, &[&to[..], to].concat())
+                .record(owner, 17, 1, &[&to[..], to].concat())
+                .record(owner, 18, 1, &[&[0, 1], &to[..]].concat())
+                .record(owner, 24, 1, &[&[1; 18], &to[..], b"sig"].concat())
+                .record(owner, 26, 1, &[&[0, 1], &to[..], to].concat())
+                .record(owner, 30, 1, &[&to[..], &[0x40]].concat())
+                .record(
+                    owner,
+                    35,
+                    1,
+                    &[b"\0\x01\0\x02\x01u\x03abc\0", &to[..]].concat(),
+                )
+                .0,
+        ),
+        (
+            "names-in-full",
+            message(RESPONSE, [1, 5, 0, 0])
+                .question(WWW, 1)
+                .record(owner, 39, 1, full)
+                .record(owner, 46, 1, &[&[0; 18], &full[..], b"sig"].concat())
+                .record(owner, 47, 1, &[&full[..], &[0, 1, 0x40]].concat())
+                .record(
+                    owner,
+                    65,
+                    1,
+                    &[&[0, 1], &full[..], b"\0\x01\0\x03\x02h2"].concat(),
+                )
+                .record(owner, 66, 1, &[b"\0\x3B\x01\0\x35", &full[..]].concat())
+                .0,
+        ),
+        (
+            // A pointer to octets of RDATA that, read as labels, run on behind the last record.
+            "names-behind-the-records",
+            message(RESPONSE, [1, 2, 0, 0])
+                .question(WWW, 1)
+                .record(&[0xC0, 12], 1, 1, &[1, 1, 1, 12])
+                .record(b"\x01c\xC0\x2F", 1, 1, &[2; 4])
+                .0,
+        ),
+        (
+            // An owner that points to the question's type, which reads as the root.
+            "names-in-the-question-type",
+            message(RESPONSE, [1, 1, 0, 0])
+                .question(b"\x01x\0", 1)
+                .record(&[0xC0, 15], 3, 1, &[0])
+                .0,
+        ),
+        (
+            // A name in RDATA that would end in the next record, and one that leads into octets of no name.
+            "names-beyond-rdata",
+            message(RESPONSE, [1, 4, 0, 0])
+                .question(b"\x01x\0", 1)
+                .record(&[0], 3, 1, &[0xFE])
+                .record(&[0], 16, 1, b"\x02\xC0\x0D")
+                .record(&[0], 4, 1, &[0xC0, 44])
+                .record(&[0xC0, 44], 1, 1, &[1; 4])
+                .0,
         ),
     ]
 }

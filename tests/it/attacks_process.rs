@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::attacks::{a, descriptors, figure, flood, rcode, status};
+use crate::attacks::{a, descriptors, figure, flood, rcode, status, steady};
 use crate::server::{
     Reply, Server, Upstream, answer, ask_udp, free_port, nameplate, temporary_directory, wait_until,
 };
@@ -57,12 +57,14 @@ fn a_hundred_reloads_under_load_lose_nothing_and_leave_nothing() {
     };
     assert_eq!(load(2_000), 0);
     reloads(8);
-    std::thread::sleep(Duration::from_millis(1_500));
-    let before = (
-        descriptors(&server),
-        status(&server, "Threads"),
-        status(&server, "VmRSS"),
-    );
+    let all = || {
+        (
+            descriptors(&server),
+            status(&server, "Threads"),
+            status(&server, "VmRSS"),
+        )
+    };
+    let before = steady(all);
     let stop = AtomicBool::new(false);
     let began = Instant::now();
     let (asked, lost) = std::thread::scope(|scope| {
@@ -82,12 +84,7 @@ fn a_hundred_reloads_under_load_lose_nothing_and_leave_nothing() {
     server.rewrite_corefile(&base);
     server.signal("USR1");
     wait_until("descriptors to return", || descriptors(&server) <= before.0);
-    std::thread::sleep(Duration::from_millis(500));
-    let after = (
-        descriptors(&server),
-        status(&server, "Threads"),
-        status(&server, "VmRSS"),
-    );
+    let after = steady(all);
     figure(&format!(
         "100 reloads in {took:?} under {asked} queries: {lost} lost; descriptors, threads, KiB {before:?} before, {after:?} after"
     ));
@@ -115,14 +112,14 @@ fn a_stop_answers_what_waits() {
         ),
     );
     let address = server.address();
-    let asker = std::thread::spawn(move || {
+    let client = std::thread::spawn(move || {
         ask_udp(address, &a("slow.example.org"), Duration::from_secs(3))
     });
     wait_until("the query to be forwarded", || upstream.udp_queries() > 0);
     let began = Instant::now();
     assert!(server.stop().success());
     assert!(began.elapsed() < Duration::from_secs(5));
-    let reply = asker.join().expect("the asker").expect("an answer");
+    let reply = client.join().expect("the client").expect("an answer");
     assert_eq!(rcode(&reply), 0);
 }
 
@@ -259,7 +256,7 @@ fn more_load_than_it_takes_is_survived() {
         std::thread::sleep(Duration::from_millis(1_500));
         stop.store(true, Ordering::Relaxed);
         let began = Instant::now();
-        // What found the socket's buffer full is lost, as datagrams are; its asker asks again.
+        // What found the socket's buffer full is lost, as datagrams are; its client asks again.
         wait_until("an answer after the flood", || {
             ask_udp(
                 server.address(),

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::attacks::{a, descriptors, figure, flood, get, processor_time, query, rcode, status};
+use crate::attacks::{
+    a, descriptors, figure, flood, get, processor_time, query, rcode, status, steady,
+};
 use crate::server::{
     Reply, Server, Upstream, answer, ask_tcp, ask_udp, free_port, read_message, tool, wait_until,
     write_message,
@@ -16,14 +18,14 @@ const LOCAL: &str =
     ".:{PORT} {\n  bind 127.0.0.1\n  hosts {\n    192.0.2.1 www.example.org\n  }\n}\n";
 
 /// A query behind its length.
-fn framed(query: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(query: &[u8]) -> Vec<u8> {
     let mut out = (query.len() as u16).to_be_bytes().to_vec();
     out.extend_from_slice(query);
     out
 }
 
-/// Lets a process have this many files open.
-fn limit_files(pid: u32, files: usize) -> bool {
+/// Lets a process have this many files open: `SOFT:HARD`, or one number for both.
+pub(crate) fn limit_files(pid: u32, files: &str) -> bool {
     let Some(prlimit) = tool("prlimit") else {
         return false;
     };
@@ -33,7 +35,7 @@ fn limit_files(pid: u32, files: usize) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The usual and the greatest time of some honest askers, each on a connection of its own.
+/// The usual and the greatest time of some honest clients, each on a connection of its own.
 fn honest(server: &Server, count: usize) -> (Duration, Duration) {
     let mut times: Vec<Duration> = (0..count)
         .map(|_| {
@@ -43,7 +45,7 @@ fn honest(server: &Server, count: usize) -> (Duration, Duration) {
                 &a("www.example.org"),
                 Duration::from_secs(5),
             );
-            assert_eq!(rcode(&reply.expect("an honest asker is answered")), 0);
+            assert_eq!(rcode(&reply.expect("an honest client is answered")), 0);
             began.elapsed()
         })
         .collect();
@@ -51,8 +53,19 @@ fn honest(server: &Server, count: usize) -> (Duration, Duration) {
     (times[count / 2], times[count - 1])
 }
 
+/// How many connections to this port of 127.0.0.1 the accepting side holds open.
+fn established(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let local = format!("0100007F:{port:04X}");
+    table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&"01"))
+        .count()
+}
+
 /// Whether the peer has closed: nothing more comes.
-fn is_closed(stream: &mut TcpStream) -> bool {
+pub(crate) fn is_closed(stream: &mut TcpStream) -> bool {
     let mut buffer = [0; 4_096];
     loop {
         match stream.read(&mut buffer) {
@@ -266,7 +279,7 @@ impl Drop for Killed {
 
 #[test]
 fn asking_without_listening_costs_little_and_ends() {
-    const ASKERS: usize = 20;
+    const CLIENTS: usize = 20;
     let addresses: String = (0..200)
         .map(|last| format!("    192.0.2.{last} www.example.org\n"))
         .collect();
@@ -275,7 +288,7 @@ fn asking_without_listening_costs_little_and_ends() {
     let _ = server.ask_tcp(&a("www.example.org"));
     let before = status(&server, "VmRSS");
     let batch = framed(&a("www.example.org")).repeat(1_000);
-    let mut streams: Vec<TcpStream> = (0..ASKERS)
+    let mut streams: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| TcpStream::connect(server.address()).expect("a connection"))
         .collect();
     let began = Instant::now();
@@ -298,14 +311,15 @@ fn asking_without_listening_costs_little_and_ends() {
     );
     let took = began.elapsed();
     assert!(meanwhile.is_some(), "no answer beside them");
-    std::thread::sleep(Duration::from_secs(2));
-    let each = status(&server, "VmRSS").saturating_sub(before) / ASKERS as u64;
+    let each = status(&server, "VmRSS").saturating_sub(before) / CLIENTS as u64;
     figure(&format!(
-        "{ASKERS} connections that do not read: {taken} queries taken in {took:?}, {each} KiB each"
+        "{CLIENTS} connections that do not read: {taken} queries taken in {took:?}, {each} KiB each"
     ));
     assert!(each <= 1_024, "{each} KiB each");
     // The time to take an answer is 5 s. What was sent before may still be read; then the end comes.
-    std::thread::sleep(Duration::from_secs(5));
+    wait_until("the connections that do not read to be closed", || {
+        established(server.port()) == 0
+    });
     for stream in &mut streams {
         stream
             .set_read_timeout(Some(Duration::from_secs(2)))
@@ -342,7 +356,8 @@ fn a_stream_of_responses_starves_nobody() {
                 })
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(100));
+        let begun = || processor_time(&server) > 0.1;
+        wait_until("the stream to be under way", begun);
         let mut slowest = Duration::ZERO;
         for _ in 0..60 {
             let began = Instant::now();
@@ -426,8 +441,8 @@ fn waiting_queries_of_many_connections_cost_bounded_memory() {
     for stream in &mut streams {
         let _ = stream.write_all(&batch);
     }
-    std::thread::sleep(Duration::from_millis(700));
-    let grown = (status(&server, "VmRSS") - before) / 1_024;
+    wait_until("queries to be forwarded", || upstream.tcp_queries() >= 64);
+    let grown = (steady(|| status(&server, "VmRSS")) - before) / 1_024;
     let began = Instant::now();
     let local = ask_udp(
         server.address(),
@@ -448,13 +463,15 @@ fn waiting_queries_of_many_connections_cost_bounded_memory() {
 fn without_descriptors_udp_answers_and_the_rest_recovers() {
     let server = Server::start("files", LOCAL);
     let open = descriptors(&server);
-    if !limit_files(server.pid(), open + 8) {
+    if !limit_files(server.pid(), &(open + 8).to_string()) {
         return;
     }
     let mut streams: Vec<TcpStream> = (0..40)
         .filter_map(|_| TcpStream::connect(server.address()).ok())
         .collect();
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until("all descriptors to be taken", || {
+        descriptors(&server) >= open + 7
+    });
     assert!(
         descriptors(&server) < open + 16,
         "{} of {open}",

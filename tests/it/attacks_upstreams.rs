@@ -5,7 +5,9 @@ use std::net::UdpSocket;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::attacks::{a, figure, flood, query, rcode, status, with_opt};
+use crate::attacks::{
+    a, descriptors, figure, flood, processor_time, query, rcode, status, with_opt,
+};
 use crate::server::{Reply, Server, Upstream, answer, ask_udp, empty};
 
 const GOOD: [u8; 4] = [192, 0, 2, 7];
@@ -152,7 +154,7 @@ fn a_reply_that_aliases_to_another_name_says_nothing_of_that_name() {
 }
 
 #[test]
-fn five_hundred_askers_of_a_cold_name_make_one_query() {
+fn five_hundred_clients_of_a_cold_name_make_one_query() {
     let upstream = Upstream::start(|asked| {
         Reply::After(
             Duration::from_millis(300),
@@ -184,7 +186,7 @@ fn five_hundred_askers_of_a_cold_name_make_one_query() {
         }
         let asked = upstream.udp_queries() - before;
         figure(&format!(
-            "500 askers of a cold name: {asked} upstream queries"
+            "500 clients of a cold name: {asked} upstream queries"
         ));
         assert_eq!(asked, 1);
     }
@@ -192,7 +194,7 @@ fn five_hundred_askers_of_a_cold_name_make_one_query() {
 
 #[test]
 fn what_nobody_answers_is_not_asked_again_by_all_who_waited() {
-    // (what the upstream does, the longest that the askers wait)
+    // (what the upstream does, the longest that the clients wait)
     type Does = fn(&[u8]) -> Reply;
     let cases: [(Does, u64); 2] = [
         (|_| Reply::Nothing, 5_500),
@@ -224,7 +226,7 @@ fn what_nobody_answers_is_not_asked_again_by_all_who_waited() {
         }
         let (took, asked) = (began.elapsed(), upstream.udp_queries());
         figure(&format!(
-            "500 askers of what fails: {asked} upstream queries, probes among them; all answered after {took:?}"
+            "500 clients of what fails: {asked} upstream queries, probes among them; all answered after {took:?}"
         ));
         assert!(asked < 20, "{asked}");
         assert!(took < Duration::from_millis(longest), "{took:?}");
@@ -316,7 +318,7 @@ fn signing(octets: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_cache_says_depends_on_the_asker_as_without_it() {
+fn what_a_cache_says_depends_on_the_client_as_without_it() {
     let upstream = Upstream::start(|asked| Reply::Octets(signing(asked.octets)));
     let plain = Server::start("plain", &corefile(&upstream, ""));
     let cached = Server::start("cached", &corefile(&upstream, "cache 60"));
@@ -335,7 +337,7 @@ fn what_a_cache_says_depends_on_the_asker_as_without_it() {
         server.ask(&octets).expect("an answer")
     };
     for first in 0..32 {
-        // The entry is made by one asker, then all ask.
+        // The entry is made by one client, then all ask.
         let name = format!("m{first}.example.org");
         ask(&cached, first, &name);
         for flags in 0..32 {
@@ -461,8 +463,11 @@ fn dead_upstreams_mean_servfail_in_time_and_the_living_are_found() {
     );
     let (reply, first) = ask(&two_dead);
     assert_eq!(rcode(&reply), 0);
-    std::thread::sleep(Duration::from_millis(2_500));
-    let later = (0..5).map(|_| ask(&two_dead).1).max().unwrap_or_default();
+    let mut later = first;
+    crate::server::wait_until("the dead to be known", || {
+        later = (0..5).map(|_| ask(&two_dead).1).max().unwrap_or_default();
+        later < Duration::from_millis(900)
+    });
     figure(&format!(
         "all dead: SERVFAIL after {took:?}; two of three dead: {first:?}, then {later:?}"
     ));
@@ -505,7 +510,6 @@ fn upstreams_that_flood_stall_or_reset_do_no_harm() {
             .expect("an answer")
             .ends_with(&GOOD)
     );
-    std::thread::sleep(Duration::from_millis(100));
     let grown = status(&server, "VmRSS").saturating_sub(before);
     assert!(grown < 32 << 10, "{grown} KiB");
 }
@@ -597,7 +601,10 @@ fn what_was_shed_is_answered_when_there_is_room_again() {
     });
     // The upstream is back, and those that waited have ended.
     silent.store(false, std::sync::atomic::Ordering::SeqCst);
-    std::thread::sleep(Duration::from_millis(4_400));
+    crate::server::wait_until("those that waited to end", || {
+        let reply = server.ask(&a("new.example.org"));
+        reply.is_some_and(|reply| rcode(&reply) == 0)
+    });
     let mut octets = a("x");
     octets.truncate(12);
     octets.extend_from_slice(&last);
@@ -609,4 +616,172 @@ fn what_was_shed_is_answered_when_there_is_room_again() {
         rcode(&reply)
     ));
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn two_servers_that_forward_to_each_other_come_to_rest() {
+    let (first, second) = (crate::server::free_port(), crate::server::free_port());
+    let serve = |name: &str, own: u16, other: u16| {
+        let text = format!(
+            ".:{{PORT}} {{\n  bind 127.0.0.1\n  whoami\n}}\n\
+             .:{own} {{\n  bind 127.0.0.1\n  errors\n  forward . 127.0.0.1:{other}\n}}\n"
+        );
+        Server::start(name, &text)
+    };
+    let servers = [
+        serve("loop-one", first, second),
+        serve("loop-two", second, first),
+    ];
+    let began = Instant::now();
+    let asked: Vec<_> = (0..10)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let octets = a(&format!("n{number}.example.org"));
+                let address = std::net::SocketAddr::from(([127, 0, 0, 1], first));
+                ask_udp(address, &octets, Duration::from_secs(8)).map(|reply| rcode(&reply))
+            })
+        })
+        .collect();
+    for asked in asked {
+        assert_eq!(asked.join().expect("an end"), Some(2));
+    }
+    let answered = began.elapsed();
+    // At rest is who hardly uses the processor for a whole second.
+    let mut before = servers.each_ref().map(processor_time);
+    let mut last = Instant::now();
+    crate::server::wait_until("both servers to rest", || {
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(last.elapsed()));
+        last = Instant::now();
+        let now = servers.each_ref().map(processor_time);
+        let busy = now[0] - before[0] + now[1] - before[1];
+        before = now;
+        busy < 0.03
+    });
+    let rest = began.elapsed();
+    let lines = servers
+        .each_ref()
+        .map(|server| server.log().lines().count());
+    figure(&format!(
+        "ten names in a circle of two servers: SERVFAIL after {answered:?}, rest after {rest:?}, {lines:?} log lines, {before:?} s of processor time"
+    ));
+    assert!(answered < Duration::from_millis(6_000), "{answered:?}");
+    assert!(rest < Duration::from_secs(20), "{rest:?}");
+    assert!(lines.iter().all(|&lines| lines < 2_000), "{lines:?}");
+}
+
+#[test]
+fn two_thousand_stub_zones_share_the_sockets_of_their_upstream() {
+    const ZONES: usize = 2_000;
+    let upstream = Upstream::start(|asked| Reply::Octets(answer(asked.octets, 60, &[GOOD])));
+    let mut text = String::new();
+    for zone in 0..ZONES {
+        let address = upstream.address();
+        text += &format!(
+            "z{zone}.example.org:{{PORT}} {{\n  bind 127.0.0.1\n  forward . {address}\n}}\n"
+        );
+    }
+    let server = Server::start("stubs", &text);
+    let limit = std::process::Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string(), "--nofile=1024:1024"])
+        .status();
+    let Ok(true) = limit.map(|status| status.success()) else {
+        return crate::server::skip("prlimit(1) does not run here");
+    };
+    let before = descriptors(&server);
+    for zone in 0..ZONES {
+        let octets = a(&format!("www.z{zone}.example.org"));
+        let reply = server
+            .ask(&octets)
+            .unwrap_or_else(|| panic!("zone {zone}: no answer"));
+        assert_eq!((rcode(&reply), reply[7]), (0, 1), "zone {zone}");
+    }
+    let grown = descriptors(&server).saturating_sub(before);
+    figure(&format!(
+        "{} stub zones with one upstream: {grown} sockets, {} KiB",
+        ZONES,
+        status(&server, "VmRSS")
+    ));
+    assert!(grown < 204, "{grown} descriptors");
+}
+
+#[test]
+fn many_upstreams_share_few_descriptors() {
+    const UPSTREAMS: usize = 300;
+    let port = crate::server::free_port();
+    let addresses: Vec<_> = (0..UPSTREAMS)
+        .map(|n| {
+            let address = std::net::Ipv4Addr::from(0x7F01_0001 + n as u32);
+            let socket = UdpSocket::bind((address, port)).expect("a socket");
+            std::thread::spawn(move || {
+                let mut buffer = [0; 512];
+                while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+                    let _ = socket.send_to(&answer(&buffer[..len], 60, &[GOOD]), from);
+                }
+            });
+            address
+        })
+        .collect();
+    let mut text = String::new();
+    for (zone, address) in addresses.iter().enumerate() {
+        text += &format!(
+            "z{zone}.example.org:{{PORT}} {{\n  bind 127.0.0.1\n  forward . {address}:{port}\n}}\n"
+        );
+    }
+    let server = Server::start("descriptors", &text);
+    let limit = std::process::Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string(), "--nofile=256:256"])
+        .status();
+    let Ok(true) = limit.map(|status| status.success()) else {
+        return crate::server::skip("prlimit(1) does not run here");
+    };
+    let before = descriptors(&server);
+    for round in 0..4 {
+        for zone in 0..UPSTREAMS {
+            let octets = a(&format!("w{round}.z{zone}.example.org"));
+            let reply = server
+                .ask(&octets)
+                .unwrap_or_else(|| panic!("zone {zone}: no answer"));
+            assert_eq!((rcode(&reply), reply[7]), (0, 1), "zone {zone}");
+        }
+    }
+    let grown = descriptors(&server).saturating_sub(before);
+    assert!(grown < 100, "{grown} descriptors");
+}
+
+#[test]
+fn a_chroot_without_dev_has_random_numbers() {
+    let upstream = Upstream::start(|asked| Reply::Octets(answer(asked.octets, 60, &[GOOD])));
+    let dir = crate::server::temporary_directory("nodev");
+    let port = crate::server::free_port();
+    let text = corefile(&upstream, "loadbalance").replace("{PORT}", &port.to_string());
+    std::fs::write(dir.join("Corefile"), text).expect("a Corefile");
+    // What is left of /dev is what a process can do without.
+    let script = "mount -t tmpfs none /dev && exec \"$0\" -conf Corefile";
+    let program = crate::server::nameplate(&dir);
+    let child = std::process::Command::new("unshare")
+        .args(["-r", "-m", "sh", "-c", script])
+        .arg(program.get_program())
+        .current_dir(&dir)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        return crate::server::skip("unshare(1) does not run here");
+    };
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let mut reply = None;
+    let mut ended = false;
+    crate::server::wait_until("an answer or an end", || {
+        ended = child.try_wait().is_ok_and(|status| status.is_some());
+        reply = ask_udp(address, &a("www.example.org"), Duration::from_millis(200));
+        ended || reply.is_some()
+    });
+    let _ = child.kill();
+    let output = child.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if ended && said.contains("unshare:") || said.contains("mount:") {
+        return crate::server::skip("no mount namespace can be made here");
+    }
+    let reply = reply.unwrap_or_else(|| panic!("no answer: {said}"));
+    assert!(reply.ends_with(&GOOD), "{said}");
 }

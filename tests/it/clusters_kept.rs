@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cluster::{Kind, Server as Api, Size, Strike};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
+use serde_json::json;
 
-use crate::clusters::{Trial, addresses, ask, corefile, each, namespace, service};
+use crate::clusters::{Trial, addresses, ask, corefile, each, namespace, service, slice};
 use crate::server::{Reply, Server, Upstream, empty, temporary_directory, wait_until};
 
 /// The longest that a watch may be silent before it is given up, and a second for what follows.
@@ -22,6 +22,9 @@ const STALL: Duration = Duration::from_secs(14);
 fn a_watch_that_stalls_is_given_up_in_seconds() {
     let trial = Trial::synced("cluster-stalled");
     let asking = trial.keep_asking(&["db", "web"]);
+    let begun = Instant::now();
+    let successors = || trial.api.counts().watches;
+    let before = successors();
     each(Strike::Stall)(&trial.api);
     trial.api.apply(service("later", "192.0.2.20"));
     let took = trial.until("later", &addresses(&["192.0.2.20"]));
@@ -30,7 +33,9 @@ fn a_watch_that_stalls_is_given_up_in_seconds() {
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert!(count > 100, "{count} answers");
     // The other watches stalled as well; their successors came as soon.
-    thread::sleep(STALL.saturating_sub(took));
+    let (kind, slices) = (Kind::EndpointSlice, &before.get(&Kind::EndpointSlice));
+    wait_until("the watch of slices", || successors().get(&kind) > *slices);
+    assert!(begun.elapsed() < STALL, "{:?}", begun.elapsed());
     trial.api.delete(Kind::EndpointSlice, "default", "db-2");
     let took = trial.until("db", &addresses(&["192.0.2.11", "192.0.2.12"]));
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -96,19 +101,19 @@ fn a_restart_without_the_api_serves_the_snapshot_and_no_part_of_one() {
         "it is renamed into place"
     );
     // Written at most every ten seconds, whatever changes.
-    let begun = Instant::now();
-    let written = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
-    let mut times = BTreeSet::new();
-    let mut number = 0;
-    while begun.elapsed() < Duration::from_secs(12) {
+    let written = || {
+        let data = fs::metadata(&path).expect("it is there at any time");
+        data.modified().expect("a time")
+    };
+    let (first, mut number) = (written(), 0);
+    wait_until("another snapshot", || {
         number += 1;
-        trial
-            .api
-            .apply(service("new", &format!("192.0.2.{}", 100 + number % 100)));
-        times.extend(written(&path));
-        thread::sleep(Duration::from_millis(50));
-    }
-    assert!((2..=3).contains(&times.len()), "{times:?}");
+        let address = format!("192.0.2.{}", 100 + number % 100);
+        trial.api.apply(service("new", &address));
+        written() != first
+    });
+    let between = written().duration_since(first).expect("later");
+    assert!(between >= Duration::from_millis(9_900), "{between:?}");
     drop(trial);
 
     let (code, log) = restarted("cluster-snapshot-whole", Some(&whole));
@@ -204,7 +209,16 @@ fn a_list_that_is_replaced_takes_no_memory_to_speak_of() {
         };
         trial.api.apply(service("later", new));
         trial.until("later", &addresses(&[new]));
-        thread::sleep(Duration::from_secs(2));
+        // Each kind's list is over when what was stored after it is told.
+        trial.api.apply(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "later", "namespace": "default"},
+            "status": {"phase": "Running", "podIP": new}}));
+        let pod = format!("{}.default.pod.cluster.local.", new.replace('.', "-"));
+        wait_until("the pods", || {
+            ask(trial.server.address(), &pod) == Some(addresses(&[new]))
+        });
+        trial.api.apply(slice("db", "db-2", &[new]));
+        let db = addresses(&["192.0.2.11", "192.0.2.12", new]);
+        trial.until("db", &db);
     }
     let grown = memory(&trial.server, "VmHWM").saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} octets more than {before}");

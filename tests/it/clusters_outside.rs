@@ -166,11 +166,11 @@ fn clusters_in_one_block_by_each_kind_of_credential() {
 }
 
 fn pod(namespace: &str, ip: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asker", "namespace": namespace},
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "namespace": namespace},
         "status": {"phase": "Running", "podIP": ip}})
 }
 
-/// The asker is a pod with the address 127.0.0.1: its namespace's search path is walked here.
+/// The client is a pod with the address 127.0.0.1: its namespace's search path is walked here.
 #[test]
 fn pods_have_their_search_path_walked() {
     let dir = temporary_directory("autopath-cluster");
@@ -215,7 +215,7 @@ fn pods_have_their_search_path_walked() {
         ],
     );
     // The address is another pod's now.
-    api.delete(Kind::Pod, "shop", "asker");
+    api.delete(Kind::Pod, "shop", "client");
     api.apply(pod("other", "127.0.0.1"));
     let name = "www.example.org.other.svc.cluster.local.";
     wait_until("the other pod's path", || {

@@ -452,3 +452,82 @@ fn a_start_that_must_fail_says_coredns_words_and_leaves_with_1() {
         assert!(text.contains(words), "{corefile}\n{text}");
     }
 }
+
+/// Views, rules and labels on real sockets: who gets which block, what is counted, what is logged, and that a cache keeps nothing for
+/// others that a view of another zone has decided.
+#[test]
+fn blocks_are_chosen_by_view_and_answers_by_rule() {
+    let port = free_port();
+    let zone = SOA.to_owned() + "alias CNAME www.split.test.\n";
+    let server = start(
+        "views",
+        &[("org", zone)],
+        &format!(
+            "(all) {{\n  bind 127.0.0.1\n  metadata\n  log . \"{{name}} {{/view/name}} {{rcode}}\"\n  prometheus 127.0.0.1:{port}\n}}\n\
+             split.test:{{PORT}} {{\n  import all\n  view v6 {{\n    expr type() == 'AAAA'\n  }}\n  hosts {{\n    2001:db8::6 www.split.test\n  }}\n}}\n\
+             split.test:{{PORT}} {{\n  import all\n  view stream {{\n    expr type() == 'A' && proto() == 'tcp'\n  }}\n  hosts {{\n    192.0.2.1 www.split.test\n  }}\n}}\n\
+             split.test:{{PORT}} {{\n  import all\n  acl {{\n    drop type TXT\n    filter type MX\n    block type SRV net 127.0.0.0/8\n  }}\n  hosts {{\n    192.0.2.2 www.split.test\n  }}\n}}\n\
+             example.org:{{PORT}} {{\n  bind 127.0.0.1\n  cache\n  file org\n}}\n"
+        ),
+    );
+    let rows: &[Row] = &[
+        (
+            "view_test",
+            "by type",
+            "www.split.test AAAA",
+            "NOERROR|an= 1|an: AAAA 2001:db8::6",
+        ),
+        (
+            "view_test",
+            "by transport",
+            "www.split.test A tcp",
+            "NOERROR|an= 1|an: A 192.0.2.1",
+        ),
+        (
+            "view_test",
+            "the rest",
+            "www.split.test A",
+            "NOERROR|an= 1|an: A 192.0.2.2",
+        ),
+        ("acl_test", "filtered", "www.split.test MX", "NOERROR|an= 0"),
+        ("acl_test", "blocked", "www.split.test SRV", "REFUSED|an= 0"),
+        (
+            "view_test",
+            "through a cache",
+            "alias.example.org A tcp",
+            "NOERROR|an: A 192.0.2.1",
+        ),
+        (
+            "view_test",
+            "not kept",
+            "alias.example.org A",
+            "NOERROR|an: A 192.0.2.2",
+        ),
+    ];
+    run(server.address(), rows);
+    let metrics = page(port, "/metrics");
+    let label = format!("dns://127.0.0.1:{}", server.port());
+    for wanted in [
+        format!(
+            "coredns_dns_requests_total{{server=\"{label}\",zone=\"split.test.\",view=\"v6\",proto=\"udp\",family=\"1\",type=\"AAAA\"}} 1"
+        ),
+        format!(
+            "coredns_acl_blocked_requests_total{{server=\"{label}\",zone=\"split.test.\",view=\"\"}} 1"
+        ),
+        format!(
+            "coredns_acl_filtered_requests_total{{server=\"{label}\",zone=\"split.test.\",view=\"\"}} 1"
+        ),
+        format!(
+            "coredns_plugin_enabled{{server=\"{label}\",zone=\"split.test.\",view=\"stream\",name=\"view\"}} 1"
+        ),
+    ] {
+        assert!(metrics.contains(&wanted), "{wanted}\n{metrics}");
+    }
+    for line in [
+        "www.split.test. v6 NOERROR",
+        "www.split.test. stream NOERROR",
+        "www.split.test. - REFUSED",
+    ] {
+        server.wait_for_log(line);
+    }
+}

@@ -128,13 +128,18 @@ fn compare(peer: Kind, kind: &str, sign: &[&str]) {
     names.dedup();
     let mut asked = 0;
     let mut different = Vec::new();
-    let (to_us, to_peer) = (Asker::new(ours.address()), Asker::new(other.address));
+    let (to_us, to_peer) = (Client::new(ours.address()), Client::new(other.address));
     for name in &names {
         for &qtype in asked_of(peer) {
             for dnssec_ok in [false, true] {
                 let query = query(asked as u16, name, qtype, dnssec_ok);
-                let our = to_us.ask(&query).normalise(qtype, peer);
-                let their = to_peer.ask(&query).normalise(qtype, peer);
+                let (mut our, mut their) = (to_us.ask(&query), to_peer.ask(&query));
+                if our.tc || their.tc {
+                    // What is left out where there is no room is each server's own choice.
+                    (our, their) = (to_us.ask_tcp(&query), to_peer.ask_tcp(&query));
+                }
+                let our = our.normalise(qtype, peer);
+                let their = their.normalise(qtype, peer);
                 asked += 1;
                 if let Some(what) = our.differs(&their) {
                     different.push(format!(
@@ -287,9 +292,9 @@ fn query(id: u16, name: &[u8], qtype: u16, dnssec_ok: bool) -> Vec<u8> {
 }
 
 /// One peer to ask over UDP.
-struct Asker(UdpSocket);
+struct Client(UdpSocket);
 
-impl Asker {
+impl Client {
     fn new(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
         socket.connect(server).expect("connect");
@@ -310,6 +315,12 @@ impl Asker {
             }
         }
         panic!("no answer to {}", show(&query[12..query.len() - 15]));
+    }
+
+    fn ask_tcp(&self, query: &[u8]) -> Answer {
+        let address = self.0.peer_addr().expect("a peer");
+        let reply = crate::server::ask_tcp(address, query, Duration::from_secs(2));
+        Answer::read(&reply.expect("an answer over TCP"))
     }
 }
 

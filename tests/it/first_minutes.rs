@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::server::{Server, Upstream, answer, nameplate, skip, temporary_directory, tool};
 
@@ -213,7 +213,7 @@ fn without_a_corefile_it_serves_what_a_lan_wants_on_loopback() {
 #[test]
 fn check_says_everything_at_once() {
     let dir = temporary_directory("check");
-    let corefile = ". {\n    hosts /etc/hosts {\n        ttl 1h\n        falthrough\n    }\n    forwrad . 192.0.2.1\n    etcd example.org\n}\n";
+    let corefile = ". {\n    hosts /etc/hosts {\n        ttl 1h\n        falthrough\n    }\n    forwrad . 192.0.2.1\n    geoip example.org\n}\n";
     std::fs::write(dir.join("Corefile"), corefile).expect("written");
     let run = |arguments: &[&str]| {
         let out = nameplate(&dir)
@@ -312,6 +312,29 @@ fn flags_are_those_of_coredns() {
         text.contains("open nothing-here: no such file or directory"),
         "{text}"
     );
+    // Flags of NodeLocal DNSCache, as its manifest gives them, are told what stands for them.
+    let (code, _, text) = run(&[
+        "-localip",
+        "169.254.20.10,10.96.0.10",
+        "-conf",
+        "/etc/Corefile",
+        "-upstreamsvc",
+        "kube-dns-upstream",
+        "--setupiptables=false",
+        "-health-port=8080",
+    ]);
+    assert_eq!(code, Some(2), "{text}");
+    for part in [
+        "NodeLocal DNSCache",
+        "-localip: the addresses to listen on: write `bind 169.254.20.10`",
+        "-upstreamsvc: the service that the cache asks",
+        "-setupiptables: packet filter rules",
+        "-health-port: write `prometheus :9253` and `health",
+        "deploy/node-local.yaml",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(!text.contains("-conf: "), "{text}");
     let (code, _, text) = run(&["extra", "words"]);
     assert_eq!(code, Some(1));
     assert!(text.contains("extra command line arguments"), "{text}");
@@ -352,4 +375,80 @@ fn lameduck_answers_to_the_end() {
     );
     assert_eq!(server.wait().code(), Some(0));
     assert!(server.log().contains("lameduck"), "{}", server.log());
+}
+
+/// Asks with a header alone, which gets FORMERR, from one socket and from a new one each time, until `until` says so; how many of the
+/// queries got no answer.
+fn ask_until(address: std::net::SocketAddr, mut until: impl FnMut() -> bool) -> u32 {
+    let socket = || {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.connect(address).expect("an address");
+        let patience = Some(Duration::from_secs(1));
+        socket.set_read_timeout(patience).expect("a timeout");
+        socket
+    };
+    let pinned = socket();
+    let mut lost = 0;
+    while !until() {
+        for socket in [&pinned, &socket()] {
+            let sent = socket.send(&[0; 12]);
+            lost += u32::from(sent.and_then(|_| socket.recv(&mut [0; 64])).is_err());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    lost
+}
+
+/// A connection tracker goes on sending what comes from a known port to a pod that ends: it is answered for as long as it comes.
+#[test]
+fn stragglers_are_answered_after_lameduck() {
+    let port = crate::server::free_port();
+    let corefile = format!(
+        ".:{{PORT}} {{\n  bind 127.0.0.1\n  health 127.0.0.1:{port} {{\n    lameduck 500ms\n  }}\n  whoami\n}}\n"
+    );
+    let mut server = Server::start("stragglers", &corefile);
+    server.signal("TERM");
+    let begun = Instant::now();
+    let lost = ask_until(server.address(), || {
+        begun.elapsed() > Duration::from_secs(3)
+    });
+    assert_eq!(lost, 0, "{}", server.log());
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(
+        server.log().contains("Queries still come"),
+        "{}",
+        server.log()
+    );
+    let took = begun.elapsed();
+    assert!(
+        // The last query was sent up to a pause of the loop before its end.
+        took >= Duration::from_millis(3_900),
+        "a quiet second passes: {took:?}"
+    );
+
+    // Whoever never stops asking is left after five seconds.
+    let mut server = Server::start("stragglers-for-ever", &corefile);
+    server.signal("TERM");
+    let begun = Instant::now();
+    ask_until(server.address(), || server.has_ended());
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(5_500), "{took:?}");
+    assert_eq!(server.wait().code(), Some(0));
+
+    // A server that nobody asks leaves at the end of lameduck, and one without lameduck at once: with no quiet second added.
+    let idle = corefile.replace("lameduck 500ms", "lameduck 1100ms");
+    let without = corefile.replace("lameduck 500ms", "");
+    for (corefile, least) in [(idle, 1_100), (without, 0)] {
+        let mut server = Server::start("nobody-asks", &corefile);
+        server.signal("TERM");
+        let begun = Instant::now();
+        assert_eq!(server.wait().code(), Some(0));
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(least), "{took:?}");
+        assert!(
+            !server.log().contains("Queries still come"),
+            "{}",
+            server.log()
+        );
+    }
 }

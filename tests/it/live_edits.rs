@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 use crate::server::{Server, temporary_directory, wait_until};
 
@@ -48,12 +47,19 @@ fn no_query_is_lost_while_hosts_zone_and_corefile_change() {
             )
         });
         for round in 2..6u32 {
-            thread::sleep(Duration::from_millis(1_200));
             let address = format!("192.0.2.{round}");
             replace(&dir.join("hosts.txt"), &format!("{address} nas.lan\n"));
             replace(&dir.join("example.org.zone"), &zone(round, &address));
             server.rewrite_corefile(&corefile(&address));
             server.signal("USR1");
+            // The next edit comes when this one is served, and the load ends long after the last one.
+            for name in ["nas.lan", "www.example.org", "block.example"] {
+                wait_until(&format!("the data of round {round} of {name}"), || {
+                    server
+                        .dig(&[name, "+short"])
+                        .is_none_or(|text| text.trim() == address)
+                });
+            }
         }
         load.join().expect("dnsperf ends")
     });
@@ -97,10 +103,12 @@ fn broken_edits_keep_the_old_state_and_say_so() {
         "192.0.2.1 nas.lan\nnot-an-address printer.lan\n192.0.2.9 new.lan\n",
     );
     server.rewrite_corefile(". {\n  whoam\n}\n");
-    server.signal("USR1");
     server.wait_for_log("example.org.zone:5");
     server.wait_for_log("hosts.txt:2:1");
     server.wait_for_log("Unknown directive 'whoam'");
+    // Once, and as `check` shows it: with a caret and the nearest word.
+    server.wait_for_log("2 |   whoam\n  |   ^^^^^ no plugin has this name\n");
+    server.wait_for_log("help: a similar directive exists");
     let Some(text) = server.dig(&["www.example.org", "+short"]) else {
         return;
     };
@@ -121,6 +129,11 @@ fn broken_edits_keep_the_old_state_and_say_so() {
             .trim(),
         "192.0.2.1"
     );
+
+    let lines = server.log().matches("hosts.txt:2:1").count();
+    assert_eq!(lines, 1, "told once:\n{}", server.log());
+    let pictures = server.log().matches("  |   ^^^^^ ").count();
+    assert_eq!(pictures, 1, "told once:\n{}", server.log());
 
     let page = http_get(ready, "/ready?verbose");
     assert!(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The fenced blocks of a page that are marked `corefile`, with the line where each begins.
-fn corefile_blocks(page: &str) -> Vec<(usize, String)> {
+pub(crate) fn corefile_blocks(page: &str) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     let mut block: Option<(usize, String)> = None;
     for (number, line) in page.lines().enumerate() {
@@ -20,7 +20,7 @@ fn corefile_blocks(page: &str) -> Vec<(usize, String)> {
     out
 }
 
-fn pages() -> Vec<PathBuf> {
+pub(crate) fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut out = vec![root.join("README.md"), root.join("src/corefile/README.md")];
     for entry in std::fs::read_dir(root.join("plugins"))

@@ -3,11 +3,11 @@
 //! A query is written `NAME TYPE WORD…` with the words of [`Query::read`], an expectation as clauses of [`Reply::check`]. Tables go to
 //! the built binary over the wire, so that what is tested is what a client sees.
 
-mod authoritative;
-mod edns;
+pub(crate) mod authoritative;
+pub(crate) mod edns;
 mod forwarding;
 mod hosts;
-mod probes;
+pub(crate) mod probes;
 mod transport;
 
 use std::net::SocketAddr;
@@ -88,7 +88,7 @@ const FLAGS: [(&str, u16); 8] = [
 
 /// A query in parts.
 #[derive(Clone, Default)]
-struct Query {
+pub(crate) struct Query {
     name: Vec<u8>,
     qtype: u16,
     class: u16,
@@ -108,7 +108,7 @@ struct Opt {
 
 impl Query {
     /// `NAME TYPE` and words: `+FLAG`, `op=N`, `class=N`, `tcp`, `edns`, `size=N`, `v=N`, `do`, `eflags=HEX`, `opt=CODE:HEX`.
-    fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let mut words = text.split_whitespace();
         let name = words.next().expect("a name");
         let qtype = words.next().expect("a type");
@@ -155,7 +155,7 @@ impl Query {
         })
     }
 
-    fn octets(&self) -> Vec<u8> {
+    pub(crate) fn octets(&self) -> Vec<u8> {
         let mut out = vec![0x4E, 0x50];
         out.extend_from_slice(&self.flags.to_be_bytes());
         out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
@@ -225,7 +225,7 @@ impl std::fmt::Debug for Reply {
 }
 
 impl Reply {
-    fn read(octets: Vec<u8>) -> Self {
+    pub(crate) fn read(octets: Vec<u8>) -> Self {
         let message = Message::from_vec(&octets)
             .unwrap_or_else(|error| panic!("unreadable answer {octets:02x?}: {error}"));
         let flags = u16::from_be_bytes([octets[2], octets[3]]);
@@ -303,7 +303,7 @@ impl Reply {
     }
 
     /// The data of an EDNS option.
-    fn option(&self, code: u16) -> Option<Vec<u8>> {
+    pub(crate) fn option(&self, code: u16) -> Option<Vec<u8>> {
         let options = &self.opt.as_ref()?.options;
         let mut at = 0;
         while let Some(head) = options.get(at..at + 4) {

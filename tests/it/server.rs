@@ -45,9 +45,13 @@ impl Server {
 
     /// The same with more arguments on the command line.
     pub(crate) fn start_with(dir: &Path, corefile: &str, arguments: &[&str]) -> Self {
-        let server = Self::spawn(dir, corefile, arguments);
+        Self::spawn(dir, corefile, arguments).up()
+    }
+
+    /// Waits until it answers.
+    fn up(self) -> Self {
         let deadline = Instant::now() + PATIENCE;
-        let mut server = server;
+        let mut server = self;
         while !server.is_up() {
             if let Ok(Some(status)) = server.child.try_wait() {
                 panic!("the server left at once, {status}:\n{}", server.log());
@@ -62,11 +66,26 @@ impl Server {
         server
     }
 
+    /// The same, started by another program, which gets the binary and its arguments behind its own: `setpriv`, `unshare`.
+    pub(crate) fn start_by(dir: &Path, corefile: &str, program: &[&str]) -> Self {
+        let (first, rest) = program.split_first().expect("a program");
+        let mut command = Command::new(first);
+        command
+            .args(rest)
+            .arg(env!("CARGO_BIN_EXE_nameplate"))
+            .current_dir(dir);
+        Self::spawn_command(command, dir, corefile, &[]).up()
+    }
+
     /// Starts the binary and does not wait for it: for starts that must fail.
     pub(crate) fn spawn(dir: &Path, corefile: &str, arguments: &[&str]) -> Self {
+        Self::spawn_command(nameplate(dir), dir, corefile, arguments)
+    }
+
+    fn spawn_command(mut command: Command, dir: &Path, corefile: &str, arguments: &[&str]) -> Self {
         let port = free_port();
         write_corefile(dir, corefile, port);
-        let mut child = nameplate(dir)
+        let mut child = command
             .args(["-conf", "Corefile", "-dns.port", &port.to_string()])
             .args(arguments)
             .stdin(Stdio::null())
@@ -144,6 +163,12 @@ impl Server {
     pub(crate) fn stop(mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait();
+        ended.expect("a child can be waited for").is_some()
     }
 
     /// Waits for the end.
@@ -312,6 +337,12 @@ pub(crate) fn skip(reason: &str) {
         std::env::var("CI").as_deref() != Ok("true"),
         "{test} may not be skipped in CI: {reason}"
     );
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}
+
+/// Says the same of a test whose tool is too large to be installed for it, in CI as well.
+pub(crate) fn leave_out(reason: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 

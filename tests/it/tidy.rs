@@ -13,14 +13,38 @@ const FORBIDDEN: [&str; 7] = [
     "utils", "util", "helpers", "helper", "misc", "common", "manager",
 ];
 /// The crates that stand on each other, and what each may name; the lowest first.
-const FLOORS: [(&str, &[&str]); 7] = [
+const FLOORS: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("corefile", &[]),
+    ("host", &[]),
     ("zone", &["wire"]),
-    ("chain", &["wire", "corefile"]),
-    ("plugins", &["wire", "corefile", "zone", "chain"]),
-    ("server", &["wire", "corefile", "chain"]),
+    ("telemetry", &["wire", "host"]),
+    ("chain", &["wire", "corefile", "host", "zone", "telemetry"]),
+    (
+        "upstream",
+        &["wire", "corefile", "host", "telemetry", "chain"],
+    ),
+    ("source", &["wire", "host", "telemetry", "upstream"]),
+    (
+        "plugins",
+        &[
+            "wire",
+            "corefile",
+            "host",
+            "zone",
+            "telemetry",
+            "chain",
+            "upstream",
+            "source",
+        ],
+    ),
+    (
+        "server",
+        &["wire", "corefile", "host", "zone", "telemetry", "chain"],
+    ),
+    ("lsp", &["corefile", "chain", "server"]),
     ("lab", &["wire", "corefile", "zone"]),
+    ("query", &["wire", "corefile", "zone"]),
 ];
 /// Where `unsafe` may stand: the system calls of the packet path, and netlink.
 const UNSAFE_ROOMS: [&str; 2] = ["src/server/listener/udp", "src/lab/"];
@@ -322,6 +346,27 @@ fn one_list_of_plugins() {
             Some((name.to_owned(), here == "yes"))
         })
         .collect();
+    // Those that CoreDNS does not have, or not built in.
+    let ours = [
+        "lab",
+        "order",
+        "cookie",
+        "rrl",
+        "records",
+        "dynupdate",
+        "alternate",
+        "fanout",
+        "xdp",
+    ]
+    .len();
+    let count = format!(
+        "{} of CoreDNS's {} directives are here",
+        here.len() - ours,
+        catalogue.len() - ours
+    );
+    if !readme.contains(&count) {
+        complaints.push(format!("README.md does not say: {count}"));
+    }
     if documented != catalogue {
         let number = documented
             .iter()

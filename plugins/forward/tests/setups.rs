@@ -1,8 +1,8 @@
 //! What is accepted, what is refused, and what it means.
 
-use super::super::setup::Policy;
-use super::super::target::{self, Place, Scheme};
 use super::*;
+use ::upstream::Selection;
+use upstream::target::{self, Place, Scheme};
 
 /// The first error's code, and whether there are more.
 fn verdict(text: &str) -> Result<(), (&'static str, String)> {
@@ -44,9 +44,13 @@ fn accepted() {
         "forward . 192.0.2.1 {\n max_age 30s\n expire 20s\n }",
         "forward . 192.0.2.1 {\n max_fails 0\n max_connect_attempts 0\n max_concurrent 1000\n }",
         "forward . 192.0.2.1 {\n read_timeout 4s\n }",
-        "forward . 192.0.2.1 {\n tls /a.pem\n }",
-        "forward . 192.0.2.1 {\n tls a.pem a.key\n tls_servername dns.example.org\n }",
-        "forward . 192.0.2.1 {\n tls a.pem a.key ca.pem\n }",
+        "forward . tls://192.0.2.1 {\n tls /a.pem\n }",
+        "forward . 192.0.2.2 tls://192.0.2.1 {\n tls a.pem a.key\n tls_servername dns.example.org\n }",
+        "forward . tls://192.0.2.1 {\n tls a.pem a.key ca.pem\n }",
+        // CoreDNS takes these, and asks in clear text; they warn.
+        "forward . 192.0.2.1 {\n tls\n }",
+        "forward . 192.0.2.1 dns://192.0.2.2 {\n tls_servername dns.example.org\n }",
+        "forward . /etc/resolv.conf {\n tls ca.pem\n }",
         "forward . 192.0.2.1 {\n policy random\n policy round_robin\n policy sequential\n }",
         "forward . 192.0.2.1 {\n health_check 0.5s\n }",
         "forward . 192.0.2.1 {\n health_check 0.5s no_rec domain example.org\n }",
@@ -83,7 +87,23 @@ fn refused() {
             "CF0205",
             "unable to normalize 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'",
         ),
-        ("forward . https://192.0.2.1", "CF0901", "not implemented"),
+        (
+            "forward . https://192.0.2.1/",
+            "CF0208",
+            "`/` is not a path of DNS over HTTPS",
+        ),
+        (
+            "forward . https://192.0.2.1/dns-query{?dns}",
+            "CF0208",
+            "is not a path",
+        ),
+        (
+            "forward . https://192.0.2.1/dns-query?ct",
+            "CF0208",
+            "is not a path",
+        ),
+        ("forward . https://", "CF0208", "invalid address"),
+        ("forward . https:///dns-query", "CF0208", "invalid address"),
         (
             "forward . grpc://192.0.2.1",
             "CF0208",
@@ -166,8 +186,21 @@ fn refused() {
             "CF0203",
             "",
         ),
-        ("forward . 192.0.2.1 {\n doh_method POST\n }", "CF0901", ""),
-        ("forward . 192.0.2.1 {\n tls a b c d\n }", "CF0107", ""),
+        (
+            "forward . https://192.0.2.1 {\n doh_method PUT\n }",
+            "CF0211",
+            "doh_method must be either POST or GET",
+        ),
+        (
+            "forward . https://192.0.2.1 {\n doh_method\n }",
+            "CF0107",
+            "",
+        ),
+        (
+            "forward . tls://192.0.2.1 {\n tls a b c d\n }",
+            "CF0107",
+            "",
+        ),
         (
             "forward . tls://192.0.2.1 {\n tls_servername -bad name\n }",
             "CF0107",
@@ -290,11 +323,31 @@ fn targets() {
             "[2001:db8::1]:853",
             Some("dns.example.org"),
         ),
+        ("https://192.0.2.1", Scheme::Https, "192.0.2.1:443", None),
+        (
+            "https://192.0.2.1%dns.example.org:8443/queries",
+            Scheme::Https,
+            "192.0.2.1:8443",
+            Some("dns.example.org"),
+        ),
+        (
+            "https://[2001:db8::1]/q",
+            Scheme::Https,
+            "[2001:db8::1]:443",
+            None,
+        ),
+        ("quic://192.0.2.1", Scheme::Quic, "192.0.2.1:853", None),
+        (
+            "quic://[2001:db8::1%dns.example.org]:8853",
+            Scheme::Quic,
+            "[2001:db8::1]:8853",
+            Some("dns.example.org"),
+        ),
     ];
     for (word, scheme, address, zone) in cases {
         let (corefile, _) = corefile::parse("Corefile", word.as_bytes().to_vec(), &Memory::new());
         let token = &corefile.blocks[0].keys[0];
-        let target = target::parse(token).expect(word);
+        let target = target::parse(token, ("forward", super::super::setup::SCHEMES)).expect(word);
         assert_eq!(target.scheme, scheme, "{word}");
         assert_eq!(
             target.place,
@@ -384,13 +437,13 @@ fn closed_port() -> SocketAddr {
 #[test]
 fn policies_are_read() {
     for (word, policy) in [
-        ("random", Policy::Random),
-        ("round_robin", Policy::RoundRobin),
-        ("sequential", Policy::Sequential),
+        ("random", Selection::Random),
+        ("round_robin", Selection::RoundRobin),
+        ("sequential", Selection::Sequential),
     ] {
         let (corefile, _) = corefile::parse("Corefile", word.as_bytes().to_vec(), &Memory::new());
         assert_eq!(
-            super::super::setup::policy(&corefile.blocks[0].keys[0]).ok(),
+            Selection::parse(&corefile.blocks[0].keys[0]).ok(),
             Some(policy)
         );
     }

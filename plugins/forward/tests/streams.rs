@@ -91,7 +91,11 @@ fn a_fresh_connection_that_closes_is_a_failure() {
         cause.starts_with(&format!("read tcp {address} (attempt 2, ")),
         "{cause}"
     );
-    assert!(cause.ends_with(" ms): EOF"), "{cause}");
+    // A probe may share the connection; what is not read of it resets it.
+    assert!(
+        cause.ends_with(" ms): EOF") || cause.ends_with(" ms): connection reset by peer"),
+        "{cause}"
+    );
 }
 
 #[test]
@@ -266,8 +270,8 @@ fn tls_checks_the_name_and_reuses_the_session() {
         let block = build(&text).expect("a block");
         let before = connections.load(Ordering::SeqCst);
         on_worker(async {
-            for _ in 0..2 {
-                let got = ask(&block, "example.org.").await;
+            for name in ["a.example.org.", "b.example.org."] {
+                let got = ask(&block, name).await;
                 assert_eq!(
                     got.mark(),
                     answered.then_some(8),

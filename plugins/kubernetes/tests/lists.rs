@@ -4,15 +4,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain::offer::{Existence, External, Host, SearchPath};
+use chain::capability::{Existence, External, Host, SearchPath};
 use chain::{Outcome, Plugin, resume};
 use serde_json::json;
 use wire::Qname;
 
+use source::Aged;
+
 use super::super::change::{Kind, Object, Sink};
-use super::super::ledger::Ledger;
 use super::super::metrics::seconds;
-use super::super::{Pods, snapshot};
+use super::super::store::Store;
+use super::super::{Pods, snapshot_file};
 use super::{ALL, Stage, object, told};
 use crate::trial;
 
@@ -42,6 +44,7 @@ fn slice(name: &str, service: &str, addresses: &[&str]) -> Object {
 }
 
 const NAME: &str = "web.ns.svc.cluster.local.";
+const REVERSE: &str = "1.0.0.10.in-addr.arpa.";
 
 #[test]
 fn before_the_first_lists_nothing_is_denied_that_may_exist() {
@@ -88,7 +91,7 @@ fn a_query_waits_for_the_first_lists() {
         .build()
         .expect("a runtime");
     let mut stage =
-        Stage::new(|kubernetes, _| kubernetes.patience = chain::clock::now() + 5_000_000_000);
+        Stage::new(|kubernetes, _| kubernetes.patience = host::clock::now() + 5_000_000_000);
     let (outcome, exchange) = stage.ask(NAME, "A");
     assert_eq!(outcome, Outcome::Suspended(0));
     let block = stage.block.clone();
@@ -111,7 +114,7 @@ fn a_query_waits_for_the_first_lists() {
     answered.response().seal();
     assert_eq!(told(&answered), format!("0 {NAME} A 10.0.0.1"));
     let impatient =
-        Stage::new(|kubernetes, _| kubernetes.patience = chain::clock::now() + 50_000_000);
+        Stage::new(|kubernetes, _| kubernetes.patience = host::clock::now() + 50_000_000);
     let (outcome, exchange) = impatient.ask(NAME, "A");
     assert_eq!(outcome, Outcome::Suspended(0));
     let (mut answered, _) = runtime.block_on(resume(exchange, impatient.block.clone(), 0));
@@ -130,15 +133,15 @@ fn a_list_is_replaced_in_one_step() {
     let mut stage = Stage::with(|_, _| {}, &before);
     let both = format!("0 {NAME} A 10.0.0.1, {NAME} A 10.0.0.2");
     assert_eq!(stage.answer(NAME, "A"), both);
-    stage.ledger.begin(Kind::EndpointSlice);
+    stage.store.begin(Kind::EndpointSlice);
     assert_eq!(stage.answer(NAME, "A"), both, "a list that begins");
-    stage.ledger.listed(slice("s3", "web", &["10.0.0.3"]));
+    stage.store.listed(slice("s3", "web", &["10.0.0.3"]));
     assert_eq!(stage.answer(NAME, "A"), both, "half of a list");
     // Other kinds go on meanwhile.
-    stage.ledger.put(namespace("other"));
+    stage.store.put(namespace("other"));
     assert_eq!(stage.answer("other.svc.cluster.local.", "A"), "0 SOA");
     assert_eq!(stage.answer(NAME, "A"), both);
-    stage.ledger.complete(Kind::EndpointSlice);
+    stage.store.complete(Kind::EndpointSlice);
     assert_eq!(stage.answer(NAME, "A"), format!("0 {NAME} A 10.0.0.3"));
     assert_eq!(
         stage.answer("1.0.0.10.in-addr.arpa.", "PTR"),
@@ -151,6 +154,131 @@ fn a_list_is_replaced_in_one_step() {
     assert_eq!(stage.answer(NAME, "A"), format!("0 {NAME} A 10.0.0.3"));
 }
 
+/// Names and types.
+type Questions = &'static [(&'static str, &'static str)];
+
+/// Whatever takes an object out of the answers takes it out at once, told by an event or by a list, also by a list that names it twice.
+#[test]
+fn an_object_that_no_answer_needs_any_more_is_removed() {
+    let pod = |metadata: serde_json::Value, ip: &str| {
+        let object_of = json!({"metadata": metadata, "status": {"podIP": ip}});
+        object(Kind::Pod, object_of)
+    };
+    let service = |spec: serde_json::Value| {
+        object(
+            Kind::Service,
+            json!({"metadata": {"name": "web", "namespace": "ns"}, "spec": spec}),
+        )
+    };
+    let imported = |label: &str| {
+        object(
+            Kind::EndpointSlice,
+            json!({"metadata": {"name": "m", "namespace": "ns", "labels": {label: "set"}}, "endpoints": [{"addresses": ["10.7.0.1"]}]}),
+        )
+    };
+    let set = object(
+        Kind::ServiceImport,
+        json!({"metadata": {"name": "set", "namespace": "ns"}, "spec": {"type": "Headless"}}),
+    );
+    let addresses = json!({"clusterIPs": ["10.96.0.1", "fd00::1"]});
+    let at = json!({"name": "p", "namespace": "ns"});
+
+    // What it was, what it is now, and the questions whose answers have to be gone.
+    let rows: Vec<(Object, Object, Questions)> = vec![
+        (
+            slice("s", "web", &["10.0.0.1"]),
+            slice("s", "", &["10.0.0.1"]),
+            &[
+                (NAME, "A"),
+                (REVERSE, "PTR"),
+                ("10-0-0-1.web.ns.svc.cluster.local.", "A"),
+            ],
+        ),
+        (
+            slice("s", "web", &["10.0.0.1"]),
+            slice("s", "other", &["10.0.0.1"]),
+            &[(NAME, "A"), ("10-0-0-1.web.ns.svc.cluster.local.", "A")],
+        ),
+        (
+            slice("s", "web", &["10.0.0.1"]),
+            slice("s", &"x".repeat(64), &["10.0.0.1"]),
+            &[(NAME, "A"), (REVERSE, "PTR")],
+        ),
+        (
+            slice("s", "web", &["10.0.0.1"]),
+            slice("s", "web", &["no-address.example.org"]),
+            &[(NAME, "A"), (REVERSE, "PTR")],
+        ),
+        (
+            imported("multicluster.kubernetes.io/service-name"),
+            imported("kubernetes.io/other"),
+            &[("set.ns.svc.clusterset.local.", "A")],
+        ),
+        (
+            service(addresses.clone()),
+            service(json!({"type": "ExternalName", "externalName": "192.0.2.7"})),
+            &[
+                (NAME, "A"),
+                (NAME, "AAAA"),
+                ("1.0.96.10.in-addr.arpa.", "PTR"),
+            ],
+        ),
+        (
+            service(addresses),
+            service(json!({"clusterIP": "None"})),
+            &[(NAME, "A"), ("1.0.96.10.in-addr.arpa.", "PTR")],
+        ),
+        (
+            pod(at.clone(), "10.0.0.1"),
+            pod(at, ""),
+            &[("10-0-0-1.ns.pod.cluster.local.", "A")],
+        ),
+    ];
+    for (number, (before, after, questions)) in rows.into_iter().enumerate() {
+        for way in ["event", "list", "list that names it twice", "first list"] {
+            let kind = before.kind();
+            let mut standing = vec![namespace("ns"), set.clone()];
+            if kind == Kind::EndpointSlice {
+                standing.push(headless("web"));
+            }
+            let mut stage =
+                Stage::with(|kubernetes, _| kubernetes.pods = Pods::Verified, &standing);
+            if way != "first list" {
+                stage.store.put(before.clone());
+                for (name, qtype) in questions {
+                    let answer = stage.answer(name, qtype);
+                    assert!(
+                        answer.starts_with("0 ") && answer != "0 SOA",
+                        "{number}: {name} {qtype}: {answer}"
+                    );
+                }
+            }
+            match way {
+                "event" => stage.store.put(after.clone()),
+                way => {
+                    let mut listed: Vec<Object> = standing
+                        .iter()
+                        .filter(|one| one.kind() == kind)
+                        .cloned()
+                        .collect();
+                    if way != "list" {
+                        listed.push(before.clone());
+                    }
+                    listed.push(after.clone());
+                    stage.list(&[kind], &listed);
+                }
+            }
+            for (name, qtype) in questions {
+                let answer = stage.answer(name, qtype);
+                assert!(
+                    ["3 SOA", "0 SOA"].contains(&answer.as_str()),
+                    "{number} by {way}: {name} {qtype}: {answer}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn an_event_that_says_nothing_new_publishes_nothing() {
     let objects = [
@@ -159,13 +287,13 @@ fn an_event_that_says_nothing_new_publishes_nothing() {
         slice("s1", "web", &["10.0.0.1"]),
     ];
     let mut stage = Stage::with(|_, _| {}, &objects);
-    let world = stage.plugin.shared.world.load_full();
+    let snapshot = stage.plugin.shared.snapshot.load_full();
     for object in objects.clone() {
-        stage.ledger.put(object);
+        stage.store.put(object);
     }
     stage.list(&ALL, &objects);
-    stage.ledger.remove(slice("other", "web", &[]));
-    assert!(Arc::ptr_eq(&world, &stage.plugin.shared.world.load()));
+    stage.store.remove(slice("other", "web", &[]));
+    assert!(Arc::ptr_eq(&snapshot, &stage.plugin.shared.snapshot.load()));
 }
 
 #[test]
@@ -176,16 +304,17 @@ fn a_new_watch_of_the_same_cluster_shows_nothing_until_it_is_whole() {
         slice("s1", "web", &["10.0.0.1"]),
     ];
     let mut stage = Stage::with(|_, _| {}, &objects);
-    // As after a reload: another ledger for what queries see.
+    // As after a reload: another store for what queries see.
     let rules = super::Rules {
         ttl: 5,
         namespaces: Vec::new(),
         pod_names: false,
+        pod_details: false,
         zonal: false,
         kinds: ALL.to_vec(),
         local: Vec::new(),
     };
-    stage.ledger = Ledger::new(rules, stage.plugin.shared.clone());
+    stage.store = Store::new(rules, stage.plugin.shared.clone());
     let known = format!("0 {NAME} A 10.0.0.1");
     assert_eq!(stage.answer(NAME, "A"), known);
     let changed = [
@@ -235,7 +364,7 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
         ),
     ];
     let stage = Stage::with(|_, _| {}, &objects);
-    snapshot::write(&stage.plugin.shared.world.load(), &path).expect("it is written");
+    snapshot_file::write(&stage.plugin.shared.snapshot.load(), &path).expect("it is written");
     let rules =
         |stage: &mut Option<super::Rules>, rules: &super::Rules| *stage = Some(rules.clone());
     let mut kept = None;
@@ -244,7 +373,7 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
         rules(&mut kept, own);
     });
     let kept = kept.expect("rules");
-    snapshot::load(&path, &kept, &later.plugin.shared);
+    snapshot_file::load(&path, &kept, &later.plugin.shared);
     for (name, qtype) in [
         (NAME, "A"),
         (NAME, "SRV"),
@@ -265,7 +394,7 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
     );
     assert!(later.plugin.ready() == Some(true) && later.plugin.shared.age() > 0.0);
     // The first lists replace it, and its made-up names leave nothing behind.
-    let mut live = Ledger::new(kept.clone(), later.plugin.shared.clone());
+    let mut live = Store::new(kept.clone(), later.plugin.shared.clone());
     for kind in ALL {
         live.begin(kind);
         live.heard(kind);
@@ -284,7 +413,7 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
     for text in [&whole[..whole.len() - 9], &changed, "something else\n", ""] {
         std::fs::write(&path, text).expect("it is written");
         let none = Stage::new(|_, _| {});
-        let log = trial::logged(|| snapshot::load(&path, &kept, &none.plugin.shared));
+        let log = trial::logged(|| snapshot_file::load(&path, &kept, &none.plugin.shared));
         assert!(log.contains("is of no use"), "{log}");
         assert_eq!(none.answer(NAME, "A"), "2~");
     }
@@ -294,12 +423,18 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
 #[test]
 fn the_age_of_the_state_is_told() {
     let mut stage = Stage::with(|_, _| {}, &[]);
-    stage.ledger.heard(Kind::Service);
+    stage.store.heard(Kind::Service);
     assert_eq!(stage.plugin.shared.age(), 0.0);
-    stage.ledger.lost(Kind::Service, "connection refused");
-    std::thread::sleep(Duration::from_millis(20));
-    assert!(stage.plugin.shared.age() >= 0.02);
-    stage.ledger.heard(Kind::Service);
+    stage.store.lost(Kind::Service, "connection refused");
+    let begun = std::time::Instant::now();
+    while stage.plugin.shared.age() < 0.02 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it does not grow");
+    }
+    assert!(
+        begun.elapsed() > Duration::from_millis(15),
+        "it grows as time passes"
+    );
+    stage.store.heard(Kind::Service);
     assert_eq!(stage.plugin.shared.age(), 0.0);
 }
 
@@ -359,6 +494,15 @@ fn search_paths_of_pods() {
         search(&stage.plugin, "www.example.com.", "10.0.0.1"),
         "",
         "another zone"
+    );
+    assert_eq!(
+        search(
+            &stage.plugin,
+            "www.example.com.ns.svc.in-addr.arpa.",
+            "10.0.0.1"
+        ),
+        "",
+        "nobody searches among addresses"
     );
     let insecure = Stage::with(|kubernetes, _| kubernetes.pods = Pods::Insecure, &objects);
     assert_eq!(

@@ -378,6 +378,52 @@ fn the_apex_names_who_serves_it() {
     );
 }
 
+/// What has a name in the cluster's zone has none below an address's tree, in which CoreDNS denies it, too.
+#[test]
+fn zones_of_addresses_have_no_names_of_services_and_pods() {
+    let stage = Stage::with(
+        |kubernetes, _| {
+            kubernetes.pods = Pods::Insecure;
+            kubernetes.zonal = true;
+        },
+        &cluster(),
+    );
+    for zone in ["in-addr.arpa..", "ip6.arpa.."] {
+        for name in [
+            "web.ns.svc",
+            "heads.ns.svc",
+            "one.heads.ns.svc",
+            "_http._tcp.web.ns.svc",
+            "ns.svc",
+            "svc",
+            "10-0-0-1.ns.pod",
+            "ns.pod",
+            "pod",
+            "dns-version",
+            "x",
+        ] {
+            let rows = ["A", "AAAA", "SRV", "TXT", "CNAME", "PTR"]
+                .map(|qtype| (format!("{name}.{zone} {qtype}"), "3 SOA"));
+            table(
+                &stage,
+                &rows
+                    .each_ref()
+                    .map(|(question, told)| (question.as_str(), *told)),
+            );
+        }
+    }
+    // The server that the SOA record names is there, and the NS record leads to where the cluster has it.
+    table(
+        &stage,
+        &[
+            ("in-addr.arpa.. SOA", "0 @ SOA ns.dns.in-addr.arpa. …"),
+            ("in-addr.arpa.. NS", "0 @ NS dns.ns.svc.cluster.local."),
+            ("ns.dns.in-addr.arpa.. A", "0 @ A 10.96.0.10"),
+            ("dns.in-addr.arpa.. A", "0 SOA"),
+        ],
+    );
+}
+
 #[test]
 fn pods_in_each_mode() {
     let rows: [(&str, [&str; 3]); 9] = [

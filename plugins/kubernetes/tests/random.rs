@@ -96,7 +96,8 @@ impl Draw {
                 } else {
                     &ADDRESSES[6..]
                 };
-                let imported = self.often(30);
+                // Some belong to no service: their labels were taken away, or never given.
+                let (imported, labelled) = (self.often(30), self.often(85));
                 let endpoints = (0..count)
                     .map(|_| change::Endpoint {
                         addresses: vec![self.one(of).into()],
@@ -109,8 +110,14 @@ impl Draw {
                 Object::EndpointSlice(change::EndpointSlice {
                     namespace,
                     name: format!("slice-{}", self.0.random_range(0..12)).into(),
-                    service: if imported { "".into() } else { name.clone() },
-                    imported: if imported { name } else { "".into() },
+                    service: match labelled && !imported {
+                        true => name.clone(),
+                        false => "".into(),
+                    },
+                    imported: match labelled && imported {
+                        true => name,
+                        false => "".into(),
+                    },
                     cluster: if imported {
                         self.one(&CLUSTERS).into()
                     } else {
@@ -129,6 +136,7 @@ impl Draw {
                 } else {
                     "".into()
                 },
+                labels: Vec::new(),
                 terminating: self.often(15),
             }),
             Kind::ServiceImport => Object::ServiceImport(change::ServiceImport {
@@ -293,11 +301,11 @@ fn run(seed: u64, events: usize, options: &Options) {
         match draw.0.random_range(0..100) {
             0..70 => {
                 model.put(object.clone());
-                stage.ledger.put(object);
+                stage.store.put(object);
             }
             70..92 => {
                 model.remove(&object);
-                stage.ledger.remove(object);
+                stage.store.remove(object);
             }
             _ => relist(&mut draw, &mut stage, &mut model, kind),
         }
@@ -331,23 +339,24 @@ fn relist(draw: &mut Draw, stage: &mut Stage, model: &mut Model, kind: Kind) {
         .objects
         .retain(|(resource, ..), _| *resource != kind.resource());
     // A list that was given up leaves nothing behind.
-    stage.ledger.begin(kind);
-    stage.ledger.listed(draw.object(kind));
-    stage.ledger.begin(kind);
+    stage.store.begin(kind);
+    stage.store.listed(draw.object(kind));
+    stage.store.begin(kind);
     for object in listed {
         let (namespace, name) = identity(&object);
         let key = (kind.resource(), namespace, name);
         match (&object, old.objects.get(&key)) {
-            // A pod that is on its way out stays as it was known, if it was.
-            (Object::Pod(pod), known) if pod.terminating => match known {
-                Some(known) => drop(model.objects.insert(key, known.clone())),
-                None => drop(model.objects.remove(&key)),
-            },
+            // A pod that is on its way out stays as it is known, if it is.
+            (Object::Pod(pod), known) if pod.terminating => {
+                if let (None, Some(known)) = (model.objects.get(&key), known) {
+                    model.objects.insert(key, known.clone());
+                }
+            }
             _ => model.put(object.clone()),
         }
-        stage.ledger.listed(object);
+        stage.store.listed(object);
     }
-    stage.ledger.complete(kind);
+    stage.store.complete(kind);
 }
 
 #[test]

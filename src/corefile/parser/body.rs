@@ -67,6 +67,10 @@ impl Parser<'_> {
         };
         while let Some(next) = self.peek() {
             if next.first {
+                let last = directive.args.last_mut().unwrap_or(&mut directive.name);
+                if let Some(open) = self.glued_open(last) {
+                    directive.block = self.block_behind(open, &directive.name);
+                }
                 // CoreDNS's parser takes a brace on the next line and its plugins do not: refuse it here, at its place.
                 break;
             }
@@ -91,6 +95,11 @@ impl Parser<'_> {
     /// A plugin's block, the opening brace not yet taken.
     fn block(&mut self, owner: &Token) -> Option<Block> {
         let open = self.take()?.span;
+        self.block_behind(open, owner)
+    }
+
+    /// A plugin's block whose opening brace stands at `open`.
+    fn block_behind(&mut self, open: Span, owner: &Token) -> Option<Block> {
         if self.open.len() >= DEPTH_LIMIT {
             self.report.push(
                 Diagnostic::error("CF0119", format!("more than {DEPTH_LIMIT} braces are open"))
@@ -131,7 +140,15 @@ impl Parser<'_> {
                     self.take();
                     self.skip_to_close();
                 }
-                Kind::Import | Kind::Word => block.lines.push(self.line(owner)),
+                Kind::Import | Kind::Word => {
+                    let mut line = self.line(owner);
+                    let close = self.glued_close(&mut line);
+                    block.lines.push(line);
+                    if let Some(close) = close {
+                        block.close = close;
+                        break;
+                    }
+                }
             }
         }
         self.open.pop();
@@ -175,6 +192,62 @@ impl Parser<'_> {
                     .help("write `}` on a line of its own"),
             );
         }
+    }
+
+    /// A `{` at the end of the last word of a line, without a space before it; the word is left without it.
+    pub(super) fn glued_open(&mut self, word: &mut Token) -> Option<Span> {
+        if word.quoted || word.text.len() < 2 || !word.text.ends_with('{') {
+            return None;
+        }
+        word.text.pop();
+        let brace = Span {
+            start: word.span.end.saturating_sub(1),
+            ..word.span
+        };
+        word.span.end = brace.start;
+        self.report.push(
+            Diagnostic::error("CF0122", "`{` needs a space before it")
+                .at(brace, format!("read as the end of `{}`", word.text))
+                .note("CoreDNS takes the brace for a part of the word")
+                .help("write a space")
+                .replace(brace, " {"),
+        );
+        if let Some(file) = self.files.get_mut(brace.file.0 as usize) {
+            file.unclosed += 1;
+        }
+        Some(brace)
+    }
+
+    /// A `}` at the end of the last word of an option's line, where the file has a brace too few.
+    fn glued_close(&mut self, line: &mut Line) -> Option<Span> {
+        let word = line.words.last_mut().filter(|_| line.block.is_none())?;
+        let unclosed = self
+            .files
+            .get(word.span.file.0 as usize)
+            .is_some_and(|file| file.unclosed > 0);
+        if word.quoted || !unclosed || word.text.contains('{') || !word.text.ends_with('}') {
+            return None;
+        }
+        word.text.pop();
+        let brace = Span {
+            start: word.span.end.saturating_sub(1),
+            ..word.span
+        };
+        word.span.end = brace.start;
+        if word.text.is_empty() {
+            line.words.pop();
+        }
+        self.report.push(
+            Diagnostic::error("CF0122", "`}` needs a line of its own")
+                .at(brace, "read as the end of the block")
+                .note("CoreDNS takes the brace for a part of the word")
+                .help("write it on the next line")
+                .replace(brace, "\n}"),
+        );
+        if let Some(file) = self.files.get_mut(brace.file.0 as usize) {
+            file.unclosed -= 1;
+        }
+        Some(brace)
     }
 
     /// `{` where a directive is expected.
@@ -306,8 +379,11 @@ impl Parser<'_> {
             return;
         }
         let message = match (&self.last, what) {
-            (Some((word, _)), "expecting '}'") => {
+            (Some((word, _)), "expecting '}'") if word != "}" => {
                 format!("Syntax error: Unexpected token '{word}', {what}")
+            }
+            (_, "expecting '}'") => {
+                "Unexpected EOF, expecting '}': a server block is not closed".to_owned()
             }
             _ => format!("{what}: a block is not closed"),
         };

@@ -115,7 +115,8 @@ impl Parser<'_> {
             self.imports_itself(&format!("snippet `{}`", name.text), place);
             return;
         }
-        if let Some(snippet) = self.snippets.get(&name.text) {
+        if let Some(snippet) = self.snippets.get_mut(&name.text) {
+            snippet.used = true;
             let (start, end) = (snippet.start, snippet.end);
             self.frames.push(Frame {
                 origin,
@@ -153,7 +154,7 @@ impl Parser<'_> {
         match self.loader.glob(&path) {
             Ok(found) if found.is_empty() => {
                 self.report.push(
-                    Diagnostic::warning(
+                    Diagnostic::note_of(
                         "CF0504",
                         format!("No files matching import glob pattern: {}", pattern.text),
                     )
@@ -198,7 +199,13 @@ impl Parser<'_> {
             return Some(file);
         }
         match self.loader.read(path) {
-            Ok(octets) => Some(self.add_file(path.to_owned(), octets)),
+            Ok(octets) => {
+                let file = self.add_file(path.to_owned(), octets);
+                if self.loader.is_private(path) {
+                    self.corefile.private.push((file, pattern.span));
+                }
+                Some(file)
+            }
             Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => {
                 self.not_found(path, pattern);
                 None

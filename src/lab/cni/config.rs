@@ -14,7 +14,11 @@ use super::failure::{Code, Failure, Result};
 use super::outcome::{Dns, Outcome, Route};
 
 /// Versions of the specification that are spoken, the newest last.
-pub(super) const VERSIONS: &[&str] = &["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+pub(super) const VERSIONS: &[&str] =
+    &[OLDEST, "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
+/// That of a configuration which names none.
+pub(super) const OLDEST: &str = "0.1.0";
 
 /// The configuration of one plugin of a network.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -233,10 +237,22 @@ impl Config {
     /// # Errors
     /// It is not JSON, of a version that is not spoken, or asks for what cannot be done.
     pub(super) fn read(text: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(text).map_err(|error| {
+        let mut value: Value = serde_json::from_slice(text).map_err(|error| {
             Failure::because(Code::Decode, "the configuration is not JSON", error)
         })?;
-        let version = value["cniVersion"].as_str().unwrap_or("0.1.0");
+        // What is null is not there.
+        if let Some(keys) = value.as_object_mut() {
+            keys.retain(|key, value| key != "cniVersion" || !value.is_null());
+        }
+        let version = match &value["cniVersion"] {
+            Value::Null => OLDEST,
+            Value::String(version) if version.is_empty() => OLDEST,
+            Value::String(version) => version,
+            other => {
+                let message = format!("`cniVersion` is {other}, which is no string");
+                return Err(Failure::new(Code::Decode, message));
+            }
+        };
         if !VERSIONS.contains(&version) {
             return Err(Failure::because(
                 Code::Version,

@@ -114,6 +114,44 @@ impl Dns {
 }
 
 impl Outcome {
+    /// In the form before version 0.3.0: one address of each family, with the routes of that family.
+    #[must_use]
+    pub(super) fn by_family(&self, version: &str) -> Value {
+        let mut out = serde_json::Map::new();
+        out.insert("cniVersion".to_owned(), version.into());
+        for (key, v6) in [("ip4", false), ("ip6", true)] {
+            let Some(ip) = self.ips.iter().find(|ip| ip.address.addr().is_ipv6() == v6) else {
+                continue;
+            };
+            let mut config = serde_json::Map::new();
+            config.insert("ip".to_owned(), ip.address.to_string().into());
+            if let Some(gateway) = ip.gateway {
+                config.insert("gateway".to_owned(), gateway.to_string().into());
+            }
+            let routes = self
+                .routes
+                .iter()
+                .filter(|route| route.dst.addr().is_ipv6() == v6);
+            let routes: Vec<Value> = routes
+                .map(|route| {
+                    let mut out = serde_json::Map::new();
+                    out.insert("dst".to_owned(), route.dst.to_string().into());
+                    if let Some(gateway) = route.gw {
+                        out.insert("gw".to_owned(), gateway.to_string().into());
+                    }
+                    Value::Object(out)
+                })
+                .collect();
+            if !routes.is_empty() {
+                config.insert("routes".to_owned(), routes.into());
+            }
+            out.insert(key.to_owned(), Value::Object(config));
+        }
+        let dns = serde_json::to_value(&self.dns).unwrap_or_default();
+        out.insert("dns".to_owned(), dns);
+        Value::Object(out)
+    }
+
     /// In the form of a version.
     #[must_use]
     pub(super) fn in_version(mut self, version: &str) -> Self {

@@ -20,6 +20,7 @@ use crate::link::{self, Link, LinkChange, NewEnd, NewRoute};
 use crate::netlink::{Batch, Socket};
 use crate::nft::{self, Chain, Expression, Family, Hook, Rule, Table};
 use crate::observe::read_sysctl;
+use crate::redirect::Redirect;
 use crate::spec::Protocol;
 use crate::{space, sys};
 
@@ -437,6 +438,38 @@ pub(super) fn remove_bridge(config: &Config) -> Result<()> {
     )
 }
 
+/// Whether a forward is for every address of the host.
+fn is_general(forward: &PortMapping) -> bool {
+    let address = forward.host_ip.parse::<IpAddr>();
+    address.map_or(true, |address| address.is_unspecified())
+}
+
+/// What an attachment's forwards take from the host.
+pub(super) fn redirects(record: &Record) -> Vec<Redirect> {
+    let mut found = Vec::new();
+    for forward in &record.forwards {
+        let listen = forward.host_ip.parse::<IpAddr>().ok();
+        let protocol = match forward.protocol.to_ascii_lowercase().as_str() {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            _ => continue,
+        };
+        for target in record.addresses.iter().map(IpNet::addr) {
+            if listen.is_none_or(|at| at.is_ipv6() == target.is_ipv6()) {
+                found.push(Redirect {
+                    protocol,
+                    listen: listen.filter(|at| !at.is_unspecified()),
+                    port: forward.host_port,
+                    target,
+                    target_port: forward.container_port,
+                    service: false,
+                });
+            }
+        }
+    }
+    found
+}
+
 /// The rules of what is attached; none if nothing needs any.
 fn table(network: &str, records: &Records) -> Result<Option<Table>> {
     let subnets = |only: fn(&Record) -> bool| -> BTreeSet<IpNet> {
@@ -446,11 +479,15 @@ fn table(network: &str, records: &Records) -> Result<Option<Table>> {
             .map(IpNet::trunc)
             .collect()
     };
+    // A port of one address comes before the same port of all: the first rule that matches counts.
     let mut redirect: Vec<Rule> = Vec::new();
-    for record in &records.all {
-        for forward in &record.forwards {
-            for target in &record.addresses {
-                redirect.extend(forward_rule(forward, target.addr())?);
+    for general in [false, true] {
+        for record in &records.all {
+            let forwards = record.forwards.iter();
+            for forward in forwards.filter(|forward| is_general(forward) == general) {
+                for target in &record.addresses {
+                    redirect.extend(forward_rule(forward, target.addr())?);
+                }
             }
         }
     }
@@ -544,6 +581,7 @@ fn table(network: &str, records: &Records) -> Result<Option<Table>> {
     Ok((!chains.is_empty()).then(|| Table {
         name: table_name(network),
         owner: format!("cni:{network}"),
+        sets: Vec::new(),
         chains,
     }))
 }

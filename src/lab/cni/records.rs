@@ -59,6 +59,32 @@ fn file(whose: &Attachment) -> String {
     format!("{}:{}.json", whose.container, whose.interface)
 }
 
+/// The records of all networks, by network, as they are.
+pub(super) fn every() -> Vec<(String, Record)> {
+    let mut found = Vec::new();
+    for network in std::fs::read_dir(STATE).into_iter().flatten().flatten() {
+        let Ok(name) = network.file_name().into_string() else {
+            continue;
+        };
+        for entry in std::fs::read_dir(network.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let path = entry.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+                && let Ok(text) = std::fs::read(&path)
+                && let Ok(record) = serde_json::from_slice(&text)
+            {
+                found.push((name.clone(), record));
+            }
+        }
+    }
+    found
+}
+
 impl Records {
     /// Waits for the network's lock and reads them.
     pub(super) fn open(network: &str) -> Result<Self> {

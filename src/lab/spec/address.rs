@@ -108,6 +108,14 @@ pub fn assign(spec: &Spec, report: &mut Report) -> Addresses {
         }
         all.spaces.push(attachments);
     }
+    // A namespace that is written with such an address is told of by `check`.
+    for (index, _) in spec.nets.iter().enumerate() {
+        for (service, address) in spec.services.iter().filter_map(|s| Some((s, s.address?))) {
+            taken
+                .entry((index, address))
+                .or_insert_with(|| format!("service {}", service.name.value));
+        }
+    }
     pick(spec, &index_of, &mut taken, &mut all, report);
     for link in &spec.links {
         let mut ends = [Vec::new(), Vec::new()];

@@ -1,5 +1,8 @@
 //! Whether the parts of a lab fit together: references, addresses, ports, and who can reach whom.
 
+mod fit;
+mod names;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -7,9 +10,11 @@ use corefile::{Diagnostic, Report, Span, nearest};
 use ipnet::IpNet;
 
 use super::address::{self, Addresses};
-use super::forms::{label, overlap};
+use super::forms::overlap;
 use super::{Dns, HostEnd, Space, Spec, mistake};
 use crate::reach::Picture;
+use fit::{devices, parents, services, unfitting};
+use names::names;
 
 /// Ports that the kernel allows a bridge (`BR_MAX_PORTS`, one is not usable).
 const PORTS: usize = 1_023;
@@ -22,123 +27,46 @@ pub fn check(spec: &Spec, report: &mut Report) -> Addresses {
     references(spec, report);
     subnets(spec, report);
     ports(spec, report);
+    unfitting(spec, report);
+    devices(spec, report);
     let addresses = address::assign(spec, report);
-    if report.has_errors() {
+    services(spec, &addresses, report);
+    parents(spec, report);
+    if !is_whole(report) {
         return addresses;
     }
     if spec.spaces.iter().any(|space| !space.routes.is_empty()) {
         hops(spec, &addresses, report);
     }
     idle(spec, report);
-    if !report.has_errors() && spec.spaces.len() <= PAIRS {
+    if is_whole(report) && spec.spaces.len() <= PAIRS {
         paths(spec, &addresses, report);
     }
     addresses
 }
 
+/// Whether a whole section is not known, and what it declares neither.
+fn is_of_section(found: &Diagnostic) -> bool {
+    found.code == "LAB0002" && found.message.ends_with("in a lab file")
+}
+
+/// Whether all mistakes so far are keys that mean nothing: the rest of the file is as it stands.
+pub(super) fn is_whole(report: &Report) -> bool {
+    let keys = |found: &Diagnostic| ["LAB0002", "LAB0004"].contains(&found.code);
+    let mut errors = report
+        .iter()
+        .filter(|found| found.severity == corefile::Severity::Error);
+    errors.all(|found| keys(found) && !is_of_section(found))
+}
+
 /// Reports what refers to nothing, in a file of which all is known that it declares.
 pub(super) fn declared(spec: &Spec, report: &mut Report) {
-    const HIDING: &[&str] = &[
-        "LAB0001", "LAB0002", "LAB0003", "LAB0004", "LAB0101", "LAB0110",
-    ];
-    if !report.iter().any(|found| HIDING.contains(&found.code)) {
+    const HIDING: &[&str] = &["LAB0001", "LAB0003", "LAB0101", "LAB0110"];
+    let hides = |found: &Diagnostic| HIDING.contains(&found.code) || is_of_section(found);
+    if !report.iter().any(hides) {
         names(spec, report);
         references(spec, report);
         ports(spec, report);
-    }
-}
-
-/// Two things of one name.
-fn names(spec: &Spec, report: &mut Report) {
-    let mut seen: HashMap<String, Span> = HashMap::new();
-    for space in &spec.spaces {
-        let own = std::iter::once(&space.name).chain(&space.alias);
-        for name in own {
-            if let Some(before) = seen.insert(label(&name.value), name.span) {
-                report.push(
-                    mistake(
-                        "LAB0105",
-                        format!("two hosts would be called `{}`", label(&name.value)),
-                        name.span,
-                        "",
-                    )
-                    .beside(before, "here as well"),
-                );
-            }
-        }
-    }
-    // An alias stands alone (RFC 1034, section 3.6.2): a second record of its name would not be served.
-    let aliases: HashMap<String, Span> = spec
-        .spaces
-        .iter()
-        .flat_map(|space| &space.alias)
-        .map(|alias| (alias.value.to_ascii_lowercase(), alias.span))
-        .collect();
-    let mut owners = aliases.clone();
-    for record in &spec.records {
-        let name = label(&record.owner.value);
-        let alone = record.data.starts_with("CNAME");
-        let before = if alone {
-            seen.get(&name).or(owners.get(&name))
-        } else {
-            aliases.get(&name)
-        };
-        if let Some(before) = before {
-            report.push(
-                mistake(
-                    "LAB0105",
-                    format!(
-                        "`{}` would be an alias and something else",
-                        record.owner.value
-                    ),
-                    record.owner.span,
-                    "",
-                )
-                .beside(*before, "here as well"),
-            );
-        }
-        owners.insert(name, record.owner.span);
-    }
-    for service in &spec.services {
-        if let Some(before) = aliases.get(&label(&service.name.value)) {
-            report.push(
-                mistake(
-                    "LAB0105",
-                    format!("`{}` would be an alias and a service", service.name.value),
-                    service.name.span,
-                    "",
-                )
-                .beside(*before, "here as well"),
-            );
-        }
-    }
-    // One file cannot declare two tables of one name; several can.
-    let mut tables: HashMap<(&str, &str), Span> = HashMap::new();
-    let nets = spec.nets.iter().map(|net| ("network", &net.name));
-    let links = spec.links.iter().map(|link| ("link", &link.name));
-    let services = spec
-        .services
-        .iter()
-        .map(|service| ("service", &service.name));
-    for (what, name) in nets.chain(links).chain(services) {
-        if let Some(before) = tables.insert((what, &name.value), name.span) {
-            let message = format!("there are two {what}s `{}`", name.value);
-            report.push(mistake("LAB0105", message, name.span, "").beside(before, "here as well"));
-        }
-    }
-    for net in &spec.nets {
-        if net.name.value == "lo" {
-            let message = "`lo` is every machine's loopback interface";
-            report.push(mistake("LAB0101", message, net.name.span, ""));
-        }
-        if net.name.value.starts_with("veth-") {
-            report.push(mistake(
-                "LAB0101",
-                "names that start with `veth-` are kept for the ends of veth pairs",
-                net.name.span,
-                "",
-            ));
-        }
     }
 }
 
@@ -390,9 +318,22 @@ fn idle(spec: &Spec, report: &mut Report) {
 /// Ports of the host and of the bridges.
 fn ports(spec: &Spec, report: &mut Report) {
     let mut taken: HashMap<_, Span> = HashMap::new();
-    for forward in spec.nets.iter().flat_map(|net| &net.forwards) {
-        let key = (forward.protocol, forward.port, forward.listen);
-        if let Some(before) = taken.insert(key, forward.span) {
+    let forwards = spec
+        .nets
+        .iter()
+        .flat_map(|net| net.forwards.iter().map(move |forward| (net, forward)));
+    for (net, forward) in forwards {
+        // One without an address stands for those of both families that its network has.
+        let families = [false, true].into_iter().filter(|v6| {
+            forward.listen.is_none_or(|at| at.is_ipv6() == *v6) && net.subnet(*v6).is_some()
+        });
+        let listen = forward.listen.filter(|at| !at.is_unspecified());
+        let mut before = None;
+        for v6 in families {
+            let key = (forward.protocol, forward.port, listen, v6);
+            before = before.or(taken.insert(key, forward.span));
+        }
+        if let Some(before) = before {
             report.push(
                 mistake(
                     "LAB0105",

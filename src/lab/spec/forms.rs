@@ -1,11 +1,12 @@
 //! The short forms inside strings: port forwards, routes, ranges of names, MAC addresses, and what is picked by default.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use corefile::Span;
 use ipnet::IpNet;
 
-use super::{At, Forward, Protocol, RouteSpec, Spec, subnet_address};
+use super::{At, Forward, Protocol, RouteSpec, Space, Spec, subnet_address};
 
 /// Ports that one range may expand to.
 const RANGE_LIMIT: u16 = 256;
@@ -20,6 +21,29 @@ pub(crate) fn label(name: &str) -> String {
             c => c.to_ascii_lowercase(),
         })
         .collect()
+}
+
+/// By namespace, the name that those get beside their own who cannot or will not write `_`.
+pub(super) fn dashed(spec: &Spec) -> Vec<Option<String>> {
+    let special = |name: &str| name.contains(['_', '.']);
+    if !spec.spaces.iter().any(|space| special(&space.name.value)) {
+        return vec![None; spec.spaces.len()];
+    }
+    let of_spaces = spec
+        .spaces
+        .iter()
+        .flat_map(|space| std::iter::once(&space.name).chain(&space.alias));
+    let of_others = spec.records.iter().map(|record| &record.owner);
+    let of_others = of_others.chain(spec.services.iter().map(|service| &service.name));
+    let mut taken: HashSet<String> = of_spaces
+        .chain(of_others)
+        .map(|name| name.value.to_ascii_lowercase())
+        .collect();
+    let dashed = |space: &Space| {
+        let name = label(&space.name.value);
+        (special(&space.name.value) && taken.insert(name.clone())).then_some(name)
+    };
+    spec.spaces.iter().map(dashed).collect()
 }
 
 /// Whether it is a domain of sane labels.

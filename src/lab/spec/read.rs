@@ -5,26 +5,24 @@ use std::path::Path;
 use corefile::{FileId, Report, Sources, Span, nearest};
 use toml::de::{DeTable, DeValue};
 
-use super::forms::{expand, forward, is_domain, label, mac, pick_subnets, protocol, route};
+use super::forms::{forward, is_domain, label, pick_subnets};
 use super::include;
 use super::reader::{Reader, Value, is_name, place};
-use super::{
-    At, Attachment, Dns, HostEnd, Hosts, Net, PointToPoint, Record, Service, Space, Spec, mistake,
-};
+use super::{At, Dns, HostEnd, Hosts, Net, PointToPoint, Schema, Spec, mistake};
+use crate::shape::Shape;
 
 const TOP: &[&str] = &["include", "lab", "net", "link", "ns", "record", "service"];
 const LAB: &[&str] = &[
-    "name", "domain", "dns", "search", "options", "hosts", "ttl", "ndots", "nsswitch",
+    "name", "domain", "dns", "search", "options", "hosts", "ttl", "ndots", "nsswitch", "schema",
+    "nodes",
 ];
 const NET: &[&str] = &[
-    "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward",
+    "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward", "parent", "delay",
+    "jitter", "loss", "reorder", "rate",
 ];
-const LINK: &[&str] = &["subnet"];
-const SPACE: &[&str] = &[
-    "nets", "routes", "router", "default", "alias", "mac", "sysctl", "run", "search", "ndots",
+const LINK: &[&str] = &[
+    "subnet", "mtu", "dev", "delay", "jitter", "loss", "reorder", "rate",
 ];
-const SERVICE: &[&str] = &["vip", "to", "port"];
-const KINDS: &[&str] = &["A", "AAAA", "CNAME", "MX", "TXT", "SRV", "PTR", "NS", "CAA"];
 
 /// Reads a file and those that it includes.
 pub(super) fn read(
@@ -66,11 +64,18 @@ pub(super) fn read(
     } else {
         reader.name(&spec.name.clone(), span, "a lab", 32);
     }
+    let of_cluster = spec.schema == Schema::Kubernetes;
     if spec.domain.is_empty() {
-        spec.domain = format!("{}.test", label(&spec.name));
+        spec.domain = match of_cluster {
+            true => "cluster.local".to_owned(),
+            false => format!("{}.test", label(&spec.name)),
+        };
     }
     if !searched {
         spec.search = vec![spec.domain.clone()];
+    }
+    if of_cluster {
+        spec.search_in_cluster(!searched);
     }
     pick_subnets(&mut spec);
     Some(spec)
@@ -88,6 +93,7 @@ fn begin(path: &Path, file: FileId) -> Spec {
         file: None,
         domain: String::new(),
         dns: Dns::Bridge,
+        servers: Vec::new(),
         search: Vec::new(),
         options: ["edns0", "trust-ad", "timeout:2", "attempts:2"]
             .map(String::from)
@@ -100,7 +106,10 @@ fn begin(path: &Path, file: FileId) -> Spec {
         spaces: Vec::new(),
         records: Vec::new(),
         services: Vec::new(),
+        nodes: Vec::new(),
+        schema: Schema::Flat,
         addresses: super::address::Addresses::default(),
+        dashed: Vec::new(),
     }
 }
 
@@ -147,6 +156,7 @@ impl Reader<'_> {
                         }
                     }
                 }
+                "dns" if value.get_ref().as_array().is_some() => self.servers(value, spec),
                 "dns" => {
                     spec.dns = match self.string(value, key) {
                         Some("bridge") | None => Dns::Bridge,
@@ -206,6 +216,17 @@ impl Reader<'_> {
                         }
                     }
                 }
+                "nodes" => spec.nodes = self.strings(value, key),
+                "schema" => {
+                    spec.schema = match self.string(value, key) {
+                        Some("k8s" | "kubernetes") => Schema::Kubernetes,
+                        Some("flat") | None => Schema::Flat,
+                        Some(text) => {
+                            self.choice(span, key, text, &["flat", "k8s"], "");
+                            Schema::Flat
+                        }
+                    }
+                }
                 "ttl" => spec.ttl = self.number(value, key).unwrap_or(5),
                 "nsswitch" => spec.nsswitch = self.boolean(value, key),
                 _ => {}
@@ -215,7 +236,7 @@ impl Reader<'_> {
     }
 
     /// Search domains: glibc before 2.26 reads six and 256 octets of them.
-    fn search(&mut self, value: &Value<'_>) -> Vec<String> {
+    pub(super) fn search(&mut self, value: &Value<'_>) -> Vec<String> {
         let found = self.strings(value, "search");
         for At {
             value: domain,
@@ -240,7 +261,7 @@ impl Reader<'_> {
     }
 
     /// A word that is none of the words that may stand there.
-    fn choice(&mut self, span: Span, key: &str, text: &str, known: &[&str], or: &str) {
+    pub(super) fn choice(&mut self, span: Span, key: &str, text: &str, known: &[&str], or: &str) {
         let mut found = mistake("LAB0003", format!("`{key}` cannot be `{text}`"), span, "");
         found = match nearest(text, known.iter().copied()) {
             Some(meant) => found
@@ -281,6 +302,8 @@ impl Reader<'_> {
                 internal: false,
                 isolate: false,
                 mtu: None,
+                parent: None,
+                shape: Shape::default(),
                 nat4: false,
                 nat6: false,
                 forwards: Vec::new(),
@@ -288,6 +311,7 @@ impl Reader<'_> {
             for (key, _, value) in self.entries(table, Some(("a network", NET))) {
                 self.net_key(key, value, &mut net);
             }
+            self.whole_shape(&net.shape, span);
             spec.nets.push(net);
         }
     }
@@ -316,11 +340,18 @@ impl Reader<'_> {
             }
             ("internal", _) => net.internal = self.boolean(value, key),
             ("isolate", _) => net.isolate = self.boolean(value, key),
-            ("mtu", _) => {
-                net.mtu = self.number(value, key);
-                if net.mtu.is_some_and(|mtu| !(68..=65_535).contains(&mtu)) {
-                    self.wrong("LAB0102", span, "an MTU is 68 to 65535", "");
+            ("mtu", _) => net.mtu = self.mtu(value),
+            ("parent", _) => {
+                if let Some(name) = self.string(value, key) {
+                    self.device(name, span);
+                    net.parent = Some(At {
+                        value: name.to_owned(),
+                        span,
+                    });
                 }
+            }
+            ("delay" | "jitter" | "loss" | "reorder" | "rate", _) => {
+                self.shape(key, value, &mut net.shape);
             }
             ("nat", DeValue::String(text)) => match text.as_ref() {
                 "v4" => net.nat4 = true,
@@ -354,238 +385,41 @@ impl Reader<'_> {
         }
     }
 
-    /// `[ns]`
-    fn spaces(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
-        for (key, span, value) in self.entries(table, None) {
-            let names = match expand(key) {
-                Ok(names) => names,
-                Err(why) => {
-                    self.wrong(
-                        "LAB0101",
-                        span,
-                        format!("`{key}` is not a range of names"),
-                        why,
-                    );
-                    continue;
-                }
-            };
-            let Some(first) = names.first() else { continue };
-            if !self.name(first, span, "a namespace", 63) {
-                continue;
-            }
-            let prototype = self.space(first, span, value);
-            if names.len() > 1
-                && let Some(address) = prototype
-                    .attachments
-                    .iter()
-                    .find_map(|on| on.addresses.first())
-            {
-                self.wrong(
-                    "LAB0105",
-                    address.span,
-                    format!("{} namespaces cannot have one address", names.len()),
-                    "leave it out: every one gets its own",
-                );
-            }
-            for name in names {
-                let mut space = prototype.clone();
-                space.name.value = name;
-                spec.spaces.push(space);
-            }
-        }
-    }
-
-    /// One namespace: its short form or its table.
-    fn space(&mut self, name: &str, span: Span, value: &Value<'_>) -> Space {
-        let mut space = Space {
-            name: At {
-                value: name.to_owned(),
-                span,
-            },
-            is_host: false,
-            attachments: Vec::new(),
-            router: false,
-            default: true,
-            alias: Vec::new(),
-            routes: Vec::new(),
-            mac: None,
-            sysctl: Vec::new(),
-            run: Vec::new(),
-            search: None,
-            ndots: None,
-        };
-        match value.get_ref() {
-            DeValue::Table(table) => {
-                for (key, _, value) in self.entries(table, Some(("a namespace", SPACE))) {
-                    self.space_key(key, value, &mut space);
-                }
-            }
-            _ => self.attachments(value, &mut space),
-        }
-        space
-    }
-
-    /// `"br0 10.0.0.1"`, `"none"`, `"host"`, or a list of the first.
-    fn attachments(&mut self, value: &Value<'_>, space: &mut Space) {
-        let outer = self.strings(value, "ns");
-        for At { value: text, span } in &outer {
-            match text.trim() {
-                "none" => continue,
-                "host" => {
-                    space.is_host = true;
-                    continue;
-                }
-                _ => {}
-            }
-            for part in text.split(',') {
-                let mut words = part.split_whitespace();
-                let Some(net) = words.next() else {
-                    self.wrong("LAB0103", *span, "the name of a network is missing", "");
-                    continue;
-                };
-                let mut on = Attachment {
-                    net: At {
-                        value: net.to_owned(),
-                        span: self.word(*span, text, net),
-                    },
-                    addresses: Vec::new(),
-                };
-                for word in words {
-                    let span = self.word(*span, text, word);
-                    if let Some(value) = self.address(word, span) {
-                        on.addresses.push(At { value, span });
-                    }
-                }
-                space.attachments.push(on);
-            }
-        }
-    }
-
-    /// One key of a namespace's table.
-    fn space_key(&mut self, key: &str, value: &Value<'_>, space: &mut Space) {
-        let span = self.span(value);
-        match key {
-            "nets" => self.attachments(value, space),
-            "router" => space.router = self.boolean(value, key),
-            "default" => space.default = self.boolean(value, key),
-            "alias" => {
-                space.alias = self.strings(value, key);
-                for alias in space.alias.clone() {
-                    let name = alias.value.strip_prefix("*.").unwrap_or(&alias.value);
-                    self.name(name, alias.span, "a host", 63);
-                }
-            }
-            "routes" => {
-                for At { value, span } in self.strings(value, key) {
-                    match route(&value, span) {
-                        Ok(route) => space.routes.push(route),
-                        Err((word, why)) => self.report.push(
-                            mistake(
-                                "LAB0108",
-                                format!("`{value}` is not a route"),
-                                self.word(span, &value, word),
-                                why,
-                            )
-                            .help("write SUBNET via ADDRESS-OR-NAMESPACE, as in \"192.0.2.0/24 via 10.1.0.9\""),
-                        ),
-                    }
-                }
-            }
-            "mac" => {
-                if let Some(text) = self.string(value, key) {
-                    space.mac = mac(text);
-                    if space.mac.is_none() {
-                        self.wrong(
-                            "LAB0102",
-                            span,
-                            format!("`{text}` is not an interface's MAC address"),
-                            "six octets with colons, the first one even",
-                        );
-                    }
-                }
-            }
-            "sysctl" => {
-                let Some(table) = self.table(value, "`sysctl`") else {
-                    return;
-                };
-                for (key, span, value) in self.entries(table, None) {
-                    let text = match value.get_ref() {
-                        DeValue::Integer(number) => number.as_str().to_owned(),
-                        DeValue::String(text) => text.to_string(),
-                        _ => {
-                            self.other_type(value, "the value of a sysctl is a string or a number");
-                            continue;
-                        }
-                    };
-                    // A key is a path below /proc/sys; only what belongs to a network namespace may be set.
-                    let plain = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
-                    if text.chars().any(char::is_control) {
-                        self.wrong("LAB0102", span, "a sysctl's value is one line", "");
-                        continue;
-                    }
-                    if !key.starts_with("net.") || !key.bytes().all(plain) || key.contains("..") {
-                        self.wrong(
-                            "LAB0102",
-                            span,
-                            format!("`{key}` is not a sysctl of a network namespace"),
-                            "these start with `net.`",
-                        );
-                        continue;
-                    }
-                    space.sysctl.push((key.to_owned(), text));
-                }
-            }
-            "run" => space.run = self.command(value, key),
-            "search" => space.search = Some(self.search(value)),
-            "ndots" => space.ndots = self.number(value, key),
-            _ => {}
-        }
-    }
-
-    /// A command: a list of words, or one string of them.
-    fn command(&mut self, value: &Value<'_>, key: &str) -> Vec<String> {
-        let DeValue::String(line) = value.get_ref() else {
-            return self.plain(value, key);
-        };
-        // No shell is there that would know what these mean.
-        if let Some(sign) = line.chars().find(|c| "'\"\\\\$&|;<>*`".contains(*c)) {
-            let span = self.span(value);
-            let message = format!("`run` is no line of shell, and has a `{sign}`");
-            self.report.push(
-                mistake("LAB0108", message, span, "")
-                    .help("write a list of words; a shell is [\"sh\", \"-c\", \"…\"]"),
-            );
-        }
-        line.split_whitespace().map(str::to_owned).collect()
-    }
-
     /// `[link]`
     fn links(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
         for (name, span, value) in self.entries(table, None) {
-            let subnets = match value.get_ref() {
-                DeValue::Table(table) => {
-                    let mut subnets = Vec::new();
-                    for (_, _, value) in self.entries(table, Some(("a link", LINK))) {
-                        subnets = self.subnets(value);
-                    }
-                    subnets
-                }
-                _ => self.subnets(value),
+            let mut link = PointToPoint {
+                name: At {
+                    value: name.to_owned(),
+                    span,
+                },
+                ends: [String::new(), String::new()],
+                subnets: Vec::new(),
+                shape: Shape::default(),
+                mtu: None,
+                devices: Vec::new(),
             };
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    for (key, _, value) in self.entries(table, Some(("a link", LINK))) {
+                        match key {
+                            "subnet" => link.subnets = self.subnets(value),
+                            "mtu" => link.mtu = self.mtu(value),
+                            "dev" => link.devices = self.devices(value),
+                            _ => self.shape(key, value, &mut link.shape),
+                        }
+                    }
+                    self.whole_shape(&link.shape, span);
+                }
+                _ => link.subnets = self.subnets(value),
+            }
             let ends = name.match_indices('-').find_map(|(at, _)| {
                 let (one, other) = (&name[..at], &name[at + 1..]);
                 (spec.space(one).is_some() && spec.space(other).is_some() && one != other)
                     .then(|| [one.to_owned(), other.to_owned()])
             });
             match ends {
-                Some(ends) => spec.links.push(PointToPoint {
-                    name: At {
-                        value: name.to_owned(),
-                        span,
-                    },
-                    ends,
-                    subnets,
-                }),
+                Some(ends) => spec.links.push(PointToPoint { ends, ..link }),
                 None => {
                     let found = mistake(
                         "LAB0103",
@@ -611,119 +445,43 @@ impl Reader<'_> {
             }
         }
     }
-
-    /// `[record]`
-    fn records(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
-        for (owner, span, value) in self.entries(table, None) {
-            for At {
-                value: data,
-                span: at,
-            } in self.strings(value, "record")
-            {
-                let (kind, rest) = data.split_once(char::is_whitespace).unwrap_or((&data, ""));
-                let kind = kind.to_ascii_uppercase();
-                if !KINDS.contains(&kind.as_str()) || rest.trim().is_empty() {
-                    let found = mistake("LAB0108", format!("`{data}` is not a record"), at, "");
-                    let types = KINDS.join(", ");
-                    self.report
-                        .push(found.help(match nearest(&kind, KINDS.iter().copied()) {
-                            Some(meant) if meant != kind => format!("the type {meant} is meant?"),
-                            _ => format!("write TYPE and data; types are {types}"),
-                        }));
-                    continue;
-                }
-                let data = format!("{kind} {}", rest.trim());
-                if let Some(why) = refused(owner, &data) {
-                    self.wrong("LAB0108", at, format!("`{data}`: {why}"), "");
-                    continue;
-                }
-                spec.records.push(Record {
-                    owner: At {
-                        value: owner.to_owned(),
-                        span,
-                    },
-                    data,
-                });
-            }
-        }
-    }
-
-    /// `[service.*]`
-    fn services(&mut self, table: &DeTable<'_>, spec: &mut Spec) {
-        for (name, span, value) in self.entries(table, None) {
-            let Some(table) = self.table(value, &format!("[service.{name}]")) else {
-                continue;
-            };
-            self.name(name, span, "a service", 63);
-            let (mut vip, mut to, mut target_port) = (None, Vec::new(), None);
-            let mut said = false;
-            for (key, _, value) in self.entries(table, Some(("a service", SERVICE))) {
-                let at = self.span(value);
-                match key {
-                    "vip" => {
-                        let text = self.string(value, key).unwrap_or("");
-                        let (text, protocol) = protocol(text);
-                        let parsed = text.parse::<std::net::SocketAddr>().ok();
-                        vip = parsed.zip(protocol);
-                        if vip.is_none() {
-                            said = true;
-                            self.wrong(
-                                "LAB0108",
-                                at,
-                                "a service's address is ADDRESS:PORT[/udp]",
-                                "",
-                            );
-                        }
-                    }
-                    "to" => to = self.strings(value, key),
-                    _ => {
-                        let port = self.number(value, key);
-                        target_port = port.and_then(|port| u16::try_from(port).ok());
-                        if port.is_some() && target_port.is_none_or(|port| port == 0) {
-                            self.wrong("LAB0102", at, "a port is 1 to 65535", "");
-                        }
-                    }
-                }
-            }
-            let Some((vip, protocol)) = vip else {
-                if !said {
-                    let message = format!("service `{name}` has no `vip`");
-                    self.wrong("LAB0108", span, message, "");
-                }
-                continue;
-            };
-            if to.is_empty() {
-                self.wrong(
-                    "LAB0108",
-                    span,
-                    format!("service `{name}` has nobody behind it"),
-                    "`to` is missing",
-                );
-                continue;
-            }
-            spec.services.push(Service {
-                name: At {
-                    value: name.to_owned(),
-                    span,
-                },
-                address: vip.ip(),
-                port: vip.port(),
-                protocol,
-                to,
-                target_port: target_port.unwrap_or(vip.port()),
-            });
-        }
-    }
 }
 
-/// Why the server would not serve a record.
-fn refused(owner: &str, data: &str) -> Option<String> {
-    if data.chars().any(char::is_control) {
-        return Some("a record is one line".to_owned());
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What editors are told of a lab's file.
+    fn schema() -> Value {
+        serde_json::from_str(crate::spec::SCHEMA).unwrap_or_default()
     }
-    let apex = wire::NameBuf::parse("lab.test.", wire::Name::ROOT).ok()?;
-    // In front, so that what stays open in the record does not hide in them.
-    let text = format!("@ 5 SOA ns ns 1 1 1 1 1\n@ 5 NS ns\nns 5 A 192.0.2.1\n{owner} 5 {data}\n");
-    let loaded = zone::Loader::new(apex.as_name()).load_text(&text);
-    loaded.err()?.into_iter().next().map(|one| one.message)
+
+    #[test]
+    fn editors_know_the_keys_that_are_read() {
+        let schema = schema();
+        let defined = |name: &str| schema["$defs"][name].clone();
+        for (what, keys, table) in [
+            ("a lab file", TOP, schema.clone()),
+            ("[lab]", LAB, schema["properties"]["lab"].clone()),
+            ("a network", NET, defined("net")),
+            ("a link", LINK, defined("link")),
+            ("a namespace", super::super::spaces::SPACE, defined("ns")),
+            ("`run`", super::super::run::RUN, defined("run")),
+            (
+                "a service",
+                super::super::records::SERVICE,
+                defined("service"),
+            ),
+        ] {
+            let known = table["properties"].as_object().cloned().unwrap_or_default();
+            let mut known: Vec<&str> = known.keys().map(String::as_str).collect();
+            let mut keys = keys.to_vec();
+            known.sort_unstable();
+            keys.sort_unstable();
+            assert_eq!(known, keys, "{what}");
+            assert_eq!(table["additionalProperties"], false, "{what}");
+        }
+    }
 }

@@ -47,7 +47,9 @@ impl Reader<'_> {
 
     /// The place of a word inside a string, where the string is written without escapes.
     pub(super) fn word(&self, outer: Span, whole: &str, word: &str) -> Span {
-        let offset = word.as_ptr() as usize - whole.as_ptr() as usize;
+        let Some(offset) = (word.as_ptr() as usize).checked_sub(whole.as_ptr() as usize) else {
+            return outer;
+        };
         let start = outer.start as usize + 1 + offset;
         if self.text.get(start..start + word.len()) == Some(word) {
             place(self.file, start..start + word.len())
@@ -283,7 +285,7 @@ impl Reader<'_> {
 }
 
 /// Whether it can be a file's name, a part of an interface's and a DNS label.
-pub(super) fn is_name(name: &str, limit: usize) -> bool {
+pub(crate) fn is_name(name: &str, limit: usize) -> bool {
     name.len() <= limit
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name
@@ -318,13 +320,15 @@ fn absent(what: &str, key: &str) -> Option<&'static str> {
         ("[lab]", "placement") => {
             "bridges, rules and routes of a lab are always made where `apply` runs"
         }
-        ("[lab]", "schema") => {
-            "names are HOST.DOMAIN; further ones are declared in [record], and short ones reached by `search` and `ndots`"
-        }
         ("a network", "upstream") => {
             "names outside of the lab are asked where the server's Corefile says, as in `forward . 192.0.2.53`"
         }
-        ("a network", "kind" | "parent") => "a network is a bridge",
+        ("a network", "kind") => {
+            "a network is a bridge of its own; an interface of the host becomes a port of it by `parent`"
+        }
+        ("a network" | "a namespace", "vlan" | "vlans" | "trunk") => {
+            "bridges here have no VLANs: make a network for each"
+        }
         _ => return None,
     })
 }

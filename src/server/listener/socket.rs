@@ -1,11 +1,14 @@
 //! Opens listening sockets.
 //!
-//! All sockets of an address share its port by SO_REUSEPORT; SO_REUSEADDR is never set on UDP, where it would let two programs
-//! bind one port and split its queries between them.
+//! All sockets of an address share its port by SO_REUSEPORT, so that each worker has its own. The first of them is bound without it, and
+//! gets it afterwards: where another process has the port, the bind fails, instead of two servers splitting the queries between them
+//! without a word. SO_REUSEADDR is never set on UDP, where it would have the same effect.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 
+use chain::Carrier;
+use corefile::key::Scheme;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The receive buffer that is asked for; the kernel doubles it, and 2,700 queries of usual size fit. It rides over a worker that is
@@ -18,6 +21,8 @@ const BACKLOG: i32 = 1_024;
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place {
+    /// What is spoken there.
+    pub(crate) scheme: Scheme,
     /// The address as it is shown; empty for all.
     pub(crate) host: String,
     /// The address; `None` is all, of both families where the machine has both.
@@ -31,16 +36,16 @@ pub(crate) struct Place {
 impl Place {
     /// The label in metrics and messages: `dns://:53`, `dns://127.0.0.1:53`, `dns://[::1]:53`.
     pub(crate) fn label(&self) -> String {
-        if self.host.contains(':') {
-            format!("dns://[{}]:{}", self.host, self.port)
-        } else {
-            format!("dns://{}:{}", self.host, self.port)
-        }
+        format!("{}://{}", self.scheme.name(), self.shown())
     }
 
     /// `[::1]:53` or `:53`, for messages.
     pub(crate) fn shown(&self) -> String {
-        self.label()["dns://".len()..].to_owned()
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     fn address(&self, ip: IpAddr) -> SocketAddr {
@@ -63,54 +68,71 @@ impl Place {
         }
     }
 
-    /// Opens a UDP socket here; one that `waits` need not have its address yet.
-    pub(crate) fn udp(&self, waits: bool) -> io::Result<UdpSocket> {
+    /// Opens a socket here.
+    pub(crate) fn bind(&self, carrier: Carrier, how: How) -> io::Result<ListenSocket> {
         let socket = self.open(|address, dual| {
-            let socket = Socket::new(
-                Domain::for_address(address),
-                Type::DGRAM,
-                Some(Protocol::UDP),
-            )?;
+            let (kind, protocol) = match carrier {
+                Carrier::Datagram => (Type::DGRAM, Protocol::UDP),
+                Carrier::Stream => (Type::STREAM, Protocol::TCP),
+            };
+            let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
             if address.is_ipv6() {
                 socket.set_only_v6(!dual)?;
             }
-            socket.set_reuse_port(true)?;
-            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-            if waits {
+            if carrier == Carrier::Stream {
+                // On TCP this only lets a restart bind beside connections in TIME_WAIT.
+                socket.set_reuse_address(true)?;
+            } else {
+                let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+            }
+            socket.set_reuse_port(how.shares)?;
+            if how.waits {
                 wait_for(&socket, address)?;
             }
             socket.bind(&address.into())?;
+            socket.set_reuse_port(true)?;
             socket.set_nonblocking(true)?;
             Ok(socket)
         })?;
-        let socket: UdpSocket = socket.into();
-        super::udp::prepare(&socket)?;
-        Ok(socket)
+        match carrier {
+            Carrier::Datagram => {
+                let socket = socket.into();
+                super::udp::prepare(&socket)?;
+                Ok(ListenSocket::Datagram(socket))
+            }
+            Carrier::Stream => {
+                socket.listen(BACKLOG)?;
+                Ok(ListenSocket::Stream(socket.into()))
+            }
+        }
     }
+}
 
-    /// Opens a TCP socket here; one that `waits` need not have its address yet.
-    pub(crate) fn tcp(&self, waits: bool) -> io::Result<TcpListener> {
-        self.open(|address, dual| {
-            let socket = Socket::new(
-                Domain::for_address(address),
-                Type::STREAM,
-                Some(Protocol::TCP),
-            )?;
-            if address.is_ipv6() {
-                socket.set_only_v6(!dual)?;
-            }
-            // On TCP this only lets a restart bind beside connections in TIME_WAIT.
-            socket.set_reuse_address(true)?;
-            socket.set_reuse_port(true)?;
-            if waits {
-                wait_for(&socket, address)?;
-            }
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket)
-        })
-        .map(Into::into)
+/// How a socket is bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Whether the address need not be the machine's yet.
+    pub(crate) waits: bool,
+    /// Whether others may have the port already: sockets of this process, or those of one that this one takes over from.
+    pub(crate) shares: bool,
+}
+
+/// A socket that listens.
+pub(crate) enum ListenSocket {
+    /// For datagrams.
+    Datagram(UdpSocket),
+    /// For connections.
+    Stream(TcpListener),
+}
+
+impl ListenSocket {
+    /// Its port.
+    pub(crate) fn port(&self) -> io::Result<u16> {
+        let address = match self {
+            Self::Datagram(socket) => socket.local_addr(),
+            Self::Stream(socket) => socket.local_addr(),
+        };
+        address.map(|address| address.port())
     }
 }
 

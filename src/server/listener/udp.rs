@@ -1,8 +1,6 @@
-//! Datagrams in batches: what is received lies in exchanges, and what is sent leaves from them.
+//! The UDP back end of Linux: `recvmmsg` and, in `udp_out.rs`, `sendmmsg`; and what all back ends on sockets share.
 //!
-//! [`Batch`] is the one interface; behind it are `recvmmsg`/`sendmmsg` ([`Many`], `udp_out.rs`) and, where the kernel has not these,
-//! `recvmsg`/`sendmsg` (`udp_plain.rs`). On a socket of all addresses the address that was asked is learnt and answered from
-//! (IP_PKTINFO, IPV6_RECVPKTINFO).
+//! On a socket of all addresses the address that was asked is learnt and answered from (IP_PKTINFO, IPV6_RECVPKTINFO).
 //!
 //! The message headers, addresses and control buffers are boxed once a socket, apart for each direction. A header that the kernel has
 //! filled is set up anew, and points to its exchange's buffer afresh, since others may have swapped that; the others stay as they are,
@@ -14,46 +12,41 @@
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use chain::{Exchange, segments};
+use host::gso;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
+use super::backend::{BATCH, Backend, DATAGRAM, Envelope, Slot, SocketBackend};
 use super::socket::RECEIVE_BUFFER;
 use super::udp_out::Outbound;
-use super::udp_plain;
 
-/// Datagrams that are received or sent by one call.
-///
-/// What more would save of a system call (0.2 µs) is lost in what a datagram costs (3.5 µs), and each takes 11 KiB.
-pub(crate) const BATCH: usize = 32;
 /// Datagrams that a quiet socket has room for; doubled up to [`BATCH`] whenever all are used.
 const FIRST: usize = 4;
 /// What the kernel takes for a datagram of usual size.
 const FOOTPRINT: usize = 768;
-/// Octets of a datagram that are received; a longer one is answered with FORMERR.
-pub(crate) const DATAGRAM: usize = 4_096;
 
 /// A socket, watched for datagrams.
 ///
 /// Its epoll asks for reading only. The kernel calls a socket writable, and wakes an epoll that asked for that, each time that a datagram
 /// which the socket sent is taken by its receiver: one sleep and one wake-up more for every answer of a quiet server.
-pub(crate) struct Watched(AsyncFd<UdpSocket>);
+pub(crate) struct Watched(AsyncFd<OwnedFd>);
 
 impl Watched {
     /// Watches a socket, from within a runtime.
-    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
-        watched(socket, Interest::READABLE).map(Self)
+    pub(crate) fn new(socket: impl Into<OwnedFd>) -> io::Result<Self> {
+        watched(socket.into(), Interest::READABLE).map(Self)
     }
 
     /// Waits until datagrams may wait. Whoever has found that none do says so by `clear_ready`.
     pub(crate) fn poll_readable(
         &self,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, UdpSocket>>> {
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, OwnedFd>>> {
         self.0.poll_read_ready(context)
     }
 
@@ -71,205 +64,126 @@ impl AsRawFd for Watched {
 }
 
 /// Watches a socket.
-fn watched(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
-    // SAFETY: a `UdpSocket` has one descriptor, which is its own and stays open until it is dropped; `AsyncFd` owns it until then.
+fn watched(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is the socket's own and stays open until it is dropped; `AsyncFd` owns it until then.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
-/// Where a datagram came from, and where to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Envelope {
-    /// The sender, as the socket sees it: IPv4 in IPv6 form on a socket of both families.
-    pub(crate) peer: SocketAddr,
-    /// The address that was asked, on a socket of all addresses.
-    pub(crate) local: Option<IpAddr>,
-    /// The interface by which it came, for link-local addresses.
-    pub(crate) interface: u32,
-}
-
-impl Envelope {
-    /// From nobody.
-    pub(crate) const NONE: Self = Self {
-        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        local: None,
-        interface: 0,
+/// Whether the kernel, or the sandbox, has the calls for many datagrams.
+pub(super) fn has_calls(socket: &UdpSocket) -> bool {
+    let fd = socket.as_raw_fd();
+    // SAFETY: no message is read or written: both calls are told that there are none.
+    let missing = unsafe {
+        libc::sendmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT as _) < 0
+            && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS)
+            || libc::recvmmsg(
+                fd,
+                ptr::null_mut(),
+                0,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            ) < 0
+                && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS)
     };
+    !missing
 }
 
-/// One datagram and the response to it.
-pub(crate) struct Slot {
-    /// The octets of both.
-    pub(crate) exchange: Box<Exchange>,
-    /// Where it came from.
-    pub(crate) envelope: Envelope,
-    /// Whether it was longer than the buffer.
-    pub(crate) cut: bool,
-    /// Whether there is a response to send, that has not left.
-    pub(crate) reply: bool,
-}
-
-impl Slot {
-    fn new() -> Self {
-        Self {
-            exchange: Exchange::datagram(),
-            envelope: Envelope::NONE,
-            cut: false,
-            reply: false,
-        }
+/// How many datagrams wait on a socket, as its memory tells; 0 where the kernel does not.
+pub(super) fn queued(socket: &impl AsRawFd) -> usize {
+    let mut memory = [0u32; 9];
+    let mut len = mem::size_of_val(&memory) as libc::socklen_t;
+    // SAFETY: the pointers are to locals, and the length is the array's.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            memory.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    match done {
+        0 => memory[0] as usize / FOOTPRINT,
+        _ => 0,
     }
 }
 
-/// The buffers of one socket.
-pub(crate) struct Batch {
+/// Bounds a socket's queue to so many datagrams, or to as many as ever.
+pub(super) fn bound_queue(socket: &impl AsRawFd, datagrams: Option<usize>) {
+    // The kernel doubles what it is told.
+    let size = datagrams.map_or(RECEIVE_BUFFER, |datagrams| datagrams * FOOTPRINT / 2);
+    let size = size.min(RECEIVE_BUFFER) as i32;
+    // A queue that keeps its length is a longer wait, and no harm.
+    let _ = set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, size);
+}
+
+/// A socket served by `recvmmsg` and `sendmmsg`.
+pub(crate) struct Batched {
+    socket: Rc<Watched>,
     slots: Vec<Slot>,
     filled: usize,
-    calls: Calls,
+    many: Box<Many>,
 }
 
-/// The system calls in use.
-enum Calls {
-    Many(Box<Many>),
-    One,
-}
-
-impl Batch {
-    /// Buffers for one socket; tries `recvmmsg` first and falls back when the kernel does not know it.
-    pub(crate) fn new() -> Self {
+impl Batched {
+    /// Buffers for one socket.
+    pub(super) fn new(socket: Rc<Watched>) -> Self {
         Self {
+            socket,
             slots: (0..FIRST).map(|_| Slot::new()).collect(),
             filled: 0,
-            calls: Calls::Many(Many::new()),
+            many: Many::new(),
         }
     }
+}
 
-    /// The same on plain calls.
-    #[cfg(test)]
-    pub(crate) fn plain() -> Self {
-        Self {
-            calls: Calls::One,
-            ..Self::new()
-        }
+impl Backend for Batched {
+    fn watched(&self) -> Rc<Watched> {
+        self.socket.clone()
     }
 
-    /// Receives what waits, [`BATCH`] datagrams at most.
-    pub(crate) fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
-        let fd = socket.as_raw_fd();
+    fn receive(&mut self) -> io::Result<usize> {
         if self.is_full() && self.slots.len() < BATCH {
             let more = self.slots.len().min(BATCH - self.slots.len());
             self.slots.extend((0..more).map(|_| Slot::new()));
         }
-        if let Calls::Many(many) = &mut self.calls {
-            match many.receive(fd, &mut self.slots) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => self.calls = Calls::One,
-                received => {
-                    self.filled = match &received {
-                        Ok(count) => *count,
-                        Err(_) => 0,
-                    };
-                    return received;
-                }
-            }
-        }
-        self.filled = 0;
-        let mut count = 0;
-        while let Some(slot) = self.slots.get_mut(count) {
-            match udp_plain::receive(fd, slot) {
-                Ok(()) => count += 1,
-                Err(_) if count > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        self.filled = count;
-        Ok(count)
-    }
-
-    /// How many datagrams wait on the socket, as its memory tells; 0 where the kernel does not.
-    pub(crate) fn waiting(socket: &impl AsRawFd) -> usize {
-        let mut memory = [0u32; 9];
-        let mut len = mem::size_of_val(&memory) as libc::socklen_t;
-        // SAFETY: the pointers are to locals, and the length is the array's.
-        let done = unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_MEMINFO,
-                memory.as_mut_ptr().cast(),
-                &raw mut len,
-            )
+        let received = self.many.receive(self.socket.as_raw_fd(), &mut self.slots);
+        self.filled = match &received {
+            Ok(count) => *count,
+            Err(_) => 0,
         };
-        match done {
-            0 => memory[0] as usize / FOOTPRINT,
-            _ => 0,
-        }
+        received
     }
 
-    /// Bounds the socket's queue to so many datagrams, or to as many as ever.
-    pub(crate) fn bound(socket: &impl AsRawFd, datagrams: Option<usize>) {
-        // The kernel doubles what it is told.
-        let size = datagrams.map_or(RECEIVE_BUFFER, |datagrams| datagrams * FOOTPRINT / 2);
-        let size = size.min(RECEIVE_BUFFER) as i32;
-        // A queue that keeps its length is a longer wait, and no harm.
-        let _ = set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, size);
-    }
-
-    /// Throws the oldest datagrams on the socket away, about so many.
-    pub(crate) fn skip(&mut self, socket: &impl AsRawFd, count: usize) -> usize {
-        let mut skipped = 0;
-        while skipped < count {
-            match self.receive(socket) {
-                Ok(received) => skipped += received,
-                Err(_) => break,
-            }
-        }
-        self.filled = 0;
-        skipped
-    }
-
-    /// Whether all slots were filled, so that more may wait.
-    pub(crate) fn is_full(&self) -> bool {
+    #[inline]
+    fn is_full(&self) -> bool {
         self.filled == self.slots.len()
     }
 
-    /// What was received last.
-    pub(crate) fn filled(&mut self) -> &mut [Slot] {
+    #[inline]
+    fn received(&mut self) -> &mut [Slot] {
         &mut self.slots[..self.filled]
     }
 
-    /// Sends the responses to what was received last; `false` when the socket has no room for those that still have their mark.
-    pub(crate) fn reply(&mut self, socket: &impl AsRawFd) -> bool {
-        self.calls
-            .send(socket.as_raw_fd(), &mut self.slots[..self.filled])
-    }
-
-    /// Sends the responses in `slots`; as [`Batch::reply`].
-    pub(crate) fn send(&mut self, socket: &impl AsRawFd, slots: &mut [Slot]) -> bool {
-        self.calls.send(socket.as_raw_fd(), slots)
+    fn reply(&mut self) -> bool {
+        let fd = self.socket.as_raw_fd();
+        self.many
+            .outbound
+            .send_all(fd, &mut self.slots[..self.filled])
     }
 }
 
-impl Calls {
-    /// Sends what has a response, and marks what has left; a datagram that the kernel refuses is dropped, as the network might drop
-    /// it. `false` when the socket has no room for the rest.
-    fn send(&mut self, fd: RawFd, mut slots: &mut [Slot]) -> bool {
-        while let Some(first) = slots.iter().position(|slot| slot.reply) {
-            slots = &mut slots[first..];
-            let sent = match self {
-                Self::Many(many) => many.outbound.send(fd, slots),
-                Self::One => udp_plain::send(fd, &mut slots[0]),
-            };
-            let Err(error) = sent else { continue };
-            match error.raw_os_error() {
-                Some(libc::EINTR) => {}
-                Some(libc::EAGAIN | libc::ENOBUFS) => return false,
-                Some(libc::ENOSYS) if matches!(self, Self::Many(_)) => *self = Self::One,
-                // EPERM of a firewall, EINVAL of a vanished address, unreachable peers: the next may go.
-                _ => match self {
-                    Self::Many(many) => many.outbound.drop_first(slots, &error),
-                    Self::One => slots[0].reply = false,
-                },
-            }
-        }
-        true
+impl SocketBackend for Batched {
+    fn send(&mut self, slots: &mut [Slot]) -> bool {
+        self.many.outbound.send_all(self.socket.as_raw_fd(), slots)
+    }
+
+    fn queued(&self) -> usize {
+        queued(&*self.socket)
+    }
+
+    fn bound_queue(&self, datagrams: Option<usize>) {
+        bound_queue(&*self.socket, datagrams);
     }
 }
 
@@ -473,7 +387,7 @@ pub(super) fn write_control(
     header.msg_controllen = 0;
     if let Some(len) = cut {
         // SAFETY: the control buffer is aligned for a header, and has 64 octets for this message's 24.
-        unsafe { put_control(header, (segments::LEVEL, segments::SEGMENT), len) };
+        unsafe { put_control(header, (gso::LEVEL, gso::SEGMENT), len) };
     }
     let Some(local) = envelope.local else {
         return;
@@ -579,17 +493,35 @@ fn set(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::udp_plain::Plain;
     use super::*;
 
-    #[test]
-    fn both_back_ends_receive_and_answer() {
-        for mut batch in [Batch::new(), Batch::plain()] {
+    /// Runs `test` on each back end, within a runtime, with a socket on loopback and a client that is connected to it.
+    fn on_each(test: impl Fn(Box<dyn SocketBackend>, UdpSocket)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let _entered = runtime.enter();
+        for plain in [false, true] {
             let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
             server.set_nonblocking(true).expect("no waiting");
+            assert!(has_calls(&server));
             let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
             client
                 .connect(server.local_addr().expect("an address"))
                 .expect("a peer");
+            let socket = Rc::new(Watched::new(server).expect("a runtime"));
+            match plain {
+                false => test(Box::new(Batched::new(socket)), client),
+                true => test(Box::new(Plain::new(socket)), client),
+            }
+        }
+    }
+
+    #[test]
+    fn both_back_ends_receive_and_answer() {
+        on_each(|mut backend, client| {
             for i in 0..(BATCH as u8 + 6) {
                 let query = crate::testing::query(0x0100, &format!("n{i}.example.org."), 1, 0, &[]);
                 client.send(&query).expect("sent");
@@ -597,9 +529,9 @@ mod tests {
             client.send(&vec![0; DATAGRAM + 1]).expect("sent");
             let mut answered = 0;
             // The slots grow with what comes.
-            for expected in [4, 8, 16, BATCH - 21] {
-                assert_eq!(batch.receive(&server).expect("received"), expected);
-                for slot in batch.filled() {
+            while let Ok(count) = backend.receive() {
+                assert!((1..=BATCH).contains(&count));
+                for slot in backend.received() {
                     assert_eq!(slot.envelope.peer, client.local_addr().expect("an address"));
                     if slot.cut {
                         continue;
@@ -610,12 +542,12 @@ mod tests {
                     slot.reply = answered % 3 != 2;
                     answered += 1;
                 }
-                assert!(batch.reply(&server));
+                assert!(backend.reply());
             }
             assert_eq!(answered, BATCH + 6);
             assert!(
-                batch
-                    .receive(&server)
+                backend
+                    .receive()
                     .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
             );
             client.set_nonblocking(true).expect("no waiting");
@@ -637,60 +569,50 @@ mod tests {
             found.sort();
             assert_eq!(found, expected);
             assert!(client.recv(&mut [0; 512]).is_err());
-        }
+        });
     }
 
     #[test]
     fn the_oldest_are_thrown_away_and_a_queue_has_its_bound() {
-        let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        server.set_nonblocking(true).expect("no waiting");
-        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        client
-            .connect(server.local_addr().expect("an address"))
-            .expect("a peer");
-        let send = |count: usize| {
-            for i in 0..count {
-                let query = crate::testing::query(0x0100, &format!("n{i}.example.org."), 1, 0, &[]);
-                client.send(&query).expect("sent");
+        on_each(|mut backend, client| {
+            let send = |count: usize| {
+                for i in 0..count {
+                    let query =
+                        crate::testing::query(0x0100, &format!("n{i}.example.org."), 1, 0, &[]);
+                    client.send(&query).expect("sent");
+                }
+            };
+            send(200);
+            let waiting = backend.queued();
+            assert!((150..=400).contains(&waiting), "{waiting}");
+            let skipped = backend.skip(120);
+            assert!((120..120 + BATCH).contains(&skipped), "{skipped}");
+            assert!(backend.receive().expect("received") > 0);
+            let slot = &mut backend.received()[0];
+            slot.exchange.parse().expect("a query");
+            let (name, _) =
+                wire::NameBuf::read(slot.exchange.message(), wire::HEADER_LEN).expect("a name");
+            assert_eq!(name.to_string(), format!("n{skipped}.example.org."));
+            assert!(backend.skip(1_000) < 80);
+            for (bound, sent, kept) in [(Some(50), 1_000, 20..=100), (None, 250, 250..=250)] {
+                backend.bound_queue(bound);
+                send(sent);
+                let waited = backend.skip(10_000);
+                assert!(kept.contains(&waited), "{bound:?}: {waited}");
             }
-        };
-        let mut batch = Batch::new();
-        send(200);
-        let waiting = Batch::waiting(&server);
-        assert!((150..=400).contains(&waiting), "{waiting}");
-        let skipped = batch.skip(&server, 120);
-        assert!((120..120 + BATCH).contains(&skipped), "{skipped}");
-        assert!(batch.receive(&server).expect("received") > 0);
-        let slot = &mut batch.filled()[0];
-        slot.exchange.parse().expect("a query");
-        let (name, _) =
-            wire::NameBuf::read(slot.exchange.message(), wire::HEADER_LEN).expect("a name");
-        assert_eq!(name.to_string(), format!("n{skipped}.example.org."));
-        assert!(batch.skip(&server, 1_000) < 80);
-        for (bound, sent, kept) in [(Some(50), 1_000, 20..=100), (None, 250, 250..=250)] {
-            Batch::bound(&server, bound);
-            send(sent);
-            let waited = batch.skip(&server, 10_000);
-            assert!(kept.contains(&waited), "{bound:?}: {waited}");
-        }
+        });
     }
 
     #[test]
     fn a_refused_datagram_does_not_hold_the_others() {
-        for mut batch in [Batch::new(), Batch::plain()] {
-            let server = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-            server.set_nonblocking(true).expect("no waiting");
-            let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-            client
-                .connect(server.local_addr().expect("an address"))
-                .expect("a peer");
+        on_each(|mut backend, client| {
             for _ in 0..3 {
                 client
                     .send(&crate::testing::query(0, "example.org.", 1, 0, &[]))
                     .expect("sent");
             }
-            assert_eq!(batch.receive(&server).expect("received"), 3);
-            for (i, slot) in batch.filled().iter_mut().enumerate() {
+            assert_eq!(backend.receive().expect("received"), 3);
+            for (i, slot) in backend.received().iter_mut().enumerate() {
                 slot.exchange.parse().expect("a query");
                 slot.exchange.response().seal();
                 slot.reply = true;
@@ -699,11 +621,11 @@ mod tests {
                     slot.envelope.peer = "[2001:db8::1]:53".parse().expect("an address");
                 }
             }
-            assert!(batch.reply(&server));
+            assert!(backend.reply());
             client
                 .set_read_timeout(Some(std::time::Duration::from_secs(3)))
                 .expect("a timeout");
             assert!(client.recv(&mut [0; 512]).is_ok());
-        }
+        });
     }
 }

@@ -1,4 +1,4 @@
-//! Responses that leave by one call; those to one peer as one datagram, which the kernel cuts ([`chain::segments`]).
+//! Responses that leave by one call; those to one peer as one datagram, which the kernel cuts ([`host::gso`]).
 //!
 //! Many clients of a busy server are few sockets: forwarders, proxies, other resolvers. Responses are put in order by peer and
 //! length, the longest first, so that those of one length stand together and one shorter one may close them. Putting them in order
@@ -15,9 +15,10 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::ptr;
 
-use chain::segments;
+use host::gso;
 
-use super::udp::{Address, BATCH, Control, Slot, write_control};
+use super::backend::{BATCH, Slot, send_all};
+use super::udp::{Address, Control, write_control};
 
 /// Calls that go without lots after one was refused.
 const SINGLY: u16 = 1_024;
@@ -56,8 +57,18 @@ impl Outbound {
         }
     }
 
+    /// Sends what has a response; `false` when the socket has no room for the rest.
+    pub(super) fn send_all(&mut self, fd: RawFd, slots: &mut [Slot]) -> bool {
+        send_all(
+            self,
+            slots,
+            |out, slots| out.send(fd, slots),
+            Self::drop_first,
+        )
+    }
+
     /// Sends the responses in the first [`BATCH`] slots, and takes the marks off those that have left; an error is the first's.
-    pub(super) fn send(&mut self, fd: RawFd, slots: &mut [Slot]) -> io::Result<()> {
+    fn send(&mut self, fd: RawFd, slots: &mut [Slot]) -> io::Result<()> {
         let len = slots.len().min(BATCH);
         let slots = &mut slots[..len];
         let responses = self.arrange(slots);
@@ -89,8 +100,8 @@ impl Outbound {
 
     /// Gives up the first message of the last call, which failed; or sends it singly, when it was a lot.
     #[cold]
-    pub(super) fn drop_first(&mut self, slots: &mut [Slot], error: &io::Error) {
-        if self.first > 1 && segments::is_refused(error) {
+    fn drop_first(&mut self, slots: &mut [Slot], error: &io::Error) {
+        if self.first > 1 && gso::is_refused(error) {
             self.singly = SINGLY;
             return;
         }
@@ -111,7 +122,7 @@ impl Outbound {
             }
         }
         let keys = &mut keys[..count];
-        self.lots = count > 1 && self.singly == 0 && segments::works();
+        self.lots = count > 1 && self.singly == 0 && gso::works();
         if self.lots {
             keys.sort_unstable();
         } else if count > 1 {
@@ -131,7 +142,7 @@ impl Outbound {
         let slot = at(&order[0]);
         let envelope = &slot.envelope;
         let count = match self.lots {
-            true => segments::lot(
+            true => gso::lot(
                 order
                     .iter()
                     .map(at)
@@ -183,7 +194,7 @@ mod tests {
     use std::net::{IpAddr, UdpSocket};
     use std::os::fd::AsRawFd;
 
-    use super::super::udp::Envelope;
+    use super::super::backend::Envelope;
     use super::*;
     use crate::testing::{query, received};
 
@@ -259,7 +270,7 @@ mod tests {
 
     #[test]
     fn responses_to_one_peer_leave_together() {
-        assert!(segments::works(), "this kernel is too old for the test");
+        assert!(gso::works(), "this kernel is too old for the test");
         let server = bound("127.0.0.1");
         let mut out = Outbound::new();
         // Four lengths to each of three: the longest with one shorter, and so on.

@@ -1,9 +1,13 @@
 //! What the wire must do, table by table; hickory-proto is the oracle of the round trips.
 
+mod hash;
 mod names;
 mod oracle;
 mod queries;
+mod reencode;
 mod responses;
+mod restore;
+mod rrset;
 mod text;
 
 use crate::{Class, Flags, Header, Name, NameBuf, Parsed, Type};
@@ -96,5 +100,23 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) as usize % below.max(1)
+    }
+}
+
+/// So many rounds, or a few under Miri, which is slow.
+fn rounds(rounds: usize) -> usize {
+    if cfg!(miri) {
+        rounds / 1_000 + 1
+    } else {
+        rounds
+    }
+}
+
+/// How a property is tested: by so many cases, or by a few under Miri, which has no files either.
+fn cases(cases: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        cases: rounds(cases as usize) as u32,
+        failure_persistence: None,
+        ..Default::default()
     }
 }

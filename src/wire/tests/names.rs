@@ -180,6 +180,12 @@ fn a_compressed_owner_is_read_through_its_pointers() {
         ("itself", &[0xC0, 33], Err(NameError::Pointer)),
         ("behind itself", &[0xC0, 40], Err(NameError::Pointer)),
         ("the header", &[0xC0, 4], Err(NameError::Pointer)),
+        // The class, 1, is a label's length, and the label this name's own first octet: there is no prior name.
+        (
+            "octets that run on into itself",
+            &[0xC0, 32, 0],
+            Err(NameError::Short),
+        ),
     ] {
         assert_eq!(end, 33);
         let message = Build::new(0, [1, 0, 0, 0])

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op;
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NAPTR, NS, NULL, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{self, RData, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Labels of names that share suffixes often, so that compression has work, and now and then any octets.
-fn label() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn label() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => proptest::sample::select(vec!["a", "b", "www", "example", "EXAMPLE", "org", "ns1", "*"])
             .prop_map(|text| text.as_bytes().to_vec()),
@@ -21,13 +21,13 @@ fn label() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn name() -> impl Strategy<Value = rr::Name> {
+pub(super) fn name() -> impl Strategy<Value = rr::Name> {
     proptest::collection::vec(label(), 0..8).prop_filter_map("longer than 255 octets", |labels| {
         rr::Name::from_labels(labels.iter().map(Vec::as_slice)).ok()
     })
 }
 
-fn rdata() -> impl Strategy<Value = RData> {
+pub(super) fn rdata() -> impl Strategy<Value = RData> {
     prop_oneof![
         any::<[u8; 4]>().prop_map(|o| RData::A(A(Ipv4Addr::from(o)))),
         any::<[u8; 16]>().prop_map(|o| RData::AAAA(AAAA(Ipv6Addr::from(o)))),
@@ -36,6 +36,17 @@ fn rdata() -> impl Strategy<Value = RData> {
         name().prop_map(|n| RData::PTR(PTR(n))),
         (any::<u16>(), name()).prop_map(|(p, n)| RData::MX(MX::new(p, n))),
         (any::<[u16; 3]>(), name()).prop_map(|([p, w, o], n)| RData::SRV(SRV::new(p, w, o, n))),
+        (any::<[u16; 2]>(), name()).prop_map(|([o, p], n)| {
+            let service = b"E2U+sip".to_vec().into();
+            RData::NAPTR(NAPTR::new(
+                o,
+                p,
+                b"u".to_vec().into(),
+                service,
+                Box::default(),
+                n,
+            ))
+        }),
         (name(), name(), any::<u32>(), 0..i32::MAX, any::<u32>()).prop_map(
             |(m, r, serial, n, minimum)| RData::SOA(SOA::new(m, r, serial, n, n, n, minimum))
         ),
@@ -49,24 +60,24 @@ fn rdata() -> impl Strategy<Value = RData> {
     ]
 }
 
-fn record() -> impl Strategy<Value = rr::Record> {
+pub(super) fn record() -> impl Strategy<Value = rr::Record> {
     (name(), 0..=i32::MAX as u32, rdata())
         .prop_map(|(n, ttl, rdata)| rr::Record::from_rdata(n, ttl, rdata))
 }
 
-fn section() -> impl Strategy<Value = Vec<rr::Record>> {
+pub(super) fn section() -> impl Strategy<Value = Vec<rr::Record>> {
     proptest::collection::vec(record(), 0..6)
 }
 
 /// A name of theirs, as ours.
-fn ours(theirs: &rr::Name) -> NameBuf {
+pub(super) fn ours(theirs: &rr::Name) -> NameBuf {
     theirs.iter().rev().fold(NameBuf::root(), |name, label| {
         NameBuf::prepend(label, name.as_name()).expect("their names have the same limits")
     })
 }
 
 /// RDATA of theirs in wire form, no name in it compressed.
-fn uncompressed(rdata: &RData) -> Vec<u8> {
+pub(super) fn uncompressed(rdata: &RData) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut encoder = BinEncoder::new(&mut octets);
     encoder.set_name_encoding(NameEncoding::Uncompressed);
@@ -125,7 +136,7 @@ fn push(response: &mut Response<'_>, section: Section, record: &rr::Record) {
 }
 
 /// Their message of these sections.
-fn message(qname: &rr::Name, sections: [&[rr::Record]; 3]) -> op::Message {
+pub(super) fn message(qname: &rr::Name, sections: [&[rr::Record]; 3]) -> op::Message {
     let mut message = op::Message::new(0x1234, op::MessageType::Response, op::OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(op::Query::query(qname.clone(), RecordType::A));
@@ -136,7 +147,7 @@ fn message(qname: &rr::Name, sections: [&[rr::Record]; 3]) -> op::Message {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(super::cases(400))]
 
     #[test]
     fn their_queries_are_read(qname in name(), qtype: u16, id: u16, size: u16, dnssec: bool, edns: bool) {

@@ -1,6 +1,6 @@
 //! Presentation format: names, flags, mnemonics (RFC 1035, 5.1; RFC 3597, 5; RFC 6895).
 
-use super::{Dice, name, wire};
+use super::{Dice, name, rounds, wire};
 use crate::{Class, Flags, Name, NameBuf, NameError, Opcode, Rcode, Type};
 
 #[test]
@@ -81,7 +81,7 @@ fn relative_names_are_completed() {
 #[test]
 fn any_name_is_read_back_from_its_text() {
     let mut dice = Dice(0x5EED);
-    for _ in 0..2_000 {
+    for _ in 0..rounds(2_000) {
         let mut octets = Vec::new();
         for _ in 0..dice.roll(6) {
             let len = 1 + dice.roll(12);
@@ -99,7 +99,7 @@ fn any_name_is_read_back_from_its_text() {
 fn any_text_is_a_name_or_an_error() {
     let mut dice = Dice(0x7E87);
     let alphabet = b"ab.\\019@ \xC3\xA9";
-    for _ in 0..20_000 {
+    for _ in 0..rounds(20_000) {
         let text: Vec<u8> = (0..dice.roll(300))
             .map(|_| alphabet[dice.roll(alphabet.len())])
             .collect();

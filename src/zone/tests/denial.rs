@@ -45,8 +45,12 @@ fn nsec() -> Zone {
 
 /// The owner of a name's NSEC3 record, its first label.
 fn hashed(name: &str) -> String {
+    hashed_by(name, &SALT, ITERATIONS)
+}
+
+fn hashed_by(name: &str, salt: &[u8], iterations: u16) -> String {
     let name: NameBuf = name.parse().expect("a name");
-    let hash = sha1::nsec3(name.to_lower().as_name().octets(), &SALT, ITERATIONS);
+    let hash = sha1::nsec3(name.to_lower().as_name().octets(), salt, iterations);
     let digits = b"0123456789abcdefghijklmnopqrstuv";
     let bits: Vec<u8> = hash
         .iter()
@@ -63,19 +67,35 @@ const HASHED: [&str; 9] = [
 
 /// With opt-out: the unsigned delegation has no record of its own.
 fn nsec3() -> Zone {
-    let owners: BTreeSet<String> = HASHED
-        .iter()
-        .map(|n| hashed(&format!("{n}example.org.")))
-        .collect();
+    let chain = nsec3_chain(&HASHED, (&SALT, "aabb"), ITERATIONS);
+    let text = format!("{DATA}@ NSEC3PARAM 1 0 {ITERATIONS} aabb\n{chain}");
+    zone("example.org.", &text)
+}
+
+/// The NSEC3 records of these names, with their signatures.
+fn nsec3_chain(names: &[&str], (salt, shown): (&[u8], &str), iterations: u16) -> String {
+    let hashed = |name: &&str| hashed_by(&format!("{name}example.org."), salt, iterations);
+    let owners: BTreeSet<String> = names.iter().map(hashed).collect();
     let owners: Vec<String> = owners.into_iter().collect();
-    let mut text = format!("{DATA}@ NSEC3PARAM 1 0 {ITERATIONS} aabb\n");
+    let mut text = String::new();
     for (at, owner) in owners.iter().enumerate() {
         let next = &owners[(at + 1) % owners.len()];
         text += &format!(
-            "{owner} 300 NSEC3 1 1 {ITERATIONS} aabb {next} A\n{owner} 300 RRSIG NSEC3 13 3 300 20300101000000 20200101000000 7 @ AQID\n"
+            "{owner} 300 NSEC3 1 1 {iterations} {shown} {next} A\n{owner} 300 RRSIG NSEC3 13 3 300 20300101000000 20200101000000 7 @ AQID\n"
         );
     }
-    zone("example.org.", &text)
+    text
+}
+
+/// The same zone while its salt is changed: records of the next chain are there, and in the second its NSEC3PARAM is too, before the
+/// apex has its record.
+fn between_chains() -> [Zone; 2] {
+    let chain = nsec3_chain(&HASHED, (&SALT, "aabb"), ITERATIONS);
+    let next = nsec3_chain(&HASHED[1..], (&[0xCC, 0xDD], "ccdd"), 2);
+    let text = format!("{DATA}@ NSEC3PARAM 1 0 {ITERATIONS} aabb\n{chain}{next}");
+    let both =
+        format!("{DATA}@ NSEC3PARAM 1 0 2 ccdd\n@ NSEC3PARAM 1 0 {ITERATIONS} aabb\n{chain}{next}");
+    [text, both].map(|text| zone("example.org.", &text))
 }
 
 /// The owners, without the zone's name, of the denial records of a response, each of which has its RRSIG beside it.
@@ -128,6 +148,23 @@ fn nsec_proofs() {
     }
 }
 
+#[test]
+fn an_nsec_record_below_a_zone_cut_proves_nothing() {
+    let signature = "13 2 300 20300101000000 20200101000000 7 @ AQID";
+    let mut text = DATA.to_owned();
+    for (owner, next) in [("@", "unsec"), ("unsec", "@"), ("x.unsec", "@")] {
+        text += &format!("{owner} 300 NSEC {next} A\n{owner} 300 RRSIG NSEC {signature}\n");
+    }
+    let zone = zone("example.org.", &text);
+    for qname in ["v.example.org.", "y.unsec.example.org."] {
+        let (_, octets) = ask(&zone, qname, Type::DS, true);
+        assert!(!proof(&octets, Type::NSEC).contains("x.unsec."), "{qname}");
+    }
+    let (_, octets) = ask(&zone, "v.example.org.", Type::A, true);
+    let expected = ["", "unsec."].map(str::to_owned);
+    assert_eq!(proof(&octets, Type::NSEC), BTreeSet::from(expected));
+}
+
 /// The owner whose span has the hash of `name` in it.
 fn covering(name: &str) -> String {
     let owners: BTreeSet<String> = HASHED
@@ -145,7 +182,17 @@ fn matching(name: &str) -> String {
 
 #[test]
 fn nsec3_proofs() {
-    let zone = nsec3();
+    nsec3_proofs_of(&nsec3());
+}
+
+#[test]
+fn nsec3_proofs_are_made_of_one_chain() {
+    for zone in between_chains() {
+        nsec3_proofs_of(&zone);
+    }
+}
+
+fn nsec3_proofs_of(zone: &Zone) {
     let cases = [
         ("ns.", Type::MX, vec![matching("ns.")]),
         ("b.", Type::A, vec![matching("b.")]),
@@ -173,10 +220,10 @@ fn nsec3_proofs() {
     ];
     for (name, qtype, expected) in cases {
         let qname = format!("{name}example.org.");
-        let (_, octets) = ask(&zone, &qname, qtype, true);
+        let (_, octets) = ask(zone, &qname, qtype, true);
         let expected: BTreeSet<String> = expected.into_iter().collect();
         assert_eq!(proof(&octets, Type::NSEC3), expected, "{qname} {qtype}");
-        let (_, upper) = ask(&zone, &qname.to_uppercase(), qtype, true);
+        let (_, upper) = ask(zone, &qname.to_uppercase(), qtype, true);
         assert_eq!(
             proof(&upper, Type::NSEC3),
             expected,
@@ -185,7 +232,7 @@ fn nsec3_proofs() {
     }
     // The owner of an NSEC3 record is no name of the zone (RFC 5155, 7.2.8).
     let (outcome, _) = ask(
-        &zone,
+        zone,
         &(hashed("ns.example.org.") + ".example.org."),
         Type::NSEC3,
         false,

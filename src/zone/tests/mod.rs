@@ -2,15 +2,19 @@
 
 mod answers;
 mod denial;
+mod difference;
+mod digests;
 mod files;
+mod forms;
 mod load;
 mod oracle;
+mod signing;
 
 use std::fmt::Write as _;
 
 use wire::{Flags, Message, NameBuf, Parsed, Response, ResponseState, Section, Type};
 
-use crate::{Loader, Outcome, Zone};
+use crate::{Difference, Loader, Outcome, Zone};
 
 /// A zone whose text is right.
 fn zone(origin: &str, text: &str) -> Zone {
@@ -22,6 +26,22 @@ fn zone(origin: &str, text: &str) -> Zone {
             panic!("{}", all.join("\n"))
         }
     }
+}
+
+/// A zone that was written as text is the same zone when it is read.
+fn reads_what_it_writes(written: &Zone) {
+    let mut text = Vec::new();
+    written.write_text(&mut text).expect("it is written");
+    let text = String::from_utf8(text).expect("ASCII");
+    let read = zone(&written.apex().to_string(), &text);
+    let difference = Difference::between(written, &read, usize::MAX).expect("two versions");
+    assert!(difference.is_empty(), "{difference:?} of\n{text}");
+}
+
+#[test]
+fn a_zone_with_one_of_everything_is_written_as_it_is_read() {
+    let text = include_str!("../../../tests/zones/plain.zone");
+    reads_what_it_writes(&zone("plain.example.", text));
 }
 
 /// The octets of a query.

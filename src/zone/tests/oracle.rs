@@ -64,7 +64,7 @@ fn fixed_texts() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 200 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn addresses_and_strings(a: [u8; 4], six: [u8; 16], word in "[a-zA-Z0-9 ._-]{1,60}", preference: u16) {

@@ -29,19 +29,19 @@ impl Kind {
     fn configuration(self, dir: &str, zone: &str, port: u16) -> String {
         match self {
             Self::Knot => format!(
-                "server:\n    rundir: {dir}\n    listen: 127.0.0.1@{port}\n    udp-workers: 1\n    udp-max-payload: 4096\n    tcp-workers: 1\n    background-workers: 1\n\
+                "server:\n    rundir: {dir}\n    listen: 127.0.0.1@{port}\n    udp-workers: 1\n    udp-max-payload: 1232\n    tcp-workers: 1\n    background-workers: 1\n\
                  log:\n  - target: stderr\n    any: warning\ndatabase:\n    storage: {dir}/knot\n\
                  template:\n  - id: default\n    storage: {dir}\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\n\
                  zone:\n  - domain: plain.example\n    file: {zone}\n    semantic-checks: off\n"
             ),
             Self::Nsd => format!(
                 "server:\n  ip-address: 127.0.0.1@{port}\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  pidfile: \"\"\n  database: \"\"\n\
-                 \x20 zonesdir: \"{dir}\"\n  xfrdfile: \"\"\n  xfrdir: \"{dir}\"\n  zonelistfile: \"{dir}/zone.list\"\n  ipv4-edns-size: 4096\n  round-robin: no\n  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n\
+                 \x20 zonesdir: \"{dir}\"\n  xfrdfile: \"\"\n  xfrdir: \"{dir}\"\n  zonelistfile: \"{dir}/zone.list\"\n  ipv4-edns-size: 1232\n  round-robin: no\n  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n\
                  remote-control:\n  control-enable: no\nzone:\n  name: plain.example\n  zonefile: \"{zone}\"\n"
             ),
             Self::Named => format!(
                 "options {{ directory \"{dir}\"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; pid-file none;\n\
-                 session-keyfile none; dnssec-validation no; minimal-responses no; max-udp-size 4096; edns-udp-size 4096; minimal-any yes; zero-no-soa-ttl no; }};\n\
+                 session-keyfile none; dnssec-validation no; minimal-responses no; max-udp-size 1232; edns-udp-size 1232; minimal-any yes; zero-no-soa-ttl no; }};\n\
                  controls {{ }};\nzone \"plain.example\" {{ type primary; file \"{zone}\"; check-names ignore; check-integrity no; }};\n"
             ),
         }

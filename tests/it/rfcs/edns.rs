@@ -5,114 +5,122 @@ use std::time::Duration;
 use super::{Query, Row, ask, run, start};
 use crate::server::{Server, ask_tcp, ask_udp, temporary_directory};
 
+/// What OPT records get from the zone that `start` serves.
+pub(crate) const EDNS: &[Row] = &[
+    (
+        "6891, 7",
+        "no OPT in the query, none in the response",
+        "mail.plain.example A",
+        "NOERROR|-opt",
+    ),
+    (
+        "6891, 6.1.1",
+        "OPT in the query, one in the response",
+        "mail.plain.example A edns",
+        "NOERROR|opt|ar= 0",
+    ),
+    (
+        "6891, 6.1.1",
+        "in errors too",
+        "www.elsewhere.test A edns",
+        "REFUSED|opt",
+    ),
+    (
+        "6891, 6.1.1",
+        "in negative answers too",
+        "nowhere.plain.example A edns",
+        "NXDOMAIN|opt",
+    ),
+    (
+        "6891, 6.1.1",
+        "in referrals too",
+        "x.sub.plain.example A edns",
+        "NOERROR|opt",
+    ),
+    (
+        "6891, 6.1.2",
+        "an unknown option is ignored",
+        "mail.plain.example A edns opt=4711:0102",
+        "NOERROR|opt! 4711",
+    ),
+    (
+        "6891, 6.1.3",
+        "a version above ours is BADVERS, with nothing else",
+        "mail.plain.example A v=1",
+        "BADVERS|an= 0|opt",
+    ),
+    (
+        "6891, 6.1.3",
+        "version 255 too, and over TCP",
+        "mail.plain.example A v=255 tcp",
+        "BADVERS|an= 0|opt",
+    ),
+    (
+        "6891, 6.1.3",
+        "before the zone is looked for",
+        "www.elsewhere.test A v=1",
+        "BADVERS|opt",
+    ),
+    (
+        "7828, 3.2.1",
+        "tcp-keepalive is not for UDP",
+        "mail.plain.example A edns opt=11:",
+        "NOERROR|opt! 11",
+    ),
+    (
+        "7830, 4",
+        "no padding without encryption",
+        "mail.plain.example A edns opt=12:0000",
+        "NOERROR|opt! 12",
+    ),
+    (
+        "7871, 7.2.1",
+        "a server without tailored answers sends no ECS",
+        "mail.plain.example A edns opt=8:0001180000c00002",
+        "NOERROR|opt! 8",
+    ),
+    (
+        "7873, 5.2.1",
+        "a server without cookies ignores them",
+        "mail.plain.example A edns opt=10:0102030405060708",
+        "NOERROR|opt! 10",
+    ),
+    (
+        "5001, 2.1",
+        "NSID is optional and not sent unasked",
+        "mail.plain.example A edns",
+        "opt! 3",
+    ),
+    (
+        "8914, 4.21",
+        "REFUSED says: not authoritative",
+        "www.elsewhere.test A edns",
+        "REFUSED|ede: 20",
+    ),
+    (
+        "8914, 3",
+        "and only to who has EDNS",
+        "www.elsewhere.test A",
+        "REFUSED|-opt",
+    ),
+    (
+        "6891, 6.2.6",
+        "65,535 as a size is no licence to send it",
+        "plain.example MX size=65535",
+        "NOERROR|-tc|opt",
+    ),
+];
+
 #[test]
 fn edns_is_answered_in_kind() {
     let server = start("edns", &[], "");
-    let rows: &[Row] = &[
-        (
-            "6891, 7",
-            "no OPT in the query, none in the response",
-            "mail.plain.example A",
-            "NOERROR|-opt",
-        ),
-        (
-            "6891, 6.1.1",
-            "OPT in the query, one in the response",
-            "mail.plain.example A edns",
-            "NOERROR|opt|ar= 0",
-        ),
-        (
-            "6891, 6.1.1",
-            "in errors too",
-            "www.elsewhere.test A edns",
-            "REFUSED|opt",
-        ),
-        (
-            "6891, 6.1.1",
-            "in negative answers too",
-            "nowhere.plain.example A edns",
-            "NXDOMAIN|opt",
-        ),
-        (
-            "6891, 6.1.1",
-            "in referrals too",
-            "x.sub.plain.example A edns",
-            "NOERROR|opt",
-        ),
-        (
-            "6891, 6.1.2",
-            "an unknown option is ignored",
-            "mail.plain.example A edns opt=4711:0102",
-            "NOERROR|opt! 4711",
-        ),
-        (
-            "6891, 6.1.3",
-            "a version above ours is BADVERS, with nothing else",
-            "mail.plain.example A v=1",
-            "BADVERS|an= 0|opt",
-        ),
-        (
-            "6891, 6.1.3",
-            "version 255 too, and over TCP",
-            "mail.plain.example A v=255 tcp",
-            "BADVERS|an= 0|opt",
-        ),
-        (
-            "6891, 6.1.3",
-            "before the zone is looked for",
-            "www.elsewhere.test A v=1",
-            "BADVERS|opt",
-        ),
-        (
-            "7828, 3.2.1",
-            "tcp-keepalive is not for UDP",
-            "mail.plain.example A edns opt=11:",
-            "NOERROR|opt! 11",
-        ),
-        (
-            "7830, 4",
-            "no padding without encryption",
-            "mail.plain.example A edns opt=12:0000",
-            "NOERROR|opt! 12",
-        ),
-        (
-            "7871, 7.2.1",
-            "a server without tailored answers sends no ECS",
-            "mail.plain.example A edns opt=8:0001180000c00002",
-            "NOERROR|opt! 8",
-        ),
-        (
-            "7873, 5.2.1",
-            "a server without cookies ignores them",
-            "mail.plain.example A edns opt=10:0102030405060708",
-            "NOERROR|opt! 10",
-        ),
-        (
-            "5001, 2.1",
-            "NSID is optional and not sent unasked",
-            "mail.plain.example A edns",
-            "opt! 3",
-        ),
-        (
-            "8914, 4.21",
-            "REFUSED says: not authoritative",
-            "www.elsewhere.test A edns",
-            "REFUSED|ede: 20",
-        ),
-        (
-            "8914, 3",
-            "and only to who has EDNS",
-            "www.elsewhere.test A",
-            "REFUSED|-opt",
-        ),
-        (
-            "6891, 6.2.6",
-            "65,535 as a size is no licence to send it",
-            "plain.example MX size=65535",
-            "NOERROR|-tc|opt",
-        ),
-    ];
-    run(server.address(), rows);
+    run(server.address(), EDNS);
+    // 6891, 6.2.4: the size in a response is the responder's own; 9715, 3.2: no more than a path carries whole.
+    for size in [0, 512, 1_232, 4_096, 65_535] {
+        let query = format!("mail.plain.example A size={size}");
+        let opt = ask(server.address(), &query).and_then(|reply| reply.opt);
+        assert_eq!(opt.map(|opt| opt.size), Some(1_232), "{query}");
+    }
     for (query, flags) in [
         ("mail.plain.example A do", 0x8000),
         ("mail.plain.example A edns", 0),
@@ -123,9 +131,8 @@ fn edns_is_answered_in_kind() {
     }
 }
 
-#[test]
-fn malformed_messages_get_formerr_or_silence() {
-    let server = start("malformed", &[], "");
+/// Messages that are no queries, and the RCODE of the response; none gets silence.
+pub(crate) fn malformed() -> Vec<(&'static str, Vec<u8>, Option<u8>)> {
     let good = Query::read("mail.plain.example A").octets();
     let with_opt = Query::read("mail.plain.example A edns").octets();
     let patch = |base: &[u8], at: usize, octets: &[u8]| {
@@ -140,7 +147,7 @@ fn malformed_messages_get_formerr_or_silence() {
     let mut option_past_end = Query::read("mail.plain.example A edns opt=100:0102").octets();
     let len = option_past_end.len();
     option_past_end[len - 3] = 3;
-    let rows: Vec<(&str, Vec<u8>, Option<u8>)> = vec![
+    vec![
         (
             "5452, 9; 1035, 4.1.1: a response is never answered",
             patch(&good, 2, &[0x80]),
@@ -202,8 +209,13 @@ fn malformed_messages_get_formerr_or_silence() {
         ("8490: DSO", patch(&good, 2, &[0x30]), Some(4)),
         ("3425: IQUERY", patch(&good, 2, &[0x08]), Some(4)),
         ("1035, 4.1.1: STATUS", patch(&good, 2, &[0x10]), Some(4)),
-    ];
-    for (what, query, rcode) in rows {
+    ]
+}
+
+#[test]
+fn malformed_messages_get_formerr_or_silence() {
+    let server = start("malformed", &[], "");
+    for (what, query, rcode) in malformed() {
         let patience = Duration::from_millis(if rcode.is_some() { 2_000 } else { 200 });
         let replies = [
             ask_udp(server.address(), &query, patience),

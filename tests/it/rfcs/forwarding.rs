@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Query, ask, start};
-use crate::server::{Reply, Server, Upstream, answer, empty};
+use crate::server::{Reply, Server, Upstream, answer, ask_udp, empty};
 
 /// A server that forwards everything to `upstream`, with these lines above.
 fn forwarder(test: &str, upstream: &Upstream, above: &str) -> Server {
@@ -202,6 +202,93 @@ fn rfc_9520_failures_are_kept_for_a_while() {
 }
 
 #[test]
+fn rfc_9520_time_outs_of_our_own_are_kept_too() {
+    // 3.1: "MUST NOT retry a given query ... more than twice"; 3.2: failures are cached for a second at least, by whatever cause.
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = asked.clone();
+    let upstream = Upstream::start(move |query| match query.octets[12] {
+        // Probes ask for the root.
+        0 => Reply::Octets(empty(query.octets, 0)),
+        _ => {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Reply::Nothing
+        }
+    });
+    let silent = Query::read("silent.example.org A +rd edns").octets();
+    for above in ["", "  cache\n"] {
+        let server = forwarder("rfc9520-time-outs", &upstream, above);
+        asked.store(0, std::sync::atomic::Ordering::SeqCst);
+        let began = std::time::Instant::now();
+        let (mut clients, mut slow) = (0, 0);
+        while began.elapsed() < Duration::from_secs(9) {
+            let now = std::time::Instant::now();
+            let reply = ask_udp(server.address(), &silent, Duration::from_secs(6));
+            let reply = reply.expect("an answer");
+            assert_eq!(reply[3] & 0xF, 2, "{reply:02x?}");
+            // 8914: no reachable authority; behind a cache, cached error.
+            assert!(
+                reply.windows(6).any(|octets| octets[..3] == [0, 15, 0]
+                    && octets[4] == 0
+                    && matches!(octets[5], 13 | 22)),
+                "{reply:02x?}"
+            );
+            clients += 1;
+            slow += usize::from(now.elapsed() > Duration::from_millis(100));
+        }
+        let (seconds, sent) = (
+            began.elapsed().as_secs() as usize,
+            asked.load(std::sync::atomic::Ordering::SeqCst),
+        );
+        crate::attacks::figure(&format!(
+            "a silent name, asked {clients} times in {seconds} s: {sent} datagrams, {slow} waited"
+        ));
+        assert!(
+            clients > 100 && slow * 10 < clients,
+            "{clients} clients, {slow} slow"
+        );
+        assert!(sent <= seconds, "{sent} datagrams in {seconds} s");
+    }
+}
+
+#[test]
+fn rfc_6891_who_refuses_edns_is_asked_without() {
+    // 6.2.2: "... may be ... FORMERR ... SHOULD ... retry without OPT"; the outcome is remembered for the server.
+    let upstream = Upstream::start(|asked| {
+        Reply::Octets(match asked.octets[11] {
+            0 => answer(asked.octets, 60, &[[192, 0, 2, 1]]),
+            _ => empty(asked.octets, 1),
+        })
+    });
+    let server = forwarder("rfc6891-6.2.2", &upstream, "");
+    for (name, queries) in [("a", 2), ("b", 3)] {
+        let reply = ask(server.address(), &format!("{name}.example.org A +rd do"));
+        let reply = reply.expect("an answer");
+        assert_eq!(reply.check("NOERROR|an= 1"), Ok(()), "{reply:?}");
+        assert!(reply.option(15).is_none());
+        assert_eq!(upstream.udp_queries(), queries, "{name}");
+    }
+}
+
+#[test]
+fn rfc_1035_an_error_may_be_a_header_alone() {
+    // BIND and others answer what they do not want to read with the header of the query.
+    let upstream = Upstream::start(|asked| {
+        let rcode = asked.octets[13] - b'0';
+        let mut header = asked.octets[..12].to_vec();
+        (header[2], header[3]) = (0x80 | header[2], rcode);
+        header[4..].fill(0);
+        Reply::Octets(header)
+    });
+    let server = forwarder("rfc1035-header", &upstream, "");
+    for rcode in [1, 2, 4, 5] {
+        let began = std::time::Instant::now();
+        let reply = ask(server.address(), &format!("{rcode}.example.org A +rd"));
+        assert_eq!(reply.expect("an answer").rcode, rcode);
+        assert!(began.elapsed() < Duration::from_millis(900), "{rcode}");
+    }
+}
+
+#[test]
 fn rfc_4035_the_cache_keeps_do_and_cd_apart() {
     // 4035, 3.2: DO and CD change what is asked for; what was kept for one is no answer to the other.
     let upstream =
@@ -225,6 +312,6 @@ fn rfc_4035_the_cache_keeps_do_and_cd_apart() {
     assert_eq!(
         (&reply[12..upper.len()], upstream.udp_queries()),
         (&upper[12..], 4),
-        "4343: one entry, the asker's case"
+        "4343: one entry, the client's case"
     );
 }

@@ -5,7 +5,7 @@
 use super::{Row, run, start};
 
 /// Option 100 is not assigned; NSID 3, COOKIE 10, EXPIRE 9, ECS 8.
-const PROBES: [Row; 32] = [
+pub(crate) const PROBES: [Row; 32] = [
     (
         "8906, 8.1.1",
         "dns",
@@ -240,4 +240,34 @@ fn rfc_8906_every_probe_is_answered_as_it_should_be() {
         // 6891, 6.1.3 and 6.1.4: the highest version that is implemented; Z bits are zero.
         assert_eq!((opt.version, opt.flags & 0x7FFF), (0, 0), "{query}");
     }
+}
+
+#[test]
+fn a_notify_or_an_update_is_no_query() {
+    let server = start(
+        "opcodes",
+        &[],
+        "hosts.example:{PORT} {\n  bind 127.0.0.1\n  hosts {\n    192.0.2.1 www.hosts.example\n  }\n}\n\
+         whoami.example:{PORT} {\n  bind 127.0.0.1\n  log\n  whoami\n}\n\
+         both.example:{PORT} {\n  bind 127.0.0.1\n  cache\n  hosts {\n    192.0.2.1 www.both.example\n    fallthrough\n  }\n  forward . 127.0.0.1:9\n}\n",
+    );
+    // 1996, 3.1: a NOTIFY tells of a change, and none of these has a primary; Knot and BIND say NOTAUTH or REFUSED, and a forwarder
+    // does not implement it. 2136, 3: an UPDATE is not implemented.
+    let rows: Vec<Row> = [
+        ("plain.example SOA op=4", "REFUSED|-aa|-ra|an= 0|ns= 0"),
+        ("www.hosts.example A op=4", "REFUSED|-aa|-ra|an= 0"),
+        ("www.hosts.example A op=4 tcp", "REFUSED|-aa|-ra|an= 0"),
+        ("www.hosts.example SOA op=4 edns", "REFUSED|-aa|opt"),
+        ("www.whoami.example A op=4", "REFUSED|-aa|an= 0|ar= 0"),
+        ("www.both.example A op=4", "NOTIMP|-aa|an= 0"),
+        ("www.elsewhere.example A op=4", "REFUSED|-aa|an= 0"),
+        ("www.hosts.example SOA op=5", "NOTIMP|-aa|an= 0"),
+        ("www.whoami.example SOA op=5", "NOTIMP|-aa|an= 0"),
+        ("www.hosts.example A", "NOERROR|+aa|an= 1"),
+        ("www.whoami.example A", "NOERROR|+aa|ar= 2"),
+    ]
+    .into_iter()
+    .map(|(query, expected)| ("1996, 3.1; 2136, 3", "an opcode", query, expected))
+    .collect();
+    run(server.address(), &rows);
 }

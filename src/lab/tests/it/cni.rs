@@ -250,7 +250,9 @@ fn results_are_of_the_version_that_was_asked_for() {
     let said: Value = serde_json::from_str(&did.out).expect("JSON");
     assert_eq!(
         said["supportedVersions"],
-        json!(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
+        json!([
+            "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"
+        ])
     );
     // The lab's binary under the plugin's name is the plugin.
     world.ok(&format!(

@@ -291,7 +291,7 @@ fn a_changed_file_repairs_what_the_host_tells_of() {
     ] {
         world.ok(drift);
         at = 1 - at;
-        let did = world.lab(&["apply", files[at]]);
+        let did = world.lab(&["apply", "--take-over", files[at]]);
         assert_eq!(did.code, 0, "{drift}: {did:?}");
         let address = ["10.1.0.5/24", "10.1.0.6/24"][at];
         let there = world.ok("ip -n web -br addr show eth0");
@@ -316,10 +316,17 @@ fn a_changed_file_repairs_what_the_host_tells_of() {
 #[test]
 fn only_some_namespaces_are_looked_at() {
     let world = World::new();
-    world.apply("everything");
-    world.ok("ip netns del web; ip -n deep addr flush dev eth0; ip -n far link set eth0 down");
     let file = lab_file("everything");
     let file = file.to_str().expect("a plain path");
+    let before = world.snapshot();
+    let did = world.lab(&["apply", "--only", "nobody", file]);
+    assert!(
+        did.code == 1 && did.err.contains("the lab has no namespace nobody"),
+        "{did:?}"
+    );
+    assert_same(&world.snapshot(), &before, "nothing is made");
+    world.apply("everything");
+    world.ok("ip netns del web; ip -n deep addr flush dev eth0; ip -n far link set eth0 down");
     let did = world.lab(&["apply", "--only", "web,gw", file]);
     assert_eq!(did.code, 0, "{did:?}");
     assert!(world.pings("web", "10.1.0.9"));

@@ -62,7 +62,7 @@ fn a_disk_that_is_full_when_a_lab_changes() {
     // As declared: nothing has to be written.
     let did = world.lab(&["apply", file]);
     assert_eq!(did.code, 0, "{did:?}");
-    let did = world.lab(&["apply", other]);
+    let did = world.lab(&["apply", "--take-over", other]);
     assert_eq!(did.code, 1, "{did:?}");
     assert!(did.err.contains("No space left on device"), "{did:?}");
     assert_same(

@@ -110,16 +110,18 @@ fn change(other: &str, least: u32) {
     let file = world.file("other", other);
     let second = file.to_str().expect("a plain path");
     assert_eq!(world.lab(&["apply", second]).code, 0);
+    // One file makes the lab, and is changed.
+    let take = "--take-over";
     let fresh = world.state();
     assert_eq!(world.lab(&["down", "everything"]).code, 0);
     assert_eq!(world.lab(&["apply", first]).code, 0);
-    let changes = calls(&world, &["apply", second]);
+    let changes = calls(&world, &["apply", take, second]);
     assert_same(&world.state(), &fresh, "changed");
     assert!(changes >= least, "{changes}");
     for at in 1..=changes {
-        assert_eq!(world.lab(&["apply", first]).code, 0);
+        assert_eq!(world.lab(&["apply", take, first]).code, 0);
         let killed = world.lab_with(
-            &["apply", second],
+            &["apply", take, second],
             &[("NAMEPLATE_LAB_KILL_AT", &at.to_string())],
         );
         assert_ne!(
@@ -135,7 +137,7 @@ fn change(other: &str, least: u32) {
             );
             continue;
         }
-        let again = world.lab(&["apply", second]);
+        let again = world.lab(&["apply", take, second]);
         assert_eq!(again.code, 0, "apply after a kill at {at}: {again:?}");
         assert_same(
             &world.state(),

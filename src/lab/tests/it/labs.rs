@@ -175,6 +175,16 @@ const LABS: &[Expected] = &[
         ],
     },
     Expected {
+        lab: "links",
+        pings: &[
+            ("red", "192.168.15.3", true),
+            ("blue", "10.9.0.1", true),
+            ("red", "blue", true),
+            ("", "10.9.0.1", false),
+        ],
+        names: &[("red", "-x 10.9.0.2", "blue.links.test.")],
+    },
+    Expected {
         lab: "nat",
         pings: &[
             ("blue", "203.0.113.9", true),

@@ -1,18 +1,27 @@
 //! Labs made for real, in worlds of their own: traffic that must flow and traffic that must not.
 //!
-//! Needs root or user namespaces, and as tools: util-linux, iproute2, iputils-ping, nftables, netcat-openbsd, python3.
+//! Needs root or user namespaces, and as tools: util-linux, iproute2, iputils-ping, nftables, netcat-openbsd, python3, curl.
 
 #![allow(missing_docs)]
 
 mod cni;
 mod converging;
+mod edits;
 mod faults;
+mod keeping;
 mod killed;
 mod labs;
+mod links;
+mod machines;
 mod mistakes;
 mod names;
+mod owners;
+mod pages;
 mod privileges;
 mod resolving;
+mod running;
 mod scenarios;
+mod services;
 mod verbs;
+mod watching;
 mod world;

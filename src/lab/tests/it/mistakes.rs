@@ -6,7 +6,7 @@ use corefile::Sources;
 use lab::spec::Spec;
 
 /// The report on a text.
-fn report(text: &str) -> String {
+pub(crate) fn report(text: &str) -> String {
     let mut sources = Sources::default();
     let (spec, report) = Spec::parse(Path::new("t.toml"), text, &mut sources);
     assert_eq!(spec.is_none(), report.has_errors(), "{text}");
@@ -51,6 +51,30 @@ fn every_mistake_has_its_place_and_its_cure() {
             "`nowhere.toml` cannot be read",
         ),
         ("include = 7\n", "LAB0003", "1:11", ""),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", run = \"\" }\n",
+            "LAB0108",
+            "4:29",
+            "`run` names no program",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", run = [] }\n",
+            "LAB0108",
+            "4:29",
+            "`run` names no program",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", run = { command = [] } }\n",
+            "LAB0108",
+            "4:41",
+            "`command` names no program",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", run = [\"\", \"x\"] }\n",
+            "LAB0108",
+            "4:29",
+            "`run` names no program",
+        ),
         ("[net.br0]\nmtu = \"large\"\n", "LAB0003", "2:7", "a number"),
         ("[lab]\nhosts = \"al\"\n", "LAB0003", "2:9", "write `all`"),
         (
@@ -105,7 +129,7 @@ fn every_mistake_has_its_place_and_its_cure() {
             "belongs to the host",
         ),
         (
-            "NET[ns]\na_b = \"br0\"\na-b = \"br0\"\n",
+            "NET[ns]\na_b = \"br0\"\nA_B = \"br0\"\n",
             "LAB0105",
             "5:1",
             "",
@@ -202,7 +226,6 @@ fn every_mistake_has_its_place_and_its_cure() {
             "2:1",
             "where `apply` runs",
         ),
-        ("[lab]\nschema = \"k8s\"\n", "LAB0004", "2:1", "[record]"),
         (
             "NETupstream = [\"192.0.2.53\"]\n",
             "LAB0004",
@@ -352,6 +375,126 @@ fn every_mistake_has_its_place_and_its_cure() {
             "1 to 65535",
         ),
         ("NET[record]\nx = \"CNAM web\"\n", "LAB0108", "4:5", "CNAME"),
+        // What cannot stand together.
+        (
+            "NET[ns]\nweb = { nets = \"br0\", routes = [\"10.9.0.0/24 via 10.1.0.7\", \"10.9.0.0/24 via 10.1.0.8\"] }\n",
+            "LAB0105",
+            "4:61",
+            "two routes to 10.9.0.0/24",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", mac = \"02:00:00:00:00:01\" }\ndb = { nets = \"br0\", mac = \"02:00:00:00:00:01\" }\n",
+            "LAB0105",
+            "5:1",
+            "MAC address 02:00:00:00:00:01",
+        ),
+        (
+            "[net.br0]\nsubnet = [\"10.1.0.0/24\", \"fd00:1::/64\"]\nmtu = 1000\n",
+            "LAB0102",
+            "1:6",
+            "1280",
+        ),
+        ("[net.all]\n", "LAB0101", "1:6", "all interfaces"),
+        ("[net.default]\n", "LAB0101", "1:6", "for new ones"),
+        ("[net.none]\n", "LAB0101", "1:6", "on no network"),
+        ("[net.host]\n", "LAB0101", "1:6", "on the host"),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", alias = [\"a.b\"] }\n[record]\n\"a.b\" = \"A 192.0.2.1\"\n",
+            "LAB0105",
+            "6:1",
+            "an alias and something else",
+        ),
+        (
+            "NET[ns]\nweb = { nets = \"br0\", alias = [\"db.br0\"] }\ndb = \"br0\"\n",
+            "LAB0105",
+            "4:32",
+            "two hosts",
+        ),
+        (
+            "NET[record]\n\"gw.br0\" = \"A 192.0.2.1\"\n",
+            "LAB0105",
+            "4:1",
+            "kept for the lab's server and the host",
+        ),
+        // Services.
+        (
+            "NET[ns]\nweb = \"br0 10.1.0.5\"\n[service.x]\nvip = \"10.1.0.5:80\"\nto = [\"web\"]\n",
+            "LAB0105",
+            "5:10",
+            "belongs to `web`",
+        ),
+        (
+            "NET[ns]\nweb = \"br0 10.1.0.5\"\n[service.x]\nvip = \"10.1.0.1:80\"\nto = [\"web\"]\n",
+            "LAB0105",
+            "5:10",
+            "the host's on `br0`",
+        ),
+        (
+            "NET[ns]\nweb = \"br0\"\n[service.x]\nvip = \"[fd00::9]:80\"\nto = [\"web\"]\n",
+            "LAB0108",
+            "7:7",
+            "no address of that family",
+        ),
+        (
+            "NET[ns]\nweb = \"none\"\n[service.x]\nvip = \"10.96.0.9:80\"\nto = [\"web\"]\n",
+            "LAB0108",
+            "7:7",
+            "on no network",
+        ),
+        (
+            "NET[ns]\nweb = \"host\"\n[service.x]\nvip = \"10.96.0.9:80\"\nto = [\"web\"]\n",
+            "LAB0108",
+            "7:7",
+            "the host itself",
+        ),
+        (
+            "NET[ns]\nweb = \"br0\"\n[service.x]\nvip = \"10.96.0.9:80\"\nto = [\"web\"]\n[service.y]\nvip = \"10.96.0.9:80\"\nto = [\"web\"]\n",
+            "LAB0105",
+            "8:10",
+            "two services",
+        ),
+        // Links.
+        (
+            "NETdelay = \"fast\"\n",
+            "LAB0102",
+            "3:9",
+            "a time, as in 20ms",
+        ),
+        ("NETloss = \"101%\"\n", "LAB0102", "3:8", "a share"),
+        ("NETrate = \"10\"\n", "LAB0102", "3:8", "10mbit"),
+        ("NETjitter = \"5ms\"\n", "LAB0102", "1:6", "needs a `delay`"),
+        (
+            "NET[ns]\nweb = \"br0 dev eth1\"\ndb = \"br0, br1 dev eth0\"\n[net.br1]\n",
+            "LAB0105",
+            "5:20",
+            "would be called `eth0`",
+        ),
+        (
+            "NET[ns]\nweb = \"br0 dev lo\"\n",
+            "LAB0101",
+            "4:16",
+            "a meaning of its own",
+        ),
+        ("NETvlan = 7\n", "LAB0004", "3:1", "no VLANs"),
+        (
+            "[lab]\ndns = [\"bridge\", \"x\"]\n",
+            "LAB0102",
+            "2:18",
+            "not a server's address",
+        ),
+        // A key that means nothing hides no other mistake.
+        (
+            "NET[ns]\nweb = { nets = \"br0\", foo = 1 }\ndb = \"br9\"\n",
+            "LAB0103",
+            "5:7",
+            "write `br0`",
+        ),
+        (
+            "NETfoo = 1\n[ns]\nred = \"br0 10.1.0.7\"\nblue = \"br0 10.1.0.7\"\n",
+            "LAB0105",
+            "6:13",
+            "belongs to red",
+        ),
         (
             "NET[ns]\n\"h[3-1]\" = \"br0\"\n",
             "LAB0101",
@@ -390,13 +533,13 @@ fn a_file_whose_name_cannot_be_a_labs_is_told_what_to_do() {
 
 #[test]
 fn every_code_is_explained() {
-    let sources = ["read", "reader", "forms", "check", "address", "include"];
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<_> = sources
-        .iter()
-        .map(|name| directory.join(format!("spec/{name}.rs")))
-        .collect();
-    files.push(directory.join("surroundings.rs"));
+    let mut files = vec![directory.join("surroundings.rs")];
+    for part in ["spec", "spec/check"] {
+        let entries = std::fs::read_dir(directory.join(part)).expect("sources");
+        let paths = entries.flatten().map(|entry| entry.path());
+        files.extend(paths.filter(|path| path.is_file()));
+    }
     let mut codes = 0;
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a source");
@@ -432,6 +575,24 @@ fn what_does_nothing_is_warned_of() {
         "{NET}nat = true\n[ns]\nweb = \"br0\"\n[record]\nx = \"cname web\"\n"
     ));
     assert!(shown.is_empty(), "{shown}");
+}
+
+#[test]
+fn names_that_only_look_alike_are_no_mistake() {
+    for text in [
+        "[ns]\n\"a.b\" = \"br0\"\na-b = \"br0\"\n",
+        "[ns]\na_b = \"br0\"\na-b = \"br0\"\n",
+        "[ns]\na = { nets = \"br0\", alias = [\"x.y\"] }\nx-y = \"br0\"\n",
+        "[ns]\na = \"br0\"\n[service.a]\nvip = \"10.96.0.9:80\"\nto = [\"a\"]\n",
+    ] {
+        let shown = report(&format!("{NET}{text}"));
+        assert!(!shown.contains("LAB0105"), "{text}: {shown}");
+    }
+    let shown = report(&format!("{NET}[ns]\ngw = \"br0\"\n"));
+    assert!(
+        shown.contains("warning[LAB0205]: `gw.br0` is the host's name"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -64,8 +64,8 @@ fn verbs_keep_what_they_need() {
     let (lab, file) = (env!("CARGO_BIN_EXE_nameplate-lab"), lab_file("everything"));
     let lock = "/run/nameplate/lab/.lock";
     for (words, kept) in [
-        (format!("apply {}", file.display()), SPACES),
-        ("down everything".to_owned(), SPACES | 1 << 19),
+        (format!("apply {}", file.display()), SPACES | 1 << 19),
+        ("down everything".to_owned(), SPACES | 1 << 19 | 1 << 5),
     ] {
         let status = of_waiting(&world, &format!("{lab} {words}"), lock);
         for name in ["CapPrm", "CapEff"] {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::pages::{blocks, text};
 use crate::world::{Did, World, lab_file};
 
 /// Every lab, and an upstream that answers 198.51.100.7 to everything and logs what it is asked.
@@ -28,7 +29,7 @@ while True:
 "#;
 
 /// The server's program, built beside this one.
-fn nameplate() -> Option<PathBuf> {
+pub(crate) fn nameplate() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_nameplate-lab")).with_file_name("nameplate");
     if path.is_file() {
         return Some(path);
@@ -87,6 +88,10 @@ fn status(world: &World, from: &str, arguments: &str) -> String {
         .and_then(|rest| rest.split(',').next())
         .unwrap_or("?");
     let soa = if text.contains("\tSOA\t") { " SOA" } else { "" };
+    assert!(
+        !text.contains("recursion requested but not available") || text.contains("status: REFUSED"),
+        "{text}"
+    );
     let aa = if text.contains("flags: qr aa") {
         " aa"
     } else {
@@ -305,6 +310,40 @@ out = "CNAME www.example.org."
 }
 
 #[test]
+fn names_are_as_they_are_written() {
+    let world = World::new();
+    if !serve(&world, COREFILE) {
+        return;
+    }
+    let file = world.file(
+        "odd",
+        "[net.br0]\nsubnet = \"10.201.0.0/24\"\n[ns]\nmy_app = \"br0 10.201.0.2\"\n\"a.b\" = \"br0 10.201.0.3\"\na-b = \"br0 10.201.0.4\"\ngw = \"br0 10.201.0.5\"\n",
+    );
+    applied(&world.lab(&["apply", file.to_str().expect("plain")]));
+    for (from, arguments, expected) in [
+        ("my_app", "my_app +search", "10.201.0.2"),
+        ("a-b", "my_app.odd.test", "10.201.0.2"),
+        ("a-b", "my-app.odd.test", "my_app.odd.test. 10.201.0.2"),
+        ("a-b", "my_app.br0.odd.test", "10.201.0.2"),
+        ("a-b", "-x 10.201.0.2", "my_app.odd.test."),
+        ("a-b", "a.b.odd.test", "10.201.0.3"),
+        ("a.b", "a-b.odd.test", "10.201.0.4"),
+        ("a-b", "gw.odd.test", "10.201.0.5"),
+        ("a-b", "gw.br0.odd.test", "10.201.0.1"),
+    ] {
+        assert_eq!(dig(&world, from, arguments), expected, "{from} {arguments}");
+    }
+    for name in ["my_app", "my-app", "a.b.odd.test", "a-b"] {
+        assert!(world.pings("gw", name), "{name}");
+    }
+    let looked_up = world.ok("ip netns exec a-b nslookup my_app 2>&1; true");
+    assert!(
+        !looked_up.contains("recursion not available"),
+        "{looked_up}"
+    );
+}
+
+#[test]
 fn forwards_and_services_have_srv_records() {
     let world = World::new();
     if !serve(&world, COREFILE) {
@@ -358,20 +397,6 @@ fn without_a_server_apply_says_so_and_does_not_wait() {
     assert_eq!(did.code, 0, "{did:?}");
     assert!(did.err.contains("no DNS server"), "{did:?}");
     assert!(begun.elapsed().as_secs() < 2);
-}
-
-/// The text of a file of the repository.
-fn text(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    std::fs::read_to_string(root.join(path)).expect(path)
-}
-
-/// The blocks of a kind in a page, in their order.
-fn blocks(page: &str, kind: &str) -> Vec<String> {
-    page.split(&format!("```{kind}\n"))
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
-        .collect()
 }
 
 /// Types every command of a page, with its lab in `lab.toml`; what they printed.

@@ -92,7 +92,7 @@ gw eth2  10.9.0.1 ══ 10.9.0.2  far eth0
 far  10.2.0.0/24 via gw
 ";
     assert_eq!(drawn, expected);
-    for format in ["ascii", "dot", "mermaid"] {
+    for format in ["ascii", "dot", "mermaid", "svg"] {
         let graph = world.lab(&["graph", "--format", format, file]);
         for word in [
             "br0",
@@ -112,6 +112,53 @@ far  10.2.0.0/24 via gw
             );
         }
     }
+}
+
+#[test]
+fn a_live_graph_tells_how_things_are() {
+    let world = World::new();
+    let file = lab_file("everything");
+    let path = file.to_str().expect("a plain path");
+    let drawn = |expected: &[&str], when: &str| {
+        let did = world.lab(&["graph", path, "--live"]);
+        assert_eq!(did.code, 0, "{did:?}");
+        world.write("/run/work/lab.svg".as_ref(), &did.out);
+        // A browser refuses what is not XML.
+        world.ok("python3 -c 'import xml.dom.minidom as x; x.parse(\"/run/work/lab.svg\")'");
+        for part in expected {
+            assert!(did.out.contains(part), "{when}: {part}: {}", did.out);
+        }
+        did.out
+    };
+    let out = drawn(
+        &["not applied", "not there", "#c5221f", "10.1.0.5"],
+        "before",
+    );
+    assert!(!out.contains("#137333"), "{out}");
+    world.apply_file(&file);
+    world.background("ip netns exec web sh -c 'echo up; exec sleep 100'");
+    let out = drawn(
+        &["as declared", "runs sleep", "#137333", "eth0 10.1.0.5"],
+        "applied",
+    );
+    assert!(
+        !out.contains("not there") && !out.contains("#b06000"),
+        "{out}"
+    );
+    world.ok("ip -n web route del default; ip netns del deep; nft flush ruleset");
+    drawn(
+        &[
+            "differs from its file",
+            "+ route 0.0.0.0/0 via 10.1.0.1 in web",
+            "#b06000",
+            "not there",
+            "#c5221f",
+            "+ table inet lab_everything",
+        ],
+        "drift",
+    );
+    let did = world.lab(&["graph", path, "--live", "--format", "dot"]);
+    assert!(did.code == 1 && did.err.contains("SVG"), "{did:?}");
 }
 
 #[test]
@@ -178,6 +225,25 @@ fn adopted_namespaces_have_a_name() {
         1,
         "the name is taken"
     );
+    for name in ["a b", "", "../x", "-x", ".x"] {
+        let did = world.lab(&["adopt", "--pid", pid.trim(), &format!("--name={name}")]);
+        assert!(
+            did.code == 1 && did.err.contains("cannot be a namespace's name"),
+            "{name}: {did:?}"
+        );
+    }
+    assert_eq!(world.ok("ls /run/netns"), "container\n");
+}
+
+#[test]
+fn what_is_dubious_is_said_where_it_is_made() {
+    let world = World::new();
+    let file = lab_file("router-off");
+    let file = file.to_str().expect("plain");
+    for verb in ["check", "plan", "apply"] {
+        let did = world.lab(&[verb, file]);
+        assert!(did.err.contains("c: b does not route"), "{verb}: {did:?}");
+    }
 }
 
 #[test]

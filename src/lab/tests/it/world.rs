@@ -10,14 +10,29 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// What makes the world; `read` keeps it until the test's end closes the pipe.
+/// What makes the world; `read` keeps it until the test's end closes the pipe. Its root holds what the machine's root
+/// holds, but for `/run` and `/etc`: mounts below these, such as the one that `ip netns add` makes of `/run/netns`, are not
+/// inherited.
 const MAKE: &str = r#"
 set -e
-mount -t tmpfs tmpfs /run
-mkdir /run/etc /run/work
-for f in passwd group nsswitch.conf hosts resolv.conf services protocols ld.so.cache ld.so.conf ld.so.conf.d alternatives iproute2 host.conf gai.conf; do
-  if [ -e /etc/$f ]; then cp -a /etc/$f /run/etc/; fi
+# The machine's setting, which a new namespace takes over, is not the world's.
+if [ "$(cat /proc/sys/net/ipv4/ip_forward)" != 0 ]; then echo 0 > /proc/sys/net/ipv4/ip_forward; fi
+new=/mnt
+[ -d $new ] || new=/tmp
+mount -t tmpfs tmpfs $new
+for e in /*; do
+  if [ -L $e ]; then cp -a $e $new$e; continue; fi
+  case $e in /run|/etc|$new) mkdir $new$e; continue;; esac
+  if [ -d $e ]; then mkdir $new$e; mount --rbind $e $new$e; fi
 done
+mkdir $new/run/etc $new/run/work $new/old
+for f in passwd group nsswitch.conf hosts resolv.conf services protocols ld.so.cache ld.so.conf ld.so.conf.d alternatives iproute2 host.conf gai.conf; do
+  if [ -e /etc/$f ]; then cp -a /etc/$f $new/run/etc/; fi
+done
+cd $new
+pivot_root . old
+umount -l /old
+rmdir /old
 [ -s /run/etc/resolv.conf ] || echo 'nameserver 192.0.2.53' > /run/etc/resolv.conf
 mount --bind /run/etc /etc
 ip link set lo up
@@ -149,7 +164,8 @@ impl World {
     /// Applies a file.
     pub(crate) fn apply_file(&self, file: &Path) {
         let file = file.to_str().expect("a plain path");
-        let did = self.lab(&["apply", file]);
+        // Some tests make one lab of several files.
+        let did = self.lab(&["apply", "--take-over", file]);
         assert_eq!(did.code, 0, "{did:?}");
         let plan = self.lab(&["plan", file]);
         assert_eq!(
@@ -186,7 +202,7 @@ impl World {
 
     /// Whether one packet gets from a namespace (`""` is the host) to an address or name and back.
     pub(crate) fn pings(&self, from: &str, to: &str) -> bool {
-        self.sh(&format!("{} ping -n -c1 -W1 {to}", inside(from)))
+        self.sh(&format!("{} ping -n -c2 -i0.2 -W1 {to}", inside(from)))
             .code
             == 0
     }
@@ -248,6 +264,43 @@ impl World {
             find /etc /run -path /run/etc -prune -o -path /run/work -prune -o -path /run/nameplate -prune -o -path /etc/alternatives -prune -o -path /run/blkid -prune -o -type f -exec cksum {} + -o -print | sort
             ls -A /run/netns 2>/dev/null; ls -A /run/nameplate/lab 2>/dev/null | grep -v '^.lock$'
             cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; true")
+    }
+
+    /// The kernel's state of the host and of all namespaces, settings included, in one visit of each.
+    pub(crate) fn kernel(&self) -> String {
+        const VIEW: &str = r#"
+            view() { for what in "-d link" addr route "-6 route"; do echo "== $1 $what"; ip -j $what; done
+                echo "== $1 settings"; cd /proc/sys/net
+                grep -s . ipv4/ip_forward ipv4/tcp_ecn ipv4/ip_default_ttl ipv4/conf/*/forwarding ipv4/conf/*/rp_filter ipv4/conf/*/route_localnet ipv4/conf/*/log_martians                     ipv4/conf/*/accept_redirects ipv6/conf/*/forwarding ipv6/conf/*/accept_ra ipv6/conf/*/accept_dad ipv6/conf/*/hop_limit ipv6/conf/*/mtu | sort; }
+            view host
+            for n in $(ls /run/netns 2>/dev/null); do nsenter --net=/run/netns/$n sh -c "$(command -v view >/dev/null; echo "$VIEW_FN"); view $n"; done
+            echo "== rules"; nft list ruleset | sed 's/ packets [0-9]* bytes [0-9]*//'
+            echo "== files"; tail -n +1 /etc/netns/*/* 2>/dev/null"#;
+        // A function is no part of what another shell sees.
+        let body = VIEW.split("view host").next().unwrap_or_default();
+        let line = VIEW.replace("$(command -v view >/dev/null; echo \"$VIEW_FN\")", "$FN");
+        let did = did(self
+            .enter()
+            .env("FN", body)
+            .args(["sh", "-c", &line])
+            .output());
+        let mut out = String::new();
+        for part in did.out.split("== ").skip(1) {
+            let (title, text) = part.split_once('\n').unwrap_or((part, ""));
+            match serde_json::from_str::<Value>(text.trim()) {
+                Ok(mut value) => {
+                    normalise(&mut value);
+                    let _ = writeln!(out, "{title}: {value:#}");
+                }
+                Err(_) => {
+                    for line in text.lines() {
+                        let _ = writeln!(out, "{title}: {line}");
+                    }
+                }
+            }
+        }
+        assert!(out.contains("host settings: ipv4/ip_forward"), "{did:?}");
+        out
     }
 
     /// What a lab is, without what two equal labs differ in: indices, counters, timers, link-local addresses.
@@ -322,6 +375,15 @@ fn normalise(value: &mut Value) {
         "valid_life_time",
         "preferred_life_time",
         "operstate",
+        "tso_max_size",
+        "tso_max_segs",
+        "gso_max_size",
+        "gso_max_segs",
+        "gso_ipv4_max_size",
+        "gro_ipv4_max_size",
+        "gro_max_size",
+        "promiscuity",
+        "allmulti",
         "flags",
         "hello_timer",
         "tcn_timer",

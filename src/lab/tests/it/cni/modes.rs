@@ -260,3 +260,78 @@ fn gc_goes_on_after_any_kill() {
         assert_eq!(left, "", "GC was killed at {at} of {calls}");
     }
 }
+
+#[test]
+fn the_oldest_versions_have_a_result_of_each_family() {
+    let world = world(&["c1"]);
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["ipam"]["ranges"] =
+        json!([[{"subnet": "192.0.2.0/24"}], [{"subnet": "2001:db8::/64"}]]);
+    runner.plugins[0]["isDefaultGateway"] = json!(true);
+    for (version, told) in [
+        (json!("0.1.0"), "0.1.0"),
+        (json!("0.2.0"), "0.2.0"),
+        (Value::Null, "0.1.0"),
+        (json!(""), "0.1.0"),
+    ] {
+        runner.plugins[0]["cniVersion"] = version;
+        let result = runner.added("c1");
+        assert_eq!(result["cniVersion"], told);
+        let address = result["ip4"]["ip"].as_str().unwrap_or_default();
+        assert!(
+            address.starts_with("192.0.2.") && address.ends_with("/24"),
+            "{result}"
+        );
+        assert_eq!(result["ip4"]["gateway"], "192.0.2.1");
+        assert_eq!(result["ip4"]["routes"][0]["dst"], "0.0.0.0/0", "{result}");
+        assert_eq!(result["ip6"]["gateway"], "2001:db8::1");
+        assert!(
+            result.get("ips").is_none() && result.get("interfaces").is_none(),
+            "{result}"
+        );
+        let checked = runner.check("c1", &Value::Null);
+        assert!(checked.is_err_and(|said| said.contains("does not allow CHECK")));
+        runner.del("c1", &result);
+    }
+    for (version, code) in [(json!(1.0), 6), (json!(["1.0.0"]), 6), (json!("0.9.0"), 1)] {
+        runner.plugins[0]["cniVersion"] = version;
+        let refused = runner.add("c1").expect_err("no version");
+        assert_eq!(refused["code"], code, "{refused}");
+    }
+}
+
+#[test]
+fn a_port_of_a_lab_or_of_another_network_is_refused() {
+    let world = world(&["c1", "c2"]);
+    let lab = |forward: &str| {
+        let text = format!(
+            "[net.br7]\nsubnet = \"10.7.0.0/24\"\nforward = [\"{forward}\"]\n[ns]\nweb = \"br7\"\n"
+        );
+        world
+            .file("ports", &text)
+            .to_str()
+            .expect("plain")
+            .to_owned()
+    };
+    assert_eq!(world.lab(&["apply", &lab("8080:web:80")]).code, 0);
+    let mut runner = Runner::new(&world, plain());
+    runner.plugins[0]["capabilities"] = json!({"portMappings": true});
+    runner.runtime =
+        json!({"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]});
+    let refused = runner.add("c1").expect_err("taken");
+    assert!(
+        refused["msg"]
+            .as_str()
+            .is_some_and(|said| said.contains("belongs to lab ports")),
+        "{refused}"
+    );
+    runner.runtime["portMappings"][0]["hostPort"] = json!(8081);
+    let one = runner.added("c1");
+    let did = world.lab(&["apply", &lab("8081:web:80")]);
+    assert!(
+        did.code == 1 && did.err.contains("belongs to the container network net"),
+        "{did:?}"
+    );
+    runner.del("c1", &one);
+    assert_eq!(world.lab(&["apply", &lab("8081:web:80")]).code, 0);
+}

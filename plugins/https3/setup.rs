@@ -1,0 +1,26 @@
+//! Reads `https3` lines.
+
+use chain::Transport;
+use chain::setup::{ListenerBounds, Parse, Registration, Setup, TransportBounds};
+
+/// `https3` in the catalogue.
+pub(crate) const REGISTRATION: Registration = Registration {
+    name: "https3",
+    parse,
+    handler: false,
+};
+
+fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
+    let mut bounds = ListenerBounds::default();
+    parse.bounds(
+        0,
+        &mut [
+            ("max_streams", &mut bounds.streams),
+            ("max_connections", &mut bounds.connections),
+        ],
+    );
+    Some(Box::new(TransportBounds {
+        transport: Transport::Https3,
+        bounds,
+    }))
+}

@@ -1,0 +1,319 @@
+//! A zone's place: where it comes from, what is served, and what is known of its primaries.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use chain::keeper::{Follows, ZoneReport};
+use chain::served::Served;
+use chain::tsig::Key;
+use host::clock;
+use tokio::sync::Notify;
+use wire::{Name, NameBuf};
+use zone::Digested;
+
+use super::catalog;
+use super::client::{self, Newer, Primary};
+use super::kept::Copy;
+use super::sources::{Contact, Sources};
+
+/// A zone and where it comes from.
+pub(super) struct Place {
+    pub(super) served: Arc<Served>,
+    pub(super) sources: Sources,
+    /// Whether it is a catalog of other zones.
+    catalog: bool,
+    /// Where it is kept, if it is.
+    copy: Option<Arc<Copy>>,
+    /// Told when a primary says that the zone has changed.
+    pub(super) told: Notify,
+    /// Whether the next look gets the whole zone, whatever its serial is.
+    whole: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What is known of a zone beside its contents. Times are those of [`clock`].
+#[derive(Clone, Default)]
+struct State {
+    /// When a primary was seen that has the version that is served.
+    seen: u64,
+    /// How old that version was by then: what was read from disk was seen before this process began.
+    age: Duration,
+    /// The primary that answered last, and its serial.
+    primary: Option<(String, u32)>,
+    /// Why the last look failed, if it did.
+    failure: Option<String>,
+    /// When the next look is due.
+    next: Option<u64>,
+}
+
+/// What is known of a place beside its zone: the next configuration goes on with it.
+type Living = HashMap<String, Weak<Place>>;
+
+impl Place {
+    /// The place of the zone `apex`: that of the configuration before, if it has the same sources.
+    pub(super) fn of(apex: Name<'_>, sources: &Sources, catalog: bool) -> Arc<Self> {
+        static LIVING: OnceLock<Mutex<Living>> = OnceLock::new();
+        let living = LIVING.get_or_init(Mutex::default);
+        let mut living = living.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("{apex} {} {catalog}", sources.identity());
+        if let Some(place) = living.get(&name).and_then(Weak::upgrade) {
+            return place;
+        }
+        let keep = sources.keep.as_ref();
+        let place = Arc::new(Self {
+            served: Served::new(apex),
+            sources: sources.clone(),
+            catalog,
+            copy: keep.map(|keep| Arc::new(Copy::new(keep.file(apex)))),
+            told: Notify::new(),
+            whole: AtomicBool::new(false),
+            state: Mutex::default(),
+        });
+        living.retain(|_, place| place.strong_count() > 0);
+        living.insert(name, Arc::downgrade(&place));
+        drop(living);
+        place.load();
+        place
+    }
+
+    /// The place of another zone with the same sources.
+    pub(super) fn beside(&self, apex: Name<'_>) -> Arc<Self> {
+        Self::of(apex, &self.sources, false)
+    }
+
+    /// Whether a NOTIFY from this address, signed with this key, is a primary's: by the key where there is one, else by the address. It
+    /// only has the zone checked.
+    pub(super) fn is_primary(&self, client: IpAddr, key: Option<Name<'_>>) -> bool {
+        let mut primaries = self.sources.primaries.iter();
+        match (&self.sources.key, key) {
+            (Some(ours), Some(key)) => ours.as_name() == key,
+            _ => primaries.any(|primary| primary.address.ip().to_canonical() == client),
+        }
+    }
+
+    /// Has the zone checked soon.
+    pub(super) fn look(&self) {
+        self.told.notify_one();
+    }
+
+    /// Has the whole zone transferred soon.
+    pub(super) fn retransfer(&self) {
+        self.whole.store(true, Ordering::Relaxed);
+        self.look();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of it.
+    pub(super) fn report(&self) -> ZoneReport {
+        let zone = self.served.snapshot();
+        let age = zone.as_ref().map(|_| self.age());
+        let expire = zone.map(|zone| Duration::from_secs(zone.timers()[2].into()));
+        let state = self.state().clone();
+        let next = state.next.map(|next| next.saturating_sub(clock::now()));
+        let primaries = self.sources.primaries.iter();
+        ZoneReport {
+            file: self.copy.as_ref().map(|copy| copy.path().to_path_buf()),
+            failure: state.failure,
+            follows: Some(Follows {
+                primaries: primaries.map(ToString::to_string).collect(),
+                answered: state.primary,
+                age,
+                expires: expire
+                    .zip(age)
+                    .map(|(expire, age)| expire.saturating_sub(age)),
+                next: next.map(Duration::from_nanos),
+            }),
+            ..ZoneReport::new(self.served.clone(), "secondary")
+        }
+    }
+
+    /// Notes when the next look is due.
+    pub(super) fn rest(&self, pause: Duration) {
+        let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        self.state().next = Some(clock::now().saturating_add(pause));
+    }
+
+    /// For how long no primary has confirmed the version that is served.
+    pub(super) fn age(&self) -> Duration {
+        let state = self.state();
+        state.age + Duration::from_nanos(clock::now().saturating_sub(state.seen))
+    }
+
+    /// Serves nothing: the version is too old.
+    pub(super) fn expire(&self) {
+        let apex = self.served.apex();
+        tracing::error!(target: "plugin/secondary", "Zone {apex} is expired");
+        self.served.replace(None);
+    }
+
+    /// Forgets the zone: it is another one of this name now.
+    pub(super) fn forget(&self) {
+        self.served.replace(None);
+        self.remove_copy();
+    }
+
+    /// Removes it from disk.
+    pub(super) fn remove_copy(&self) {
+        if let Some(copy) = &self.copy {
+            copy.remove();
+        }
+    }
+
+    /// Serves what is on disk, unless it is too old.
+    fn load(&self) {
+        let Some(copy) = &self.copy else { return };
+        let (apex, path) = (self.served.apex(), copy.path().display());
+        let found = copy.read(apex).and_then(|found| match &found {
+            Some((zone, _)) if self.catalog => catalog::read(zone).map(|_| found),
+            _ => Ok(found),
+        });
+        let (zone, age) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(why) => {
+                tracing::error!(target: "plugin/secondary", "Zone {apex} as it was kept in {path} is of no use: {why}");
+                return;
+            }
+        };
+        let [_, _, expire] = zone.timers();
+        let seconds = age.as_secs();
+        if seconds >= expire.into() {
+            tracing::error!(
+                target: "plugin/secondary",
+                "Zone {apex} as it was kept in {path} is expired: no primary has confirmed it for {seconds} s"
+            );
+            return;
+        }
+        tracing::info!(
+            target: "plugin/secondary",
+            "Serving zone {apex} as it was kept in {path}: {} SOA serial, confirmed {seconds} s ago",
+            zone.serial()
+        );
+        {
+            let mut state = self.state();
+            (state.seen, state.age) = (clock::now(), age);
+        }
+        self.served.replace(Some(Arc::new(zone)));
+    }
+
+    /// Asks the primaries in order until one has the version that is served, or gives a newer one.
+    pub(super) async fn check(
+        &self,
+        key: Result<Option<Arc<Key>>, &NameBuf>,
+    ) -> Result<(), String> {
+        let checked = match key {
+            Ok(key) => self.ask(key.as_ref()).await,
+            Err(name) => Err(format!("there is no key {name}")),
+        };
+        self.state().failure = checked.as_ref().err().cloned();
+        checked
+    }
+
+    async fn ask(&self, key: Option<&Arc<Key>>) -> Result<(), String> {
+        let whole = self.whole.swap(false, Ordering::Relaxed);
+        let apex = self.served.apex();
+        let mut failures = Vec::new();
+        for contact in &self.sources.primaries {
+            let primary = Primary {
+                contact,
+                key,
+                digest: self.sources.digest,
+            };
+            let ours = self.served.snapshot();
+            let found = client::refresh(&primary, apex, ours.as_ref(), whole).await;
+            let found = found.and_then(|answer| {
+                if let Some(newer) = answer.newer.as_ref().filter(|_| self.catalog) {
+                    catalog::read(&newer.zone)?;
+                }
+                Ok(answer)
+            });
+            match found {
+                Ok(answer) => {
+                    {
+                        let mut state = self.state();
+                        (state.seen, state.age) = (clock::now(), Duration::ZERO);
+                        state.primary = Some((contact.to_string(), answer.serial));
+                    }
+                    match answer.newer {
+                        Some(newer) => self.take(newer, contact).await,
+                        None => self.confirm(),
+                    }
+                    return Ok(());
+                }
+                Err(why) => failures.push(format!("{contact}: {why}")),
+            }
+        }
+        Err(failures.join("; "))
+    }
+
+    /// Serves what a primary has given, and keeps it.
+    async fn take(&self, newer: Newer, from: &Contact) {
+        let Newer {
+            zone,
+            differences,
+            digested,
+        } = newer;
+        let apex = NameBuf::from_name(self.served.apex());
+        match digested {
+            Digested::Not => {}
+            Digested::Unknown => tracing::warn!(
+                target: "plugin/secondary",
+                "Zone {apex} from {from}: no ZONEMD record is of a known scheme and hash algorithm"
+            ),
+            Digested::Verified(algorithm) => tracing::info!(
+                target: "plugin/secondary",
+                "Zone {apex} from {from} is what its ZONEMD record says ({algorithm})"
+            ),
+        }
+        let (serial, records) = (zone.serial(), zone.statistics().records);
+        let how = match &differences {
+            None => String::new(),
+            Some(steps) if steps.len() == 1 => ", by IXFR in 1 step".to_owned(),
+            Some(steps) => format!(", by IXFR in {} steps", steps.len()),
+        };
+        let (served, copy, from) = (self.served.clone(), self.copy.clone(), from.to_string());
+        // What has changed is looked for, if it is not known, and written: that takes a while.
+        let taken = tokio::task::spawn_blocking(move || {
+            let zone = Arc::new(zone);
+            match differences {
+                Some(differences) => served.advance(zone.clone(), differences),
+                None => served.replace(Some(zone.clone())),
+            }
+            tracing::info!(
+                target: "plugin/secondary",
+                "Transferred: {apex} from {from}, {records} records, {serial} SOA serial{how}"
+            );
+            if let Some(copy) = copy
+                && let Err(error) = copy.write(&zone)
+            {
+                let path = copy.path().display();
+                tracing::error!(
+                    target: "plugin/secondary",
+                    "Zone {apex} is served, and cannot be kept in {path}: {error}"
+                );
+            }
+        });
+        let _ = taken.await;
+    }
+
+    /// Notes on disk that a primary has the version that is served.
+    fn confirm(&self) {
+        let Some(copy) = &self.copy else { return };
+        if copy.confirm().is_err()
+            && let Some(zone) = self.served.snapshot()
+            && let Err(error) = copy.write(&zone)
+        {
+            let (apex, path) = (self.served.apex(), copy.path().display());
+            tracing::error!(
+                target: "plugin/secondary",
+                "Zone {apex} cannot be kept in {path}: {error}"
+            );
+        }
+    }
+}

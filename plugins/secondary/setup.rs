@@ -1,0 +1,334 @@
+//! Reads `secondary [ZONES...] { transfer from ...; file ...; tls ...; catalog ...; fallthrough ... }`.
+
+use std::sync::Arc;
+
+use chain::Fallthrough;
+use chain::authority::{Authoritative, Unloaded};
+use chain::setup::{Answers, Build, BuildError, Parse, Registration, Scene, Setup};
+use corefile::{Diagnostic, Directive, Line, Report, Span, Token, value};
+use rustls::ClientConfig;
+use upstream::target::{self, Scheme, Target};
+use upstream::tls::{Files, server_name};
+use wire::{Name, NameBuf};
+use zone::DigestPolicy;
+
+use super::Secondary;
+use super::catalog::{Catalog, Members};
+use super::client::ALPN;
+use super::follow::follow;
+use super::place::Place;
+use super::sources::{Contact, Keep, Session, Sources};
+
+/// `secondary` in the catalogue.
+pub(crate) const REGISTRATION: Registration = Registration {
+    name: "secondary",
+    parse,
+    handler: true,
+};
+
+const OPTIONS: &[&str] = &[
+    "transfer",
+    "file",
+    "tls",
+    "tls_servername",
+    "catalog",
+    "zonemd",
+    "fallthrough",
+    "upstream",
+];
+const TRANSFER: &str = "transfer from ADDRESS... [key NAME]";
+
+/// One line of a server block.
+struct Config {
+    zones: Vec<String>,
+    primaries: Vec<Target>,
+    key: Option<(NameBuf, Span)>,
+    digest: DigestPolicy,
+    /// Where the zones are kept.
+    file: Option<String>,
+    tls: Files,
+    tls_server_name: Option<String>,
+    /// Where TLS is set up.
+    tls_span: Option<Span>,
+    /// Whether the zones are catalogs, and the names at and below which they may have members.
+    catalog: Option<Vec<NameBuf>>,
+}
+
+/// All lines of a server block; `fallthrough` is theirs together, as in CoreDNS.
+struct SecondarySetup {
+    configs: Vec<Config>,
+    fall: Fallthrough,
+}
+
+fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
+    let mut setup = SecondarySetup {
+        configs: Vec::new(),
+        fall: Fallthrough::No,
+    };
+    for directive in parse.directives {
+        let config = config(parse, directive, &mut setup.fall);
+        setup.configs.push(config);
+    }
+    Some(Box::new(setup))
+}
+
+fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) -> Config {
+    let mut config = Config {
+        zones: parse.read_zones(&directive.args, OPTIONS),
+        primaries: Vec::new(),
+        key: None,
+        digest: DigestPolicy::default(),
+        file: None,
+        tls: Files::default(),
+        tls_server_name: None,
+        tls_span: None,
+        catalog: None,
+    };
+    let mut named = false;
+    for line in directive.block.iter().flat_map(|block| &block.lines) {
+        let Some(word) = line.words.first() else {
+            continue;
+        };
+        match word.text.as_str() {
+            "transfer" => {
+                named = true;
+                read_transfer(parse, line, &mut config);
+            }
+            "fallthrough" => *fall = parse.read_fallthrough(line, &config.zones),
+            "catalog" => {
+                let allowed = config.catalog.get_or_insert_default();
+                for word in &line.words[1..] {
+                    match value::zone(word) {
+                        Ok(zone) => allowed.extend(zone.parse::<NameBuf>()),
+                        Err(diagnostic) => parse.report.push(diagnostic),
+                    }
+                }
+            }
+            "file" if parse.arguments(line, 1..=1, "file PATH") => {
+                config.file = Some(line.words[1].text.clone());
+            }
+            "tls" if parse.arguments(line, 0..=3, "tls [CERT KEY] [CA]") => {
+                config.tls = Files::of(&line.words[1..]);
+                config.tls_span = Some(word.span);
+            }
+            "tls_servername" if parse.arguments(line, 1..=1, "tls_servername NAME") => {
+                let name = &line.words[1];
+                config.tls_server_name = Some(name.text.clone());
+                config.tls_span = Some(word.span);
+                if rustls::pki_types::ServerName::try_from(name.text.as_str()).is_err() {
+                    let mistake = format!("not a TLS server name: `{}`", name.text);
+                    parse.report.push(
+                        Diagnostic::error("CF0205", mistake)
+                            .at(name.span, "expected a name such as `primary.example.net`"),
+                    );
+                }
+            }
+            "file" | "tls" | "tls_servername" => {}
+            "zonemd" => config.digest = parse.read_digest_policy(line).unwrap_or_default(),
+            // CoreDNS reads it and does nothing with it; so do we.
+            "upstream" => {}
+            _ => parse.unknown_option(directive, line, OPTIONS),
+        }
+    }
+    if !named {
+        parse.report.push(
+            Diagnostic::error("CF0232", "secondary zones require a transfer from property")
+                .at(directive.name.span, format!("expected a line `{TRANSFER}`")),
+        );
+    }
+    let secure = |primary: &Target| primary.scheme == Scheme::Tls;
+    if let (Some(span), false) = (config.tls_span, config.primaries.iter().any(secure)) {
+        parse.report.push(
+            Diagnostic::error("CF0211", "TLS is set up and no primary is asked over TLS")
+                .at(
+                    span,
+                    "no primary begins with `tls://`: zones come in clear text",
+                )
+                .help("write `tls://` before the addresses that speak TLS, or take the option out"),
+        );
+    }
+    config
+}
+
+/// Reads `transfer from ADDRESS... [key NAME]`.
+fn read_transfer(parse: &mut Parse<'_>, line: &Line, config: &mut Config) {
+    if !parse.arguments(line, 2..=usize::MAX - 1, TRANSFER) {
+        return;
+    }
+    let from = &line.words[1];
+    if from.text != "from" {
+        let mistake = format!("unknown property '{}'", from.text);
+        parse.report.push(
+            Diagnostic::error("CF0102", mistake).at(from.span, format!("expected `{TRANSFER}`")),
+        );
+        return;
+    }
+    let words = &line.words[2..];
+    let (hosts, key) = match words.iter().position(|word| word.text == "key") {
+        None => (words, None),
+        Some(at) => (&words[..at], Some(&words[at + 1..])),
+    };
+    match key {
+        None => {}
+        Some([name]) if !hosts.is_empty() => match NameBuf::parse(&name.text, Name::ROOT) {
+            Ok(key) => config.key = Some((key.to_lower(), name.span)),
+            Err(why) => {
+                let mistake = format!("not the name of a key: `{}`", name.text);
+                parse
+                    .report
+                    .push(Diagnostic::error("CF0205", mistake).at(name.span, why.to_string()));
+            }
+        },
+        Some(_) => {
+            let mistake = "Wrong argument count or unexpected line ending after 'key'";
+            let place = line.words.last().map_or(from.span, |word| word.span);
+            parse.report.push(
+                Diagnostic::error("CF0107", mistake).at(place, format!("expected `{TRANSFER}`")),
+            );
+        }
+    }
+    for host in hosts {
+        if host.text == "*" {
+            parse.report.push(
+                Diagnostic::error("CF0208", "can't use '*' in transfer from")
+                    .at(host.span, "expected the address of a primary"),
+            );
+            continue;
+        }
+        match primary(host) {
+            Ok(primary) => config.primaries.push(primary),
+            Err(diagnostic) => parse.report.push(diagnostic),
+        }
+    }
+}
+
+/// Reads a primary: an address, or `tls://` and an address, with the name in its certificate behind `%`.
+fn primary(word: &Token) -> Result<Target, Diagnostic> {
+    if !word.text.contains("://") {
+        let address = value::socket_address(word, 53)?;
+        return Ok(Target {
+            scheme: Scheme::Dns,
+            place: target::Place::Address(address),
+            zone: None,
+            path: None,
+            span: word.span,
+        });
+    }
+    let read = target::parse(word, ("secondary", &[Scheme::Dns, Scheme::Tls]));
+    let target = read.map_err(|diagnostic| *diagnostic)?;
+    if let target::Place::Address(_) = target.place {
+        return Ok(target);
+    }
+    let mistake = format!("not an IP address or a socket address: `{}`", word.text);
+    Err(Diagnostic::error("CF0208", mistake).at(word.span, "expected the address of a primary"))
+}
+
+/// Where the zones of a line come from, and where they are kept. A path that is a directory, ends in a slash, or is that of many zones
+/// is a directory.
+fn sources(config: &Config, zones: usize, build: &mut Build<'_>) -> Result<Sources, BuildError> {
+    let mut files = config.tls.clone();
+    files.resolve(|text| build.path(text));
+    let mut tls: Option<Arc<ClientConfig>> = None;
+    let mut primaries = Vec::new();
+    for primary in &config.primaries {
+        let target::Place::Address(address) = primary.place else {
+            continue;
+        };
+        let session = match primary.scheme {
+            Scheme::Tls => {
+                let shared = match &tls {
+                    Some(shared) => shared.clone(),
+                    None => tls.insert(files.transfer_config(ALPN)?).clone(),
+                };
+                let name = primary.server_name().or(config.tls_server_name.as_deref());
+                Some(Session {
+                    name: server_name(name, address.ip())
+                        .map_err(|error| error.at(primary.span))?,
+                    config: shared,
+                })
+            }
+            _ => None,
+        };
+        primaries.push(Contact {
+            address,
+            tls: session,
+        });
+    }
+    let keep = config.file.as_ref().map(|text| {
+        let path = build.path(text);
+        let many = zones > 1 || config.catalog.is_some();
+        match many || text.ends_with('/') || path.is_dir() {
+            true => Keep::Directory(path),
+            false => Keep::File(path),
+        }
+    });
+    Ok(Sources {
+        primaries,
+        key: config.key.as_ref().map(|(key, _)| *key),
+        keep,
+        digest: config.digest,
+    })
+}
+
+impl Setup for SecondarySetup {
+    fn validate(&self, scene: &Scene<'_>, report: &mut Report) {
+        let keyed = self.configs.iter().find_map(|config| config.key.as_ref());
+        if let (Some((_, span)), None) = (keyed, scene.directive("tsig")) {
+            report.push(
+                Diagnostic::error("CF0309", "there are no keys in this server block")
+                    .at(*span, "this key is one of `tsig`, which is not here"),
+            );
+        }
+    }
+
+    fn answers(&self) -> Vec<(Answers, Vec<String>)> {
+        let reach = self.fall.reach();
+        // One handler stands for all lines.
+        let zones = self.configs.iter().map(|config| config.zones.clone());
+        zones.map(|zones| (reach, zones)).collect()
+    }
+
+    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
+        let mut places: Vec<Arc<Place>> = Vec::new();
+        let mut catalogs: Vec<Catalog> = Vec::new();
+        for config in &self.configs {
+            let origins = build.origins(&config.zones)?;
+            let sources = sources(config, origins.len(), build)?;
+            for apex in origins {
+                let is_catalog = config.catalog.is_some();
+                let place = Place::of(apex.as_name(), &sources, is_catalog);
+                // Of two lines for one zone, the later counts.
+                places.retain(|known| known.served.apex() != apex.as_name());
+                catalogs.retain(|known| known.place.served.apex() != apex.as_name());
+                if let Some(allowed) = config.catalog.clone() {
+                    let place = place.clone();
+                    catalogs.push(Catalog { place, allowed });
+                }
+                places.push(place);
+            }
+        }
+        for place in &places {
+            let capabilities = build.capabilities();
+            build.spawn(Box::pin(follow(place.clone(), capabilities)));
+        }
+        let has_catalogs = !catalogs.is_empty();
+        let members = Members::new(places, catalogs);
+        if has_catalogs {
+            let capabilities = build.capabilities();
+            build.spawn(Box::pin(members.clone().follow(capabilities)));
+        }
+        let zones = members.zones.clone();
+        build
+            .capabilities()
+            .provide_zones("secondary", zones.clone());
+        build.push(Arc::new(Secondary {
+            authoritative: Arc::new(Authoritative {
+                zones,
+                fall: self.fall,
+                unloaded: Unloaded::Fails,
+            }),
+            members,
+        }));
+        Ok(())
+    }
+}

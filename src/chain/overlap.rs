@@ -1,0 +1,185 @@
+//! Zones that two server blocks serve on one address, and ports on which two transports would listen: found when a Corefile is read, as far as its words tell. Addresses of interfaces,
+//! and a port that is written here and left to `-dns.port` there, are compared by the server when it starts.
+
+use std::collections::HashMap;
+
+use corefile::key::{Key, Scheme};
+use corefile::{Diagnostic, Report, Span};
+
+use crate::setup::PlannedBlock;
+use crate::transport::{Carrier, Transport};
+
+/// A zone on one address, and the key that says so.
+#[derive(Clone, Copy)]
+struct Claim<'a> {
+    word: Option<&'a str>,
+    key: Span,
+    /// Whether it is that of a view, one that lets every query in.
+    view: bool,
+}
+
+/// Whether a block serves some queries of its zones only, and leaves the rest to others.
+fn is_filtered(block: &PlannedBlock) -> bool {
+    block.planned.iter().any(|one| one.setup.filters())
+}
+
+impl Claim<'_> {
+    /// Whether both are for the same address.
+    fn meets(&self, other: &Self) -> bool {
+        other.word == self.word || other.word.is_none() || self.word.is_none()
+    }
+
+    /// Whether it takes every query that the other one could get.
+    fn covers(&self, other: &Self) -> bool {
+        self.word.is_none() || self.word == other.word
+    }
+}
+
+/// Reports every zone that is served twice, and every port that two transports want.
+pub(crate) fn blocks(blocks: &[PlannedBlock], report: &mut Report) {
+    let mut claims: HashMap<(Scheme, &str, Option<u16>), Vec<Claim<'_>>> = HashMap::new();
+    let mut ports: HashMap<(Carrier, u16), Vec<(Scheme, Claim<'_>)>> = HashMap::new();
+    for block in blocks {
+        let bound: Vec<_> = block
+            .planned
+            .iter()
+            .flat_map(|one| one.setup.bound())
+            .flatten()
+            .collect();
+        let listens = block.planned.iter().any(|one| one.setup.listens());
+        if bound.iter().any(|word| word.except) || bound.is_empty() && listens {
+            continue;
+        }
+        let mut words: Vec<_> = bound.iter().map(|word| Some(word.word.as_str())).collect();
+        if words.is_empty() {
+            words.push(None);
+        }
+        words.sort_unstable();
+        words.dedup();
+        let filtered = is_filtered(block);
+        let view = filtered
+            && block
+                .planned
+                .iter()
+                .all(|one| !one.setup.filters() || one.setup.admits_all());
+        for (key, span) in block.keys.iter().zip(&block.key_spans) {
+            for word in &words {
+                let claim = Claim {
+                    word: *word,
+                    key: *span,
+                    view,
+                };
+                claim_port(key, claim, &mut ports, report);
+            }
+            for zone in &key.zones {
+                let held = claims.entry((key.scheme, zone, key.port)).or_default();
+                for word in &words {
+                    let claim = Claim {
+                        word: *word,
+                        key: *span,
+                        view,
+                    };
+                    let above = held.iter().find(|other| !other.view && other.meets(&claim));
+                    match above {
+                        Some(other) if filtered => {
+                            report.push(shadowed(zone, &claim, other));
+                            break;
+                        }
+                        Some(other) => {
+                            report.push(overlapping(key, zone, &claim, other));
+                            break;
+                        }
+                        None => {}
+                    }
+                    let all = held.iter().find(|other| other.view && other.covers(&claim));
+                    if let Some(other) = all {
+                        report.push(shadowed(zone, &claim, other));
+                    }
+                    if !filtered || view && all.is_none() {
+                        held.push(claim);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The message of a block that nobody reaches: a view below what takes every query, or anything below a view that does.
+fn shadowed(zone: &str, claim: &Claim<'_>, other: &Claim<'_>) -> Diagnostic {
+    let message = format!(
+        "this server block is never asked for names of `{zone}`: another above it takes every query"
+    );
+    Diagnostic::warning("CF0326", message)
+        .at(claim.key, "never asked")
+        .beside(
+            other.key,
+            "serves every query of the zone, and stands first",
+        )
+        .help("write the server block that takes every query below those whose view takes some")
+}
+
+/// Claims the port of a key, and reports another transport that listens there.
+fn claim_port<'a>(
+    key: &Key,
+    claim: Claim<'a>,
+    ports: &mut HashMap<(Carrier, u16), Vec<(Scheme, Claim<'a>)>>,
+    report: &mut Report,
+) {
+    let port = match (key.port, key.scheme) {
+        (Some(port), _) => port,
+        // Whatever `-dns.port` says.
+        (None, Scheme::Dns) => return,
+        (None, scheme) => scheme.default_port(),
+    };
+    for transport in Transport::of(key.scheme).filter(|_| port != 0) {
+        let held = ports.entry((transport.carrier(), port)).or_default();
+        let other = held
+            .iter()
+            .find(|(scheme, other)| *scheme != key.scheme && other.meets(&claim));
+        if let Some((scheme, other)) = other {
+            report.push(
+                Diagnostic::error(
+                    "CF0340",
+                    format!(
+                        "`{}://` and `{}://` cannot share port {port} of {}",
+                        scheme.name(),
+                        key.scheme.name(),
+                        transport.protocol().to_uppercase()
+                    ),
+                )
+                .at(claim.key, "listens on the same port")
+                .beside(other.key, "listens there first")
+                .help("give one of them another port, or an address of its own with `bind`"),
+            );
+            return;
+        }
+        // One of each is enough: there may be thousands of keys.
+        let mut same = held.iter().filter(|(scheme, _)| *scheme == key.scheme);
+        if !same.any(|(_, other)| other.word == claim.word) {
+            held.push((key.scheme, claim));
+        }
+    }
+}
+
+/// The message of one overlapping.
+fn overlapping(key: &Key, zone: &str, claim: &Claim<'_>, other: &Claim<'_>) -> Diagnostic {
+    let (scheme, port) = (key.scheme.name(), key.port);
+    let shown = |word: Option<&str>| {
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        let on = word.map_or(String::new(), |word| format!(" on {word}"));
+        format!("{scheme}://{zone}{port}{on}")
+    };
+    let message = if claim.word == other.word {
+        format!("cannot serve {} - it is already defined", shown(claim.word))
+    } else {
+        format!(
+            "cannot serve {} - zone overlap listener capacity with {}",
+            shown(claim.word),
+            shown(other.word)
+        )
+    };
+    Diagnostic::error("CF0308", message)
+        .at(claim.key, "served again here")
+        .beside(other.key, "first served here")
+        .help("join the two server blocks, or give each an address of its own with `bind`")
+}

@@ -1,0 +1,233 @@
+//! What stands in a lab's way: objects that have its names and are not its own, and what others drop.
+
+use std::collections::BTreeMap;
+
+use super::Planner;
+use crate::action::Action;
+use crate::claim::{is_marked, owned, owner};
+use crate::journal::Phase;
+use crate::link::Link;
+use crate::listener::who;
+use crate::observe::{BRIDGED, Seen, read_sysctl};
+use crate::redirect::{Redirect, elsewhere};
+use crate::shape::has_netem;
+
+impl Planner<'_> {
+    /// What has our names and is not ours, and who has our addresses.
+    pub(super) fn conflicts(&mut self) {
+        self.ports();
+        let ends = || self.layout.spaces.iter().flat_map(|space| &space.ends);
+        let netem = |link: &Link| link.queue == "netem";
+        let has = self.kernel.spaces.values().any(|seen| match seen {
+            Seen::There(inside) => inside.links.iter().any(netem),
+            _ => false,
+        });
+        if ends().any(|end| end.shape.needs_netem()) && !has && !has_netem() {
+            self.conflict(
+                "this kernel has no netem (CONFIG_NET_SCH_NETEM), which `delay`, `jitter`, `loss` and `reorder` need; `rate` alone does without"
+                    .to_owned(),
+            );
+        }
+        for name in self.layout.host_links() {
+            if let Some(link) = self.kernel.host_link(&name)
+                && !self.ours(link)
+            {
+                let whose = owner(&link.alias);
+                self.conflict(format!(
+                    "link {name} exists on the host and is not the lab's{whose}"
+                ));
+            }
+        }
+        for space in &self.layout.spaces {
+            match self.kernel.spaces.get(&space.name) {
+                Some(Seen::There(inside)) => {
+                    if let Err(why) = owned(&space.name, inside, &self.layout.mark, self.journal) {
+                        self.conflict(why);
+                    }
+                }
+                Some(Seen::HalfMade) => {
+                    let known = self
+                        .journal
+                        .is_some_and(|journal| journal.spaces.contains_key(&space.name));
+                    if !known {
+                        self.conflict(format!(
+                            "{} is a file and no namespace, and not the lab's",
+                            crate::space::path(&space.name).display()
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for net in self
+            .layout
+            .bridges
+            .iter()
+            .flat_map(|bridge| &bridge.addresses)
+        {
+            let clash = self.kernel.host.addresses.iter().find(|address| {
+                let link = self
+                    .kernel
+                    .host
+                    .links
+                    .iter()
+                    .find(|link| link.index == address.link);
+                let local = address.net.addr().is_loopback()
+                    || address.net.addr().to_string().starts_with("fe80");
+                !local
+                    && (address.net.trunc().contains(&net.trunc())
+                        || net.trunc().contains(&address.net.trunc()))
+                    && !link.is_some_and(|link| self.ours(link))
+            });
+            if let Some(clash) = clash {
+                let link = self
+                    .kernel
+                    .host
+                    .links
+                    .iter()
+                    .find(|link| link.index == clash.link);
+                let (name, alias) =
+                    link.map_or(("?", ""), |link| (link.name.as_str(), link.alias.as_str()));
+                let text = format!(
+                    "{} overlaps {} of {name} on the host{}",
+                    net.trunc(),
+                    clash.net,
+                    owner(alias)
+                );
+                self.conflict(text);
+            }
+        }
+        if let Some(seen) = self
+            .kernel
+            .tables
+            .as_ref()
+            .and_then(|tables| tables.get(&self.layout.mark.table()))
+            && !self.layout.mark.owns(&seen.comment)
+        {
+            self.conflict(format!(
+                "table inet {} exists and is not the lab's",
+                self.layout.mark.table()
+            ));
+        }
+        let kernel = self.kernel;
+        let all = self
+            .layout
+            .spaces
+            .iter()
+            .filter(|space| kernel.spaces.contains_key(&space.name));
+        for (path, _) in all.flat_map(|space| &space.files) {
+            if path.symlink_metadata().is_ok() && !is_marked(path, &self.layout.mark) {
+                self.conflict(format!("{} exists and is not the lab's", path.display()));
+            }
+        }
+    }
+
+    /// Ports that somebody else has: in the way unless the lab had them before.
+    fn ports(&mut self) {
+        let layout = self.layout;
+        let forwards: Vec<Redirect> = layout
+            .redirects
+            .iter()
+            .filter(|redirect| !redirect.service)
+            .cloned()
+            .collect();
+        let had: Vec<_> = self
+            .journal
+            .iter()
+            .filter(|journal| journal.phase != Phase::Removing)
+            .flat_map(|journal| &journal.redirects)
+            .map(Redirect::place)
+            .collect();
+        let mut told: Vec<(bool, String)> = Vec::new();
+        for (redirect, owner) in elsewhere(&layout.redirects, Some(&layout.mark.lab), None) {
+            told.push((false, format!("port {redirect} belongs to {owner}")));
+        }
+        for redirect in &forwards {
+            for listener in &self.kernel.listeners {
+                if redirect.takes_from(listener) {
+                    let who = who(listener);
+                    let text = format!(
+                        "port {redirect} of the host is served by {who}: a forward would take it away"
+                    );
+                    told.push((had.contains(&redirect.place()), text));
+                }
+            }
+        }
+        // Both families of one port say the same.
+        told.dedup();
+        for (had, text) in told {
+            if had {
+                self.plan.warnings.push(text);
+            } else if !self.plan.conflicts.contains(&text) {
+                self.conflict(text);
+            }
+        }
+    }
+
+    /// Rules of other tables that drop what the lab passes on: told, or where the lab put its own there before, put there
+    /// again.
+    pub(super) fn accepts(&mut self) {
+        let layout = self.layout;
+        // Where nothing drops, nobody asks what bridges hand to it.
+        let bridged = match self.kernel.filter.drops() {
+            true => BRIDGED.map(|key| read_sysctl(key).as_deref() == Some("1")),
+            false => [false; 2],
+        };
+        let missing = self
+            .kernel
+            .filter
+            .missing(&layout.passing, bridged, &layout.mark);
+        let accepted = self.journal.is_some_and(|journal| journal.accepts);
+        let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for accept in missing {
+            if accepted {
+                self.step(Action::AcceptForward { accept });
+            } else {
+                let chain = accept.place.to_string();
+                told.entry(chain).or_default().push(accept.command());
+            }
+        }
+        for (chain, commands) in told {
+            self.plan.warnings.push(format!(
+                "packets of the lab are dropped by the host's forward chain (an accept in another table does not change that): `apply --fix-forward` puts these rules into {chain}, and `down` removes them: {}",
+                commands.join("; ")
+            ));
+        }
+        for (place, handle, comment) in self.kernel.filter.owned(&layout.mark) {
+            let bridge = comment.rsplit('/').next().unwrap_or_default();
+            if layout
+                .bridges
+                .iter()
+                .all(|declared| declared.name != bridge)
+            {
+                self.step(Action::RemoveAccept { place, handle });
+            }
+        }
+    }
+
+    /// What will be in the way at work.
+    pub(super) fn warnings(&mut self) {
+        let files = self
+            .layout
+            .spaces
+            .iter()
+            .any(|space| !space.files.is_empty());
+        if files && self.kernel.no_resolver {
+            self.plan.warnings.push(
+                "/etc/resolv.conf is missing or leads nowhere, so `ip netns exec` runs commands without a resolver; `nameplate-lab exec` gives them the lab's"
+                    .to_owned(),
+            );
+        }
+        let v6 = "net/ipv6/conf/all/forwarding";
+        let turned_on = self
+            .plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Action::Sysctl { space: None, key, .. } if key == v6));
+        if turned_on {
+            self.plan.warnings.push(format!(
+                "{v6} makes this host ignore router advertisements, unless an interface has accept_ra = 2"
+            ));
+        }
+    }
+}

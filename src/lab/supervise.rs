@@ -1,0 +1,720 @@
+//! The commands of a lab's namespaces, kept as the file says: started in its order, started again, ended and asked for.
+//!
+//! ```text
+//!  queued ──► starting ──► running ──► ended │ failed
+//!    ▲           │  ready?    │
+//!    │           └────────────┴─► ending ──► pausing ──► queued      restart
+//!    └──────────── start ─────────── ending ──► stopped              stop
+//! ```
+//!
+//! One thread decides; others wait for ends, requests and signals, and tell it by a channel. It waits for nobody: what
+//! takes a while (a command becomes ready, or ends) is looked at again at the next [`tick`](Supervisor::tick).
+
+use std::os::unix::net::UnixStream;
+use std::process::ExitStatus;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use corefile::Sources;
+
+use crate::control::{Keeper, Reply, Request, State, Verb, answer};
+use crate::error::{During, Error, Result};
+use crate::journal::Journal;
+use crate::launch::Task;
+use crate::logs::Log;
+use crate::reach::Picture;
+use crate::spec::{Ready, Restart, Spec};
+use crate::{listener, probe, process, space, sys};
+
+/// How soon something that takes a while is looked at again.
+const SOON: Duration = Duration::from_millis(10);
+/// How often it is looked whether somebody else has ceased to keep the commands.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a command may take to be ready; those after it are started then all the same.
+const READY: Duration = Duration::from_secs(30);
+/// How long one query of a name may take.
+const ANSWER: Duration = Duration::from_millis(100);
+/// The pause before a command is started again: at first, and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
+/// One that lived so long begins with the first pause again.
+const LONG: Duration = Duration::from_secs(10);
+
+/// What the other threads tell.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A signal came.
+    Signal(sys::Signal),
+    /// The command beside the lab ended.
+    Beside(Option<ExitStatus>),
+    /// A command ended: which start of which one.
+    Ended(u64, Option<ExitStatus>),
+    /// Somebody asks for something.
+    Asked(Request, UnixStream),
+}
+
+/// Where a command is.
+#[derive(Debug)]
+enum Stage {
+    /// To be started when those before it are ready.
+    Queued,
+    /// It runs, and may not be ready yet.
+    Running(i32),
+    /// It and what it started is ended.
+    Ending {
+        pid: Option<i32>,
+        since: Instant,
+        /// Nothing of it was there at the last look either.
+        quiet: bool,
+        then: Then,
+    },
+    /// To be started again at this time.
+    Pausing(Instant),
+    /// Somebody ended it.
+    Stopped,
+    /// It ended by itself.
+    Ended(Option<ExitStatus>),
+    /// It could not be started.
+    Failed(String),
+}
+
+/// What comes after the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Start,
+    Pause,
+    Stay,
+    /// The file has it no more.
+    Forget,
+}
+
+/// A command.
+#[derive(Debug)]
+struct Command {
+    task: Task,
+    stage: Stage,
+    /// The number of its last start.
+    start: u64,
+    begun: Instant,
+    /// The namespace that it was started in.
+    inode: Option<u64>,
+    pause: Duration,
+    restarts: u32,
+    /// Until then it should be ready.
+    deadline: Option<Instant>,
+    /// It was not ready in time, or ended before.
+    late: bool,
+    ready: bool,
+}
+
+impl Command {
+    fn new(task: Task) -> Self {
+        Self {
+            task,
+            stage: Stage::Queued,
+            start: 0,
+            begun: Instant::now(),
+            inode: None,
+            pause: PAUSES[0],
+            restarts: 0,
+            deadline: None,
+            late: false,
+            ready: false,
+        }
+    }
+
+    /// Whether it is to be waited for: it was not ready yet, and has time.
+    fn waits(&self) -> bool {
+        self.task.run.ready.is_some() && !self.ready && !self.late
+    }
+
+    /// As if it had never been started.
+    fn renew(&mut self) {
+        (self.late, self.ready, self.deadline) = (false, false, None);
+        (self.pause, self.restarts) = (PAUSES[0], 0);
+    }
+
+    /// Whether those after it have to wait.
+    fn blocks(&self) -> bool {
+        match self.stage {
+            Stage::Queued => true,
+            // One that ended before it was ready gets the rest of its time.
+            Stage::Running(_) | Stage::Pausing(_) => self.waits(),
+            Stage::Ending { then, .. } => then != Then::Stay && then != Then::Forget,
+            _ => false,
+        }
+    }
+
+    /// Whether it is on the way to something else.
+    fn is_settled(&self) -> bool {
+        !self.blocks() && !matches!(self.stage, Stage::Ending { .. })
+    }
+
+    /// What is wrong with it.
+    fn problem(&self) -> Option<String> {
+        let space = &self.task.space;
+        match &self.stage {
+            Stage::Failed(why) => Some(format!("{space}: {why}")),
+            Stage::Ended(Some(status)) if self.waits() => Some(format!(
+                "{space}: {} ended before it was ready: {status}",
+                self.task.program()
+            )),
+            Stage::Ended(Some(status)) if !status.success() => {
+                Some(format!("{space}: {} ended: {status}", self.task.program()))
+            }
+            Stage::Running(_) | Stage::Pausing(_) if self.late => {
+                Some(format!("{space}: {}", self.not_ready()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What does not show that it is ready.
+    fn not_ready(&self) -> String {
+        let program = self.task.program();
+        match &self.task.run.ready {
+            Some(Ready::Port(protocol, port)) => {
+                format!(
+                    "{program} is not ready: nobody listens on {port}/{}",
+                    protocol.name()
+                )
+            }
+            Some(Ready::Name(name)) => {
+                format!("{program} is not ready: {name} does not resolve")
+            }
+            None => format!("{program} is not ready"),
+        }
+    }
+
+    /// How it is.
+    fn state(&self) -> State {
+        let (state, pid, why) = match &self.stage {
+            Stage::Queued => ("waiting", None, None),
+            Stage::Running(pid) if self.waits() => ("starting", Some(*pid), None),
+            Stage::Running(pid) => {
+                let why = self.late.then(|| self.not_ready());
+                ("running", Some(*pid), why)
+            }
+            Stage::Ending { pid, .. } => ("stopping", *pid, None),
+            Stage::Pausing(_) => ("restarting", None, None),
+            Stage::Stopped => ("stopped", None, None),
+            Stage::Ended(status) => {
+                let why = status.map(|status| status.to_string());
+                let good = status.is_some_and(|status| status.success());
+                (if good { "ended" } else { "failed" }, None, why)
+            }
+            Stage::Failed(why) => ("failed", None, Some(why.clone())),
+        };
+        State {
+            space: self.task.space.clone(),
+            command: self.task.run.command.clone(),
+            state: state.to_owned(),
+            pid,
+            restarts: self.restarts,
+            why,
+        }
+    }
+
+    /// Whether it is as it was declared to be.
+    fn is_ready(&self, spec: &Spec) -> bool {
+        let name = &self.task.space;
+        let at = spec.spaces.iter().position(|one| one.name.value == *name);
+        let (Some(ready), Some(at)) = (&self.task.run.ready, at) else {
+            return true;
+        };
+        let _away = match self.task.is_host {
+            true => None,
+            false => match space::enter(name) {
+                Ok(away) => Some(away),
+                Err(_) => return false,
+            },
+        };
+        match ready {
+            Ready::Port(protocol, port) => listener::all().is_ok_and(|all| {
+                all.iter()
+                    .any(|one| one.protocol == *protocol && one.port == *port)
+            }),
+            Ready::Name(name) => {
+                let whole = match name.strip_suffix('.') {
+                    Some(whole) => whole.to_owned(),
+                    None if name.contains('.') => name.clone(),
+                    None => format!("{name}.{}", spec.domain),
+                };
+                let resolver = Picture::of(spec, &spec.addresses).resolver(at);
+                resolver.is_some_and(|server| probe::has_address(server, &whole, ANSWER))
+            }
+        }
+    }
+}
+
+/// A request that is answered when its commands are where they should be.
+#[derive(Debug)]
+struct Pending {
+    stream: UnixStream,
+    spaces: Vec<String>,
+    /// What was wrong from the beginning.
+    problems: Vec<String>,
+}
+
+/// The commands of a lab.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    spec: Spec,
+    commands: Vec<Command>,
+    sender: Sender<Event>,
+    /// The right to keep them; none while somebody else does.
+    keeper: Option<Keeper>,
+    /// Whether it stays without a terminal, and shows nothing there.
+    stays: bool,
+    pending: Vec<Pending>,
+    starts: u64,
+    /// Whether its end was asked for.
+    ends: bool,
+}
+
+impl Supervisor {
+    /// Of a lab; what happens is told to `sender`.
+    pub(crate) fn new(spec: &Spec, sender: Sender<Event>, stays: bool) -> Self {
+        let mut supervisor = Self {
+            spec: spec.clone(),
+            commands: Vec::new(),
+            sender,
+            keeper: None,
+            stays,
+            pending: Vec::new(),
+            starts: 0,
+            ends: false,
+        };
+        supervisor.take();
+        supervisor
+    }
+
+    /// Takes the right to keep the commands, if nobody has it.
+    fn take(&mut self) {
+        let sender = self.sender.clone();
+        let heard = move |request, stream| {
+            let _ = sender.send(Event::Asked(request, stream));
+        };
+        match Keeper::take(&self.spec.name, self.stays, heard) {
+            Ok(Some(keeper)) => {
+                self.keeper = Some(keeper);
+                // One that was killed may have left something.
+                process::end_marked(&self.spec.name);
+                self.commands = tasks(&self.spec).map(Command::new).collect();
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("warning: the commands of the lab cannot be kept: {error}"),
+        }
+    }
+
+    /// How many commands it keeps.
+    pub(crate) fn count(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// The processes that it started.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let pid = |one: &Command| match one.stage {
+            Stage::Running(pid) => Some(pid),
+            Stage::Ending { pid, .. } => pid,
+            _ => None,
+        };
+        self.commands.iter().filter_map(pid).collect()
+    }
+
+    /// Whether its end was asked for, or its lab is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ends
+    }
+
+    /// Whether all commands are where they should be.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.commands.iter().all(Command::is_settled)
+    }
+
+    /// What could not be started, or was not ready.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        let amiss = |one: &&Command| match one.stage {
+            Stage::Failed(_) => true,
+            _ => one.task.run.ready.is_some() && !one.ready,
+        };
+        let refused = self.commands.iter().filter(amiss);
+        refused.filter_map(Command::problem).collect()
+    }
+
+    /// Something happened.
+    pub(crate) fn told(&mut self, event: Event) {
+        match event {
+            Event::Ended(start, status) => self.ended(start, status),
+            Event::Asked(request, stream) => self.asked(request, stream),
+            Event::Signal(_) | Event::Beside(_) => {}
+        }
+    }
+
+    /// Answers somebody when all commands are where they should be.
+    pub(crate) fn report_to(&mut self, stream: UnixStream) {
+        self.pending.push(Pending {
+            stream,
+            spaces: Vec::new(),
+            problems: Vec::new(),
+        });
+    }
+
+    /// Does what is due; how long nothing else is.
+    pub(crate) fn tick(&mut self) -> Duration {
+        if self.keeper.is_none() {
+            self.take();
+        } else if !crate::journal::directory(&self.spec.name).exists() {
+            self.ends = true;
+        }
+        let mut blocked = false;
+        let mut soonest = TICK;
+        for at in 0..self.commands.len() {
+            let wanted = self.step(at, blocked);
+            soonest = soonest.min(wanted);
+            blocked |= self.commands[at].blocks();
+        }
+        self.commands.retain(|command| {
+            !matches!(&command.stage, Stage::Stopped if command.task.run.command.is_empty())
+        });
+        self.answer_all();
+        soonest
+    }
+
+    /// Does what is due of one command.
+    fn step(&mut self, at: usize, blocked: bool) -> Duration {
+        let now = Instant::now();
+        let command = &mut self.commands[at];
+        if command.waits() && command.deadline.is_some_and(|deadline| now > deadline) {
+            command.late = true;
+            eprintln!("warning: {}: {}", command.task.space, command.not_ready());
+        }
+        match command.stage {
+            Stage::Queued if !blocked => {
+                self.launch(at);
+                SOON
+            }
+            Stage::Pausing(until) if now >= until => {
+                command.restarts += 1;
+                self.launch(at);
+                SOON
+            }
+            Stage::Pausing(until) => until - now,
+            Stage::Running(_) if command.is_displaced() => {
+                let then = if command.task.is_there() {
+                    Then::Start
+                } else {
+                    Then::Stay
+                };
+                self.end(at, then);
+                SOON
+            }
+            Stage::Running(_) if command.task.run.ready.is_some() && !command.ready => {
+                // One that was late may be ready all the same.
+                if command.is_ready(&self.spec) {
+                    (command.ready, command.late) = (true, false);
+                }
+                if command.late { TICK } else { SOON }
+            }
+            Stage::Ending { .. } => {
+                self.end_on(at, now);
+                SOON
+            }
+            _ => TICK,
+        }
+    }
+
+    /// Starts a command.
+    fn launch(&mut self, at: usize) {
+        self.starts += 1;
+        let command = &mut self.commands[at];
+        command.start = self.starts;
+        command.begun = Instant::now();
+        command.inode = command.task.inode();
+        command.deadline.get_or_insert(command.begun + READY);
+        let (sender, start) = (self.sender.clone(), self.starts);
+        let space = &command.task.space;
+        let shown = (!self.stays).then(|| format!("{space} | "));
+        let log = Log::open(&command.task.lab, space, shown);
+        let started = match log {
+            Ok(log) => command.task.start(log, move |status| {
+                let _ = sender.send(Event::Ended(start, status));
+            }),
+            Err(error) => Err(Error::new(format!("cannot keep its output: {error}"))),
+        };
+        command.stage = match started {
+            Ok(pid) => Stage::Running(pid),
+            Err(error) => Stage::Failed(error.to_string()),
+        };
+        if let Stage::Failed(why) = &command.stage {
+            eprintln!("error: {space}: {why}");
+        }
+    }
+
+    /// Begins to end a command and what it started.
+    fn end(&mut self, at: usize, then: Then) {
+        let command = &mut self.commands[at];
+        let pid = match command.stage {
+            Stage::Running(pid) => Some(pid),
+            Stage::Ending { pid, .. } => pid,
+            _ => None,
+        };
+        command.stage = Stage::Ending {
+            pid,
+            since: Instant::now(),
+            quiet: false,
+            then,
+        };
+        for pid in command.processes() {
+            let _ = sys::kill(pid, libc::SIGTERM);
+            // One that is stopped hears of it only when it goes on.
+            let _ = sys::kill(pid, libc::SIGCONT);
+        }
+    }
+
+    /// Goes on ending a command.
+    fn end_on(&mut self, at: usize, now: Instant) {
+        let command = &mut self.commands[at];
+        let left = command.processes();
+        let Stage::Ending {
+            pid,
+            since,
+            quiet,
+            then,
+        } = &mut command.stage
+        else {
+            return;
+        };
+        if pid.is_some() || !left.is_empty() {
+            *quiet = false;
+            if now.duration_since(*since) > process::PATIENCE {
+                for pid in left {
+                    let _ = sys::kill(pid, libc::SIGKILL);
+                }
+            }
+            return;
+        }
+        // A process that starts a program has no variables for a moment.
+        if !*quiet {
+            *quiet = true;
+            return;
+        }
+        command.stage = match then {
+            Then::Start => Stage::Queued,
+            Then::Pause => {
+                let pause = command.pause;
+                command.pause = (pause * 2).min(PAUSES[1]);
+                Stage::Pausing(now + pause)
+            }
+            Then::Stay => Stage::Stopped,
+            Then::Forget => {
+                command.task.run.command.clear();
+                Stage::Stopped
+            }
+        };
+    }
+
+    /// A command ended.
+    fn ended(&mut self, start: u64, status: Option<ExitStatus>) {
+        let Some(at) = self.commands.iter().position(|one| one.start == start) else {
+            return;
+        };
+        let command = &mut self.commands[at];
+        if let Stage::Ending { pid, .. } = &mut command.stage {
+            *pid = None;
+            return;
+        }
+        let good = status.is_some_and(|status| status.success());
+        let again = match command.task.run.restart {
+            Restart::No => false,
+            Restart::OnFailure => !good,
+            Restart::Always => true,
+        };
+        let (program, space) = (command.task.program(), &command.task.space);
+        if let Some(status) = status {
+            eprintln!("{program} in {space} ended: {status}");
+        }
+        if command.begun.elapsed() > LONG {
+            command.pause = PAUSES[0];
+        }
+        command.stage = Stage::Ended(status);
+        if again {
+            // What it started would be in the way.
+            self.end(at, Then::Pause);
+        }
+    }
+
+    /// Somebody asks for something.
+    fn asked(&mut self, request: Request, mut stream: UnixStream) {
+        let Request { verb, spaces } = request;
+        let mut problems = Vec::new();
+        for name in &spaces {
+            if !self.commands.iter().any(|one| one.task.space == *name) {
+                problems.push(format!("{name} has no command in lab {}", self.spec.name));
+            }
+        }
+        match verb {
+            Verb::Reload => match declared(&self.spec.name) {
+                Ok(spec) => self.replace(spec),
+                Err(error) => problems.push(error.to_string()),
+            },
+            Verb::End => {
+                self.ends = true;
+                answer(&mut stream, &Reply::default());
+                return;
+            }
+            Verb::Status => {
+                answer(&mut stream, &self.reply(&spaces, problems));
+                return;
+            }
+            Verb::Start | Verb::Stop | Verb::Restart => {
+                for at in 0..self.commands.len() {
+                    let name = &self.commands[at].task.space;
+                    if spaces.is_empty() || spaces.contains(name) {
+                        self.turn(at, verb);
+                    }
+                }
+            }
+        }
+        self.pending.push(Pending {
+            stream,
+            spaces,
+            problems,
+        });
+    }
+
+    /// Starts or ends a command because somebody wants it.
+    fn turn(&mut self, at: usize, verb: Verb) {
+        let command = &mut self.commands[at];
+        let begun = matches!(command.stage, Stage::Running(_) | Stage::Queued);
+        if verb == Verb::Start && begun {
+            return;
+        }
+        command.renew();
+        let then = if verb == Verb::Stop {
+            Then::Stay
+        } else {
+            Then::Start
+        };
+        self.end(at, then);
+    }
+
+    /// What the file declares by now: what changed is ended, and started as it is declared.
+    fn replace(&mut self, spec: Spec) {
+        let wanted: Vec<Task> = tasks(&spec).collect();
+        self.spec = spec;
+        for at in 0..self.commands.len() {
+            let command = &mut self.commands[at];
+            let declared = wanted.iter().find(|task| task.space == command.task.space);
+            match declared {
+                None => self.end(at, Then::Forget),
+                Some(task) if *task != command.task || command.is_displaced() => {
+                    command.task = task.clone();
+                    self.turn(at, Verb::Restart);
+                }
+                // What ended by itself, or was ended, stays so.
+                Some(_) => {}
+            }
+        }
+        for (order, task) in wanted.iter().enumerate() {
+            let known = |one: &Command| one.task.space == task.space;
+            if !self.commands.iter().any(known) {
+                let at = order.min(self.commands.len());
+                self.commands.insert(at, Command::new(task.clone()));
+            }
+        }
+    }
+
+    /// Answers those whose commands are where they should be.
+    fn answer_all(&mut self) {
+        let (mut open, pending) = (Vec::new(), std::mem::take(&mut self.pending));
+        for mut one in pending {
+            let meant = |command: &&Command| {
+                one.spaces.is_empty() || one.spaces.contains(&command.task.space)
+            };
+            if !self.commands.iter().filter(meant).all(Command::is_settled) {
+                open.push(one);
+                continue;
+            }
+            let wrong = self.commands.iter().filter(meant);
+            let mut problems = std::mem::take(&mut one.problems);
+            problems.extend(wrong.filter_map(Command::problem));
+            answer(&mut one.stream, &self.reply(&one.spaces, problems));
+        }
+        self.pending = open;
+    }
+
+    /// How the commands of some namespaces are, or all.
+    fn reply(&self, spaces: &[String], problems: Vec<String>) -> Reply {
+        let meant = |command: &&Command| spaces.is_empty() || spaces.contains(&command.task.space);
+        Reply {
+            problems,
+            commands: self
+                .commands
+                .iter()
+                .filter(meant)
+                .map(Command::state)
+                .collect(),
+            stays: self.stays,
+        }
+    }
+
+    /// Ends everything, and gives up the right to keep it; `spared` and what it started go on.
+    pub(crate) fn close(mut self, spared: Option<i32>) {
+        // Nobody is told of ends that are wanted.
+        self.commands.clear();
+        process::end_descendants(spared);
+    }
+}
+
+impl Command {
+    /// All that lives of it: its process and what descends from that, and what says that it is of it.
+    fn processes(&self) -> Vec<i32> {
+        let mut found = process::marked(&self.task.lab, Some(&self.task.space));
+        let pid = match self.stage {
+            Stage::Running(pid) => Some(pid),
+            Stage::Ending { pid, .. } => pid,
+            _ => None,
+        };
+        if let Some(pid) = pid {
+            found.push(pid);
+            found.extend(process::descendants(pid));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Whether its namespace is another one by now, or gone.
+    fn is_displaced(&self) -> bool {
+        self.task.inode() != self.inode
+    }
+}
+
+impl Task {
+    /// The number of its namespace.
+    fn inode(&self) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        let data = (!self.is_host).then(|| std::fs::metadata(space::path(&self.space)));
+        data.and_then(std::io::Result::ok).map(|data| data.ino())
+    }
+
+    /// Whether it has a place to run in.
+    fn is_there(&self) -> bool {
+        self.is_host || matches!(space::kind(&self.space), Ok(space::Kind::Namespace))
+    }
+}
+
+/// A lab as its file declares it by now.
+fn declared(lab: &str) -> Result<Spec> {
+    let file = Journal::load(lab)?.and_then(|journal| journal.file);
+    let file = file.ok_or_else(|| Error::new(format!("there is no lab {lab} any more")))?;
+    let words = || format!("cannot read {}", file.display());
+    let (spec, _) = Spec::load(&file, &mut Sources::default()).during(words)?;
+    spec.filter(|spec| spec.name == lab)
+        .ok_or_else(|| Error::new(format!("{} has mistakes", file.display())))
+}
+
+/// The commands that a lab declares, in the file's order.
+fn tasks(spec: &Spec) -> impl Iterator<Item = Task> {
+    spec.spaces.iter().filter_map(|space| Task::of(spec, space))
+}

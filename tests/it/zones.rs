@@ -1,0 +1,209 @@
+//! `nameplate zone`: what is told of the zones of a running server, and what can be done with them.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::attacks::get;
+use crate::peers::{replace, wait_for_serial, zone};
+use crate::server::{Server, dig, free_port, nameplate, temporary_directory, wait_until};
+
+fn run(dir: &Path, words: &[&str]) -> Output {
+    let mut command = nameplate(dir);
+    command
+        .arg("zone")
+        .args(words)
+        .args(["--admin", "admin.sock"]);
+    command.output().expect("it runs")
+}
+
+fn text(dir: &Path, words: &[&str]) -> String {
+    let output = run(dir, words);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        output.status.success(),
+        "{words:?}: {text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+fn json(dir: &Path, words: &[&str]) -> Value {
+    let text = text(dir, &[words, &["--json"]].concat());
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// What is said when it cannot be done, with exit code 1.
+fn refused(dir: &Path, words: &[&str]) -> String {
+    let output = run(dir, words);
+    assert_eq!(output.status.code(), Some(1), "{words:?}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[test]
+fn an_operator_sees_zones_and_tells_what_to_do_with_them() {
+    let (there, here) = (
+        temporary_directory("zones-primary"),
+        temporary_directory("zones-secondary"),
+    );
+    let (theirs, ours, admin) = (free_port(), free_port(), free_port());
+    replace(&there.join("db"), &zone(7));
+    replace(&there.join("other"), &zone(1));
+    let primary = Server::start_with(
+        &there,
+        &format!(
+            "example.org:{theirs} example.net:{theirs} {{\n  bind 127.0.0.1\n  file db example.org {{\n    reload 0\n  }}\n  file other example.net\n  transfer example.org {{\n    to 127.0.0.1:{ours}\n  }}\n}}\n.:{{PORT}} {{\n  bind 127.0.0.1\n}}\n"
+        ),
+        &["-admin", "admin.sock"],
+    );
+    let secondary = Server::start_with(
+        &here,
+        &format!(
+            "example.org:{ours} {{\n  bind 127.0.0.1\n  prometheus 127.0.0.1:{admin}\n  secondary {{\n    transfer from 127.0.0.1:{theirs}\n    file copy\n  }}\n  transfer {{\n    to *\n  }}\n}}\n.:{{PORT}} {{\n  bind 127.0.0.1\n}}\n"
+        ),
+        &["-admin", "admin.sock"],
+    );
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], ours));
+    if dig(address, &["example.org", "SOA"]).is_none() {
+        return;
+    }
+    wait_for_serial(address, 7);
+    wait_until("the copy", || here.join("copy").exists());
+    let all = json(&there, &["status"]);
+    let zones = all["zones"].as_array().expect("a list");
+    let names: Vec<_> = zones.iter().map(|zone| zone["zone"].as_str()).collect();
+    assert_eq!(names, [Some("example.net."), Some("example.org.")]);
+    assert_eq!(zones[1]["plugin"], "file");
+    assert_eq!(
+        (&zones[1]["serial"], &zones[1]["records"]),
+        (&7.into(), &15.into())
+    );
+    let one = json(&here, &["status", "example.org"]);
+    let one = &one["zones"][0];
+    assert_eq!(one["plugin"], "secondary");
+    assert_eq!(one["primaries"][0], format!("127.0.0.1:{theirs}"));
+    assert_eq!(
+        (&one["serial"], &one["primary_serial"]),
+        (&7.into(), &7.into())
+    );
+    assert!(one["age_seconds"].as_u64().is_some_and(|age| age < 60));
+    assert!(
+        one["expires_in_seconds"]
+            .as_u64()
+            .is_some_and(|left| left > 1_209_000)
+    );
+    assert!(
+        one["next_check_in_seconds"]
+            .as_u64()
+            .is_some_and(|next| next > 7_000)
+    );
+    assert_eq!(one["last_error"], Value::Null);
+    // The file is read again when it is said, whatever its serial is; a broken one is told of.
+    replace(&there.join("db"), &zone(8));
+    let said = text(&there, &["reload", "example.org"]);
+    assert!(said.contains("8 SOA serial"), "{said}");
+    wait_for_serial(address, 8);
+    replace(&there.join("db"), "@ IN SOA broken");
+    let why = refused(&there, &["reload", "example.org"]);
+    assert!(why.contains("db:1:"), "{why}");
+    let told = text(&there, &["status", "example.org"]);
+    assert!(
+        told.contains("last error") && told.contains("serial          8"),
+        "{told}"
+    );
+    // What has changed.
+    for (dir, words) in [
+        (&there, &["diff", "example.org"][..]),
+        (&here, &["diff", "example.org", "--from", "7"]),
+    ] {
+        let diff = text(dir, words);
+        let lines: Vec<&str> = diff.lines().collect();
+        assert_eq!(lines[0], ";; from serial 7 to 8");
+        assert!(
+            lines[1].starts_with(
+                "- example.org. 300 IN SOA ns1.example.org. hostmaster.example.org. 7 "
+            ),
+            "{diff}"
+        );
+        assert!(
+            lines[2].starts_with(
+                "+ example.org. 300 IN SOA ns1.example.org. hostmaster.example.org. 8 "
+            ),
+            "{diff}"
+        );
+    }
+    let diff = json(&here, &["diff", "example.org"]);
+    assert_eq!((&diff["from"], &diff["to"]), (&7.into(), &8.into()));
+    assert_eq!(
+        diff["versions"][0]["removed"].as_array().map(Vec::len),
+        Some(1)
+    );
+    // Orders.
+    let said = text(&there, &["notify", "example.org"]);
+    assert!(
+        said.contains("NOTIFY of serial 8 is sent to 1 secondaries"),
+        "{said}"
+    );
+    secondary.wait_for_log("Notify from 127.0.0.1 for example.org.");
+    let transfers = || secondary.log().matches("Transferred: example.org.").count();
+    let before = transfers();
+    text(&here, &["retransfer", "Example.ORG."]);
+    wait_until("the zone, whole", || transfers() == before + 1);
+    text(&here, &["reload", "example.org"]);
+    for (dir, words, why) in [
+        (
+            &here,
+            &["status", "example.net"][..],
+            "zone example.net. is not served here",
+        ),
+        (
+            &here,
+            &["diff", "example.org", "--from", "3"],
+            "reach back to serial",
+        ),
+        (
+            &here,
+            &["notify", "example.org"],
+            "no `to` names a secondary of zone example.org.",
+        ),
+        (
+            &there,
+            &["retransfer", "example.org"],
+            "zone example.org. has no primary",
+        ),
+        (
+            &there,
+            &["notify", "example.net"],
+            "no `transfer` hands zone example.net. on",
+        ),
+        (
+            &there,
+            &["diff", "example.net"],
+            "no differences of zone example.net. are known",
+        ),
+    ] {
+        let said = refused(dir, words);
+        assert!(said.contains(why), "{words:?}: {said}");
+    }
+    // The same as metrics, and how it is without the primary.
+    drop(primary);
+    text(&here, &["reload", "example.org"]);
+    wait_until("a failure", || {
+        json(&here, &["status"])["zones"][0]["last_error"].is_string()
+    });
+    let metrics = get(
+        std::net::SocketAddr::from(([127, 0, 0, 1], admin)),
+        "/metrics",
+    )
+    .expect("metrics");
+    for line in [
+        "nameplate_zone_serial{zone=\"example.org.\"} 8",
+        "nameplate_zone_primary_serial{zone=\"example.org.\"} 8",
+        "nameplate_zone_failing{zone=\"example.org.\"} 1",
+        "nameplate_zone_age_seconds{zone=\"example.org.\"} ",
+        "nameplate_zone_expires_in_seconds{zone=\"example.org.\"} ",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}
