@@ -60,7 +60,10 @@ impl Response<'_> {
             self.octets.copy_within(old_end..len, new_end);
             self.state.len = len - old_end + new_end;
             self.state.question_end = new_end as u16;
-        } else if old_end != new_end || !old.eq_ignore_ascii_case(new) {
+        } else if old_end != new_end
+            || !old.eq_ignore_ascii_case(new)
+            || self.asks_otherwise(message, new_end)
+        {
             let mut moves = Moves {
                 old,
                 kept: common_suffix(old, new),
@@ -97,6 +100,12 @@ impl Response<'_> {
         }
         self.state.question_known = false;
         true
+    }
+
+    /// Whether the question has another type or class than the one that ends at `end` of `message`: a pointer may lead into them.
+    fn asks_otherwise(&self, message: &[u8], end: usize) -> bool {
+        let fixed = |octets: &[u8], end: usize| crate::read_u32(octets, end - 4);
+        fixed(self.octets, self.question_end()) != fixed(message, end)
     }
 
     /// Whether all records are addresses of class IN whose owner is a pointer to the question: what most answers are. Then nothing in them changes
@@ -252,14 +261,17 @@ impl Moves<'_> {
     fn moves_whole(&self, octets: &[u8], at: usize) -> bool {
         let places = &self.places[..self.count];
         let changed = |place: usize| places.iter().any(|&other| usize::from(other) == place);
+        // Nor does a name from within a label of the question that runs on over the question's type and class.
+        let asked = self.end - 4..self.end;
         let mut here = at;
         loop {
             match octets.get(here) {
-                _ if changed(here.wrapping_sub(1)) => return false,
+                _ if changed(here.wrapping_sub(1)) || asked.contains(&here) => return false,
                 Some(0) => return true,
                 Some(&len @ 1..=63) => {
                     let behind = here + 1 + len as usize;
-                    if (here..behind).any(changed) {
+                    let over = here < asked.start && behind > asked.start;
+                    if over || (here..behind).any(changed) {
                         return false;
                     }
                     here = behind;

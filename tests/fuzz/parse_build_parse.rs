@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use wire::{Class, Message, NameBuf, Parsed, Record, Response, ResponseState, Section, Type};
 
-fuzz_target!(|octets: &[u8]| {
+fuzz_target!(init: { wire::fix_seed(1); }, |octets: &[u8]| {
     let Some(message) = Message::new(octets) else {
         return;
     };

@@ -161,6 +161,14 @@ fn names() -> Seeds {
                 .0,
         ),
         (
+            // The same where the question differs in its type alone.
+            "names-in-another-type",
+            message(RESPONSE, [1, 1, 0, 0])
+                .question(WWW, 256)
+                .record(&[0xC0, 30], 3, 1, &[0])
+                .0,
+        ),
+        (
             // A name in RDATA that would end in the next record, and one that leads into octets of no name.
             "names-beyond-rdata",
             message(RESPONSE, [1, 4, 0, 0])
