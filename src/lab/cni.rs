@@ -65,7 +65,7 @@ pub(crate) fn forwarded() -> Vec<(String, Vec<crate::redirect::Redirect>)> {
 /// Does what the environment says; the exit code.
 pub fn main() -> ExitCode {
     let Ok(command) = std::env::var("CNI_COMMAND") else {
-        eprintln!(
+        crate::warn!(
             "nameplate-cni {}: a CNI plugin, called by a container runtime; protocol versions {}",
             env!("CARGO_PKG_VERSION"),
             VERSIONS.join(", ")
@@ -92,11 +92,11 @@ pub fn main() -> ExitCode {
     match done {
         Ok(Value::Null) => ExitCode::SUCCESS,
         Ok(value) => {
-            println!("{value}");
+            crate::say!("{value}");
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            println!("{}", failure.to_json(&version));
+            crate::say!("{}", failure.to_json(&version));
             ExitCode::FAILURE
         }
     }

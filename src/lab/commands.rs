@@ -2,7 +2,6 @@
 
 mod kept;
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use corefile::{Severity, Sources};
@@ -142,30 +141,13 @@ pub(crate) fn run(command: Command) -> Result<u8> {
             lab::watch::watch(load(&which, false)?, often).map(|()| 0)
         }
         Command::Schema => {
-            print!("{}", lab::spec::SCHEMA);
+            lab::say::text(lab::spec::SCHEMA);
             Ok(0)
         }
         Command::Adopt { pid, name } => converge::adopt(pid, &name).map(|()| 0),
         Command::Gc { force: None } => gc(),
         Command::Gc { force: Some(lab) } => force(&lab),
     }
-}
-
-/// Whether a verb tells something and changes nothing.
-pub(crate) fn only_tells(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Plan { .. }
-            | Command::Status { .. }
-            | Command::Ls { .. }
-            | Command::Trace { .. }
-            | Command::Capture { .. }
-            | Command::Graph { .. }
-            | Command::Check { .. }
-            | Command::Show { .. }
-            | Command::Schema
-            | Command::Logs { .. }
-    )
 }
 
 /// What a verb needs of its caller's privileges; none if it changes namespaces first.
@@ -247,10 +229,7 @@ fn load(which: &Which, dubious: bool) -> Result<Spec> {
     let (spec, report) =
         Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
     if report.has_errors() || (dubious && !report.is_empty()) {
-        eprint!(
-            "{}",
-            report.render(&sources, std::io::stderr().is_terminal())
-        );
+        lab::say::report(&report, &sources);
     }
     spec.ok_or_else(|| Error::new(format!("{} has mistakes; nothing was done", path.display())))
 }
@@ -265,14 +244,14 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
 /// Steps with their commands.
 fn print_steps(steps: &[Action], commands: bool) {
     for step in steps {
-        println!("{} {step}", step.sign());
+        lab::say!("{} {step}", step.sign());
         if commands {
             for line in step
                 .commands()
                 .iter()
                 .flat_map(|command| command.lines().map(str::to_owned).collect::<Vec<_>>())
             {
-                println!("      {line}");
+                lab::say!("      {line}");
             }
         }
     }
@@ -296,7 +275,7 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
             .iter()
             .map(|step| json!({"sign": step.sign().to_string(), "object": step.to_string(), "namespace": step.space(), "commands": step.commands()}))
             .collect();
-        println!(
+        lab::say!(
             "{}",
             json!({"v": 1, "lab": spec.name, "steps": steps, "conflicts": conflicts, "warnings": warnings})
         );
@@ -304,9 +283,9 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
         print_steps(&steps, true);
         told(&conflicts, &warnings);
         if conflicts.is_empty() {
-            println!("{}", summary(&spec.name, &steps));
+            lab::say!("{}", summary(&spec.name, &steps));
         } else {
-            eprintln!(
+            lab::warn!(
                 "`apply` does nothing while what is not the lab's is in its way: remove that, or choose other names and subnets"
             );
         }
@@ -335,10 +314,10 @@ fn summary(lab: &str, steps: &[Action]) -> String {
 /// Conflicts and warnings.
 fn told(conflicts: &[String], warnings: &[String]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        lab::warn!("warning: {warning}");
     }
     for conflict in conflicts {
-        eprintln!("conflict: {conflict}");
+        lab::warn!("conflict: {conflict}");
     }
 }
 
@@ -346,24 +325,24 @@ fn told(conflicts: &[String], warnings: &[String]) {
 fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
     told(&outcome.conflicts, &outcome.warnings);
     if !outcome.conflicts.is_empty() {
-        eprintln!("nothing was done");
+        lab::warn!("nothing was done");
         return 1;
     }
     if verbose {
         print_steps(&outcome.steps, false);
     }
     for failure in &outcome.failures {
-        eprintln!("error: {failure}");
+        lab::warn!("error: {failure}");
     }
     if outcome.failures.is_empty() {
         match outcome.steps.len() {
-            0 => println!("lab {lab}: nothing to do"),
-            1 => println!("lab {lab} {verb}: 1 step"),
-            steps => println!("lab {lab} {verb}: {steps} steps"),
+            0 => lab::say!("lab {lab}: nothing to do"),
+            1 => lab::say!("lab {lab} {verb}: 1 step"),
+            steps => lab::say!("lab {lab} {verb}: {steps} steps"),
         }
         0
     } else {
-        eprintln!("lab {lab} is not complete; the next `apply` goes on, `down` removes it");
+        lab::warn!("lab {lab} is not complete; the next `apply` goes on, `down` removes it");
         3
     }
 }
@@ -386,10 +365,10 @@ fn await_names(spec: &Spec, outcome: &Outcome) {
     };
     match server::wait(spec, version) {
         Heard::Answers | Heard::Nowhere => {}
-        Heard::Nobody => eprintln!(
+        Heard::Nobody => lab::warn!(
             "note: no DNS server serves labs here, so names do not resolve; one that does: `nameplate -conf Corefile.lab`"
         ),
-        Heard::Silent(address) => eprintln!(
+        Heard::Silent(address) => lab::warn!(
             "warning: the DNS server does not answer for {} at {address} yet",
             spec.domain
         ),
@@ -464,7 +443,7 @@ fn trace(from: &str, to: &str, lab: Option<PathBuf>) -> Result<u8> {
     let spec = load(&Which { lab, file: None }, false)?;
     let (lines, arrives) = lab::probe::trace(&spec, from, to)?;
     for line in lines {
-        println!("{line}");
+        lab::say!("{line}");
     }
     Ok(u8::from(!arrives))
 }
@@ -488,15 +467,15 @@ fn status(which: &Which, all: bool, json: bool, wanted: crate::Wanted) -> Result
     if let (false, Some(name)) = (path.exists(), named)
         && let Some(journal) = Journal::load(name)?
     {
-        print!("{}", lab::status::of_journal(&journal, json));
+        lab::say::text(lab::status::of_journal(&journal, json));
         return Ok(4);
     }
     let spec = load(which, false)?;
     let status = lab::status::Status::of(&spec, views)?;
     if json {
-        println!("{}", status.to_json());
+        lab::say!("{}", status.to_json());
     } else {
-        print!("{status}");
+        lab::say::text(&status);
     }
     Ok(if status.is_as_declared() { 0 } else { 4 })
 }
@@ -504,19 +483,22 @@ fn status(which: &Which, all: bool, json: bool, wanted: crate::Wanted) -> Result
 fn list(json: bool) -> Result<u8> {
     let labs = lab::status::labs();
     if json {
-        println!(
+        lab::say!(
             "{}",
             json!({"v": 1, "labs": labs.iter().map(lab::status::Entry::to_json).collect::<Vec<_>>()})
         );
     } else if labs.is_empty() {
-        println!("no lab is applied on this machine");
+        lab::say!("no lab is applied on this machine");
     } else {
         let width = |of: fn(&lab::status::Entry) -> usize| labs.iter().map(of).max().unwrap_or(0);
         let (name, state) = (width(|lab| lab.name.len()), width(|lab| lab.state.len()));
         for lab in &labs {
-            println!(
+            lab::say!(
                 "{:name$}  {:state$}  {:>4} namespaces  {}",
-                lab.name, lab.state, lab.spaces, lab.file
+                lab.name,
+                lab.state,
+                lab.spaces,
+                lab.file
             );
         }
     }
@@ -533,16 +515,13 @@ fn graph(which: &Which, format: Option<Format>, live: bool) -> Result<u8> {
         (true, Some(_)) => return Err(Error::new("the state is drawn as SVG only")),
     };
     let graph = lab::graph::Graph::of(&spec);
-    print!(
-        "{}",
-        match format {
-            Some(Format::Svg) => graph.svg(&state),
-            None if live => graph.svg(&state),
-            Some(Format::Ascii) | None => graph.ascii(),
-            Some(Format::Dot) => graph.dot(),
-            Some(Format::Mermaid) => graph.mermaid(),
-        }
-    );
+    lab::say::text(match format {
+        Some(Format::Svg) => graph.svg(&state),
+        None if live => graph.svg(&state),
+        Some(Format::Ascii) | None => graph.ascii(),
+        Some(Format::Dot) => graph.dot(),
+        Some(Format::Mermaid) => graph.mermaid(),
+    });
     Ok(0)
 }
 
@@ -556,12 +535,9 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
         report.extend(lab::surroundings::look_further(spec)?);
     }
     if json {
-        println!("{}", report.to_json(&sources));
+        lab::say!("{}", report.to_json(&sources));
     } else if !report.is_empty() {
-        eprint!(
-            "{}",
-            report.render(&sources, std::io::stderr().is_terminal())
-        );
+        lab::say::report(&report, &sources);
     }
     let Some(spec) = spec.filter(|_| !report.has_errors()) else {
         return Ok(1);
@@ -572,7 +548,7 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
         Vec::new()
     };
     for failure in &failures {
-        eprintln!("error: {failure}");
+        lab::warn!("error: {failure}");
     }
     if !json && failures.is_empty() {
         let count = |number: usize, what: &str| match number {
@@ -580,7 +556,7 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
             _ => format!("{number} {what}s"),
         };
         let spaces = spec.spaces.iter().filter(|space| !space.is_host).count();
-        println!(
+        lab::say!(
             "lab {}: {}, {}, {}",
             spec.name,
             count(spec.nets.len(), "network"),
@@ -600,7 +576,7 @@ fn explain_code(code: &str) -> Result<u8> {
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(code));
     let (code, text) = found.ok_or_else(|| Error::new(format!("there is no code {code}")))?;
-    println!("{code}: {text}");
+    lab::say!("{code}: {text}");
     Ok(0)
 }
 
@@ -608,11 +584,11 @@ fn show(which: &Which, hosts: bool, names: bool) -> Result<u8> {
     let spec = load(which, false)?;
     let layout = Layout::of(&spec);
     if names {
-        println!("{}", lab::names::names(&spec, &layout).text());
+        lab::say!("{}", lab::names::names(&spec, &layout).text());
     } else if hosts {
-        print!("{}", lab::layout::hosts(&spec));
+        lab::say::text(lab::layout::hosts(&spec));
     } else {
-        print!("{}", lab::shell::script(&spec, &layout));
+        lab::say::text(lab::shell::script(&spec, &layout));
     }
     Ok(0)
 }
@@ -639,14 +615,14 @@ fn gc() -> Result<u8> {
     let mut worst = 0;
     let labs = converge::orphans()?;
     if labs.is_empty() {
-        println!("nothing is left of any lab");
+        lab::say!("nothing is left of any lab");
     }
     // It may be wanted all the same.
     for lab in Journal::labs() {
         let journal = match Journal::load(&lab) {
             Ok(journal) => journal,
             Err(error) => {
-                println!("lab {lab} stays: {error}");
+                lab::say!("lab {lab} stays: {error}");
                 continue;
             }
         };
@@ -654,7 +630,7 @@ fn gc() -> Result<u8> {
             && !file.exists()
             && !labs.contains(&lab)
         {
-            println!(
+            lab::say!(
                 "lab {lab} stays: its file {} is gone, `down {lab}` removes it",
                 file.display()
             );

@@ -25,11 +25,11 @@ pub fn exec(name: &str, command: &[String], no_dns: bool) -> u8 {
         return 125;
     };
     if let Err(error) = enter(name, no_dns) {
-        eprintln!("nameplate-lab: {error}; the command was not run");
+        crate::warn!("nameplate-lab: {error}; the command was not run");
         return 125;
     }
     let error = Command::new(program).args(arguments).exec();
-    eprintln!("nameplate-lab: cannot run {program}: {error}");
+    crate::warn!("nameplate-lab: cannot run {program}: {error}");
     if error.kind() == io::ErrorKind::NotFound {
         127
     } else {
@@ -93,7 +93,7 @@ fn shown(name: &str, prefix: &str, command: &[String], no_dns: bool) -> u8 {
     match run() {
         Ok(status) => status.code().unwrap_or(128 + status.signal().unwrap_or(0)) as u8,
         Err(error) => {
-            eprintln!("nameplate-lab: {name}: {error}");
+            crate::warn!("nameplate-lab: {name}: {error}");
             match error.cause().map(io::Error::kind) {
                 Some(io::ErrorKind::NotFound) => 127,
                 Some(_) => 126,
@@ -154,7 +154,7 @@ pub(crate) fn enter(name: &str, no_dns: bool) -> Result<()> {
                     )
                 });
             }
-            Err(error) => eprintln!(
+            Err(error) => crate::warn!(
                 "nameplate-lab: {} does not cover {}: {error}",
                 entry.display(),
                 target.display()

@@ -11,8 +11,10 @@
 //! Its contract with the world is iproute2's: `/run/netns/NAME`, `/etc/netns/NAME/*`. There is no daemon but the
 //! supervisor of the commands that `run` and `up` start. Synchronous: the kernel serialises what changes links anyway. `unsafe` stands in [`sys`] only.
 //!
-//! Invariants: nothing is made before the journal names it; nothing is changed or removed that does not carry the lab's
+//! Invariants: nothing is printed but through [`mod@say`]; nothing is made before the journal names it; nothing is changed or removed that does not carry the lab's
 //! mark; every prefix of the steps of `apply` and of `down` is a state from which both can go on.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod account;
 pub mod action;
@@ -50,6 +52,7 @@ mod recognise;
 pub mod redirect;
 pub mod rootless;
 pub mod run;
+pub mod say;
 pub mod server;
 pub mod shape;
 pub mod shell;

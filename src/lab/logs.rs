@@ -10,6 +10,7 @@ use corefile::Sources;
 
 use crate::error::{During, Error, Result};
 use crate::journal::{Journal, directory};
+use crate::say;
 use crate::spec::Spec;
 
 /// Below a lab's directory.
@@ -82,12 +83,11 @@ impl Log {
 /// Shows lines on the terminal, each behind a prefix; who reads it may be gone.
 pub(crate) fn show_lines(octets: &[u8], prefix: &str, of_errors: bool) {
     let text = with_prefix(octets, prefix);
-    let _ = if of_errors {
-        io::stderr().lock().write_all(&text)
+    if of_errors {
+        say::errors(&text);
     } else {
-        let mut out = io::stdout().lock();
-        out.write_all(&text).and_then(|()| out.flush())
-    };
+        say::octets(&text);
+    }
 }
 
 /// Where the supervisor of `up` says what happens.
@@ -190,7 +190,7 @@ pub fn show(lab: Option<&str>, space: Option<&str>, manner: Manner) -> Result<()
         Ok(())
     };
     match print() {
-        // Who reads has enough.
+        // Why is told at the end.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.during(|| format!("cannot read the output kept of lab {lab}")),
     }
@@ -340,12 +340,14 @@ impl Tail {
 
     /// Prints some of it.
     fn print(&self, text: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        match &self.prefix {
-            Some(prefix) => out.write_all(&with_prefix(text, prefix))?,
-            None => out.write_all(text)?,
+        let printed = say::write(|out| match &self.prefix {
+            Some(prefix) => out.write_all(&with_prefix(text, prefix)),
+            None => out.write_all(text),
+        });
+        match printed {
+            true => Ok(()),
+            false => Err(io::ErrorKind::BrokenPipe.into()),
         }
-        out.flush()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `nameplate-lab`: the command line. What it does is in the library; here are only words and exit codes.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod commands;
 mod help;
 
@@ -291,22 +293,23 @@ fn main() -> ExitCode {
     }
     let words = help::with_examples(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&words).unwrap_or_else(|error| error.exit());
-    if commands::only_tells(&arguments.command) {
-        lab::sys::end_with_reader();
-    }
-    let code = match commands::run(arguments.command) {
+    let mut code = match commands::run(arguments.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("nameplate-lab: {error}");
+            lab::warn!("nameplate-lab: {error}");
             let refused = error
                 .cause()
                 .is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied);
             if refused && lab::sys::effective_user() != 0 {
-                eprintln!("this needs root; without it there is `nameplate-lab run --rootless`");
+                lab::warn!("this needs root; without it there is `nameplate-lab run --rootless`");
             }
             1
         }
     };
+    if let Err(error) = lab::say::finish() {
+        lab::warn!("nameplate-lab: {error}");
+        code = code.max(1);
+    }
     lab::fault::report();
     ExitCode::from(code)
 }

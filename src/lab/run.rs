@@ -44,7 +44,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub fn run(spec: &Spec, command: &[String], without_root: bool) -> Result<u8> {
     let others = || {
         if !without_root && let Err(error) = leave(&spec.name, None) {
-            eprintln!("nameplate-lab: {error}");
+            crate::warn!("nameplate-lab: {error}");
         }
     };
     guarded(&spec.name, others, |signals, guard| {
@@ -85,7 +85,7 @@ pub fn keep(spec: &Spec, serve: bool) -> Result<Option<Reply>> {
             std::process::exit(match detached(spec, serve, &output, theirs) {
                 Ok(code) => code.into(),
                 Err(error) => {
-                    eprintln!("nameplate-lab: {error}");
+                    crate::warn!("nameplate-lab: {error}");
                     1
                 }
             })
@@ -130,7 +130,7 @@ fn detached(spec: &Spec, serve: bool, output: &File, asks: UnixStream) -> Result
 /// A server of the lab's own, unless one runs; a lab without names is a lab, so that one cannot be had is said, and no more.
 fn begin_server(spec: &Spec, outside: bool) -> Option<Own> {
     Own::start(spec, outside).unwrap_or_else(|error| {
-        eprintln!("warning: {error}; names do not resolve");
+        crate::warn!("warning: {error}; names do not resolve");
         None
     })
 }
@@ -195,7 +195,7 @@ fn guard(supervisor: i32, signals: &mut File, lab: &str, others: impl FnOnce()) 
         if let Some(code) = status.code() {
             return code as u8;
         }
-        eprintln!("nameplate-lab: the supervisor of lab {lab} ended: {status}");
+        crate::warn!("nameplate-lab: the supervisor of lab {lab} ended: {status}");
         process::end_descendants(None);
         others();
         return 128 + status.signal().unwrap_or(0) as u8;
@@ -268,7 +268,7 @@ fn leave(lab: &str, user: Option<User>) -> Result<()> {
         Some(journal) if journal.passing => {
             let removed = converge::down(lab)?;
             for failure in removed.failures.iter().chain(&removed.warnings) {
-                eprintln!("warning: {failure}");
+                crate::warn!("warning: {failure}");
             }
         }
         Some(_) => {
@@ -286,7 +286,7 @@ fn leave(lab: &str, user: Option<User>) -> Result<()> {
 fn supervise(spec: &Spec, command: &[String], outside: bool, signals: File) -> Result<u8> {
     let reaches_out = |net: &crate::spec::Net| net.nat4 || net.nat6 || !net.forwards.is_empty();
     if !outside && spec.nets.iter().any(reaches_out) {
-        eprintln!(
+        crate::warn!(
             "note: without root nothing outside is in reach; `nat` and `forward` work between the lab's own networks"
         );
     }
@@ -320,7 +320,7 @@ fn up(spec: &Spec) -> Result<()> {
         },
     )?;
     for warning in &outcome.warnings {
-        eprintln!("warning: {warning}");
+        crate::warn!("warning: {warning}");
     }
     let mut wrong: Vec<String> = outcome.conflicts.clone();
     wrong.extend(outcome.failures);
@@ -331,7 +331,7 @@ fn up(spec: &Spec) -> Result<()> {
     if let Some(version) = &outcome.version
         && let Heard::Silent(address) = server::wait(spec, version)
     {
-        eprintln!("warning: the DNS server does not answer at {address}; names may not resolve");
+        crate::warn!("warning: the DNS server does not answer at {address}; names may not resolve");
     }
     Ok(())
 }
@@ -369,7 +369,7 @@ impl Run {
                 if let Some((program, arguments)) = command.split_first()
                     && let Err(error) = self.start(program, arguments)
                 {
-                    eprintln!("nameplate-lab: {error}");
+                    crate::warn!("nameplate-lab: {error}");
                     return Ok(127);
                 }
             }
@@ -441,10 +441,10 @@ impl Run {
             many => format!("; {many} commands run inside"),
         };
         let end = if alone { "; Ctrl-C takes it back" } else { "" };
-        eprintln!("lab {lab} is up{inside}{end}");
+        crate::warn!("lab {lab} is up{inside}{end}");
         if alone && !outside {
             let own = std::process::id();
-            eprintln!(
+            crate::warn!(
                 "in another terminal: nsenter --preserve-credentials -U -n -m -t {own} -- sh"
             );
         }

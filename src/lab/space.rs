@@ -92,7 +92,7 @@ impl Drop for Away {
         if self.left.get()
             && let Err(error) = sys::setns(self.home.as_fd(), libc::CLONE_NEWNET)
         {
-            eprintln!("nameplate-lab: cannot return to the first network namespace: {error}");
+            crate::warn!("nameplate-lab: cannot return to the first network namespace: {error}");
             std::process::abort();
         }
     }

@@ -302,7 +302,7 @@ impl Supervisor {
                 self.commands = tasks(&self.spec).map(Command::new).collect();
             }
             Ok(None) => {}
-            Err(error) => eprintln!("warning: the commands of the lab cannot be kept: {error}"),
+            Err(error) => crate::warn!("warning: the commands of the lab cannot be kept: {error}"),
         }
     }
 
@@ -386,7 +386,7 @@ impl Supervisor {
         let command = &mut self.commands[at];
         if command.waits() && command.deadline.is_some_and(|deadline| now > deadline) {
             command.late = true;
-            eprintln!("warning: {}: {}", command.task.space, command.not_ready());
+            crate::warn!("warning: {}: {}", command.task.space, command.not_ready());
         }
         match command.stage {
             Stage::Queued if !blocked => {
@@ -446,7 +446,7 @@ impl Supervisor {
             Err(error) => Stage::Failed(error.to_string()),
         };
         if let Stage::Failed(why) = &command.stage {
-            eprintln!("error: {space}: {why}");
+            crate::warn!("error: {space}: {why}");
         }
     }
 
@@ -531,7 +531,7 @@ impl Supervisor {
         };
         let (program, space) = (command.task.program(), &command.task.space);
         if let Some(status) = status {
-            eprintln!("{program} in {space} ended: {status}");
+            crate::warn!("{program} in {space} ended: {status}");
         }
         if command.begun.elapsed() > LONG {
             command.pause = PAUSES[0];

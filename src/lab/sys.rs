@@ -301,12 +301,6 @@ pub(crate) fn no_new_privileges() -> io::Result<()> {
     checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Ends this process when nobody reads what it prints any more.
-pub fn end_with_reader() {
-    // SAFETY: the default action is no function of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-}
-
 /// Sends a signal to a process.
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointer is passed.

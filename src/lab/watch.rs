@@ -9,7 +9,6 @@
 //! A lab that somebody removes stays removed, and ends the watch.
 
 use std::fs::File;
-use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -54,11 +53,11 @@ pub fn watch(spec: Spec, often: Duration) -> Result<()> {
         pause: PAUSES[0],
         again: Instant::now(),
     };
-    eprintln!("lab {} is watched; Ctrl-C ends that", watched.spec.name);
+    crate::warn!("lab {} is watched; Ctrl-C ends that", watched.spec.name);
     loop {
         news.drain();
         if !watched.look(&file)? {
-            println!("lab {} was removed", watched.spec.name);
+            crate::say!("lab {} was removed", watched.spec.name);
             return Ok(());
         }
         let soon = watched.again.saturating_duration_since(Instant::now());
@@ -151,12 +150,12 @@ impl Watched {
             .map(|step| format!("{} {step}", step.sign()))
             .collect();
         for line in &mended {
-            println!("{line}");
+            crate::say!("{line}");
         }
         let mut wrong = outcome.conflicts;
         wrong.extend(outcome.failures);
         for line in wrong.iter().filter(|line| !self.told.contains(line)) {
-            eprintln!("error: {line}");
+            crate::warn!("error: {line}");
         }
         // Somebody who does it again and again is not to be raced.
         let same = !wrong.is_empty() || mended == self.mended;
@@ -186,20 +185,17 @@ impl Watched {
                 self.spec = spec;
                 (self.again, self.pause) = (Instant::now(), PAUSES[0]);
             }
-            Ok((Some(spec), _)) => eprintln!(
+            Ok((Some(spec), _)) => crate::warn!(
                 "error: {} is lab {} by now; {} stays as it was",
                 file.display(),
                 spec.name,
                 self.spec.name
             ),
             Ok((None, report)) => {
-                eprint!(
-                    "{}",
-                    report.render(&sources, std::io::stderr().is_terminal())
-                );
-                eprintln!("lab {} stays as it was", self.spec.name);
+                crate::say::report(&report, &sources);
+                crate::warn!("lab {} stays as it was", self.spec.name);
             }
-            Err(error) => eprintln!("error: cannot read {}: {error}", file.display()),
+            Err(error) => crate::warn!("error: cannot read {}: {error}", file.display()),
         }
     }
 }

@@ -36,13 +36,13 @@ pub(super) fn follow(spec: &Spec) -> Result<u8> {
 fn said(lab: &str, reply: Option<Reply>) -> u8 {
     let Some(reply) = reply else { return 0 };
     for problem in &reply.problems {
-        eprintln!("error: {problem}");
+        lab::warn!("error: {problem}");
     }
     let running = reply.commands.iter().filter(|one| one.pid.is_some());
     match running.count() {
         0 => {}
-        1 => println!("lab {lab}: 1 command runs"),
-        many => println!("lab {lab}: {many} commands run"),
+        1 => lab::say!("lab {lab}: 1 command runs"),
+        many => lab::say!("lab {lab}: {many} commands run"),
     }
     if reply.problems.is_empty() { 0 } else { 3 }
 }
@@ -52,10 +52,10 @@ pub(super) fn turn(meant: &Kept, verb: Verb) -> Result<u8> {
     let lab = lab_of(meant)?;
     let reply = control::ask(&lab, verb, &meant.namespaces)?.ok_or_else(|| nobody(&lab))?;
     for problem in &reply.problems {
-        eprintln!("error: {problem}");
+        lab::warn!("error: {problem}");
     }
     for one in &reply.commands {
-        println!("{}", line(one));
+        lab::say!("{}", line(one));
     }
     Ok(u8::from(!reply.problems.is_empty()))
 }
