@@ -270,6 +270,10 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
         .iter()
         .filter(|found| found.severity == Severity::Warning);
     warnings.extend(routes.map(|found| found.message.clone()));
+    let commands = match conflicts.is_empty() {
+        true => kept::changes(&spec.name),
+        false => Vec::new(),
+    };
     if json {
         let steps: Vec<_> = steps
             .iter()
@@ -277,32 +281,41 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
             .collect();
         lab::say!(
             "{}",
-            json!({"v": 1, "lab": spec.name, "steps": steps, "conflicts": conflicts, "warnings": warnings})
+            json!({"v": 1, "lab": spec.name, "steps": steps, "commands": commands, "conflicts": conflicts, "warnings": warnings})
         );
     } else {
         print_steps(&steps, true);
+        commands.iter().for_each(|change| lab::say!("{change}"));
         told(&conflicts, &warnings);
         if conflicts.is_empty() {
-            lab::say!("{}", summary(&spec.name, &steps));
+            lab::say!("{}", summary(&spec.name, &steps, &commands));
         } else {
             lab::warn!(
                 "`apply` does nothing while what is not the lab's is in its way: remove that, or choose other names and subnets"
             );
         }
     }
-    Ok(match (conflicts.is_empty(), steps.is_empty()) {
-        (false, _) => 1,
-        (true, true) => 0,
-        (true, false) => 2,
-    })
+    Ok(
+        match (
+            conflicts.is_empty(),
+            steps.is_empty() && commands.is_empty(),
+        ) {
+            (false, _) => 1,
+            (true, true) => 0,
+            (true, false) => 2,
+        },
+    )
 }
 
-/// How many steps of each kind there are.
-fn summary(lab: &str, steps: &[Action]) -> String {
-    if steps.is_empty() {
+/// How many steps of each kind there are, commands among them.
+fn summary(lab: &str, steps: &[Action], commands: &[String]) -> String {
+    if steps.is_empty() && commands.is_empty() {
         return format!("lab {lab} is as declared");
     }
-    let of = |sign| steps.iter().filter(|step| step.sign() == sign).count();
+    let of = |sign| {
+        let of_commands = commands.iter().filter(|line| line.starts_with(sign));
+        steps.iter().filter(|step| step.sign() == sign).count() + of_commands.count()
+    };
     format!(
         "lab {lab}: {} to make, {} to change, {} to remove",
         of('+'),
@@ -312,13 +325,22 @@ fn summary(lab: &str, steps: &[Action]) -> String {
 }
 
 /// Conflicts and warnings.
-fn told(conflicts: &[String], warnings: &[String]) {
+fn told<T: std::fmt::Display>(conflicts: &[T], warnings: &[String]) {
     for warning in warnings {
         lab::warn!("warning: {warning}");
     }
     for conflict in conflicts {
         lab::warn!("conflict: {conflict}");
     }
+}
+
+/// The same of a removal.
+fn removed(lab: &str, outcome: &Outcome) -> u8 {
+    let code = concluded(lab, outcome, "removed", false);
+    if code == 0 && outcome.steps.is_empty() {
+        lab::say!("lab {lab}: nothing to do");
+    }
+    code
 }
 
 /// What an outcome says, and its exit code.
@@ -336,7 +358,7 @@ fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
     }
     if outcome.failures.is_empty() {
         match outcome.steps.len() {
-            0 => lab::say!("lab {lab}: nothing to do"),
+            0 => {}
             1 => lab::say!("lab {lab} {verb}: 1 step"),
             steps => lab::say!("lab {lab} {verb}: {steps} steps"),
         }
@@ -353,7 +375,7 @@ fn apply(which: &Which, manner: Manner<'_>, verbose: bool) -> Result<u8> {
     let code = concluded(&spec.name, &outcome, "applied", verbose);
     await_names(&spec, &outcome);
     Ok(match code {
-        0 => kept::follow(&spec)?,
+        0 => kept::follow(&spec, &outcome, verbose)?,
         code => code,
     })
 }
@@ -384,7 +406,7 @@ fn down(which: &Which, all: bool) -> Result<u8> {
     let mut worst = 0;
     for lab in labs {
         let outcome = converge::down(&lab)?;
-        worst = worst.max(concluded(&lab, &outcome, "removed", false));
+        worst = worst.max(removed(&lab, &outcome));
     }
     Ok(worst)
 }
@@ -608,7 +630,7 @@ fn force(lab: &str) -> Result<u8> {
         )));
     }
     let outcome = converge::salvage(lab)?;
-    Ok(concluded(lab, &outcome, "removed", false))
+    Ok(removed(lab, &outcome))
 }
 
 fn gc() -> Result<u8> {
@@ -638,7 +660,7 @@ fn gc() -> Result<u8> {
     }
     for lab in labs {
         let outcome = converge::down(&lab)?;
-        worst = worst.max(concluded(&lab, &outcome, "removed", false));
+        worst = worst.max(removed(&lab, &outcome));
     }
     Ok(worst)
 }

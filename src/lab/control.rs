@@ -80,6 +80,9 @@ pub struct Reply {
     pub problems: Vec<String>,
     /// The commands that were meant.
     pub commands: Vec<State>,
+    /// What differs from the file (`Status`), or was started and ended because the file changed (`Reload`).
+    #[serde(default)]
+    pub changes: Vec<String>,
     /// Whether the supervisor stays when no terminal is there: it is that of `up`.
     pub stays: bool,
 }

@@ -13,7 +13,7 @@ use crate::link::{self, Link, LinkChange};
 use crate::names;
 use crate::netlink::Socket;
 use crate::observe::{Inside, Kernel};
-use crate::plan::Plan;
+use crate::plan::{Conflict, Plan, Subject};
 use crate::recognise::Prints;
 use crate::space::{self, Kind};
 use crate::spec::Spec;
@@ -122,7 +122,8 @@ pub fn plan(spec: &Spec) -> Result<Plan> {
     kernel.look_at_ports(&layout, journal.as_ref());
     let mut plan = Plan::make(&layout, journal.as_ref(), &kernel);
     if let Some(why) = foreign(spec, journal.as_ref()) {
-        plan.conflicts.insert(0, why);
+        let of = Subject::Lab;
+        plan.conflicts.insert(0, Conflict { text: why, of });
         plan.steps.clear();
     }
     Ok(plan)
@@ -213,7 +214,7 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     kernel.look_at_ports(&layout, journal.as_ref());
     let plan = Plan::make(&layout, journal.as_ref(), &kernel);
     let mut outcome = Outcome {
-        conflicts: plan.conflicts,
+        conflicts: plan.conflicts.into_iter().map(|one| one.text).collect(),
         warnings: plan.warnings,
         ..Outcome::default()
     };

@@ -50,6 +50,12 @@ impl Task {
         })
     }
 
+    /// Where it starts.
+    pub(crate) fn dir(&self) -> PathBuf {
+        let dir = self.run.dir.as_deref().unwrap_or(Path::new(""));
+        self.base.join(dir)
+    }
+
     /// The program's name.
     pub(crate) fn program(&self) -> &str {
         self.run.command.first().map_or("", String::as_str)
@@ -60,8 +66,7 @@ impl Task {
         let account = self.run.user.as_deref().map(Account::find).transpose()?;
         let mut command = Command::new(self.program());
         command.args(self.run.command.iter().skip(1));
-        let dir = self.run.dir.as_deref().unwrap_or(Path::new(""));
-        let dir = self.base.join(dir);
+        let dir = self.dir();
         if !dir.is_dir() {
             return Err(Error::new(format!(
                 "there is no directory {}",

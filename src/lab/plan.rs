@@ -32,9 +32,43 @@ pub struct Plan {
     /// What to do.
     pub steps: Vec<Action>,
     /// What is not ours and in the way; if there is any, nothing is done.
-    pub conflicts: Vec<String>,
+    pub conflicts: Vec<Conflict>,
     /// What will not work although everything is made.
     pub warnings: Vec<String>,
+}
+
+/// What is in the way of a lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// In words.
+    pub text: String,
+    /// In the way of what.
+    pub of: Subject,
+}
+
+/// What of a lab something is in the way of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// All of it.
+    Lab,
+    /// A network.
+    Net(String),
+    /// A namespace.
+    Space(String),
+    /// A subnet, a port or a `parent`: `check` looks for these itself, and tells them at their place.
+    Place,
+}
+
+impl std::fmt::Display for Conflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl serde::Serialize for Conflict {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.serialize_str(&self.text)
+    }
 }
 
 /// An interface of the host that can be a port of a bridge at all; or why it is none.
@@ -216,8 +250,11 @@ impl<'a> Planner<'a> {
     }
 
     /// Adds a conflict.
-    fn conflict(&mut self, text: String) {
-        self.plan.conflicts.push(text);
+    fn conflict(&mut self, of: Subject, text: String) {
+        let conflict = Conflict { text, of };
+        if !self.plan.conflicts.contains(&conflict) {
+            self.plan.conflicts.push(conflict);
+        }
     }
 
     /// Whether a link of the host is ours.
@@ -282,7 +319,7 @@ impl<'a> Planner<'a> {
     fn parent(&mut self, name: &str, (bridge, kept): (&str, Option<&Link>)) {
         let link = match possible(name, self.kernel.host_link(name), bridge) {
             Ok(link) => link,
-            Err(why) => return self.conflict(why),
+            Err(why) => return self.conflict(Subject::Place, why),
         };
         let is_port = kept.is_some_and(|bridge| bridge.index == link.master);
         // A bridge that goes gives up its ports.
@@ -290,7 +327,8 @@ impl<'a> Planner<'a> {
         let master = self.kernel.host.links.iter();
         let mut master = master.filter(|other| other.index == link.master);
         if !is_port && !free && !master.any(|other| self.ours(other)) {
-            return self.conflict(format!("{name} of the host is a port of something else"));
+            let text = format!("{name} of the host is a port of something else");
+            return self.conflict(Subject::Place, text);
         }
         let change = LinkChange {
             master: (!is_port).then(|| bridge.to_owned()),

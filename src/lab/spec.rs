@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub(crate) use reader::is_name;
-pub use run::{Ready, Restart, Run};
+pub use run::{Places, Ready, Restart, Run};
 
 use corefile::{Diagnostic, Report, Sources, Span};
 use ipnet::IpNet;
@@ -535,6 +535,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "LAB0113",
         "The interface cannot be `parent`: the machine does not have it, it is a bridge or the loopback interface, or a port of something else; `apply` refuses.",
+    ),
+    (
+        "LAB0114",
+        "This machine already has something of that name that is not the lab's, or another file made the lab of this name: `apply` refuses, and removes nothing of others.",
+    ),
+    (
+        "LAB0115",
+        "The machine has no such directory or user, so that the command could not be started.",
     ),
     (
         "LAB0206",

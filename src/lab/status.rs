@@ -131,6 +131,8 @@ pub struct Status {
     names: Option<String>,
     /// The commands that a supervisor keeps.
     commands: Vec<State>,
+    /// How they differ from those that the file declares.
+    changes: Vec<String>,
     /// Whether `up` kept the commands that the file declares, and nobody does any more.
     unkept: bool,
 }
@@ -214,7 +216,11 @@ impl Status {
                 format!("{} → {}", service.text(), to.join(", "))
             })
             .collect();
-        let commands = kept(&spec.name);
+        let reply = control::ask(&spec.name, Verb::Status, &[]).ok().flatten();
+        let (commands, changes) = match reply {
+            Some(reply) => (Some(reply.commands), reply.changes),
+            None => (None, Vec::new()),
+        };
         let mut declared = spec.spaces.iter().map(|space| &space.run.command);
         let unkept = commands.is_none()
             && declared.any(|command| !command.is_empty())
@@ -236,6 +242,7 @@ impl Status {
                 .names
                 .then(|| crate::names::names(spec, &layout).text()),
             commands: commands.unwrap_or_default(),
+            changes,
             unkept,
         })
     }
@@ -249,7 +256,8 @@ impl Status {
     /// Whether the kernel is as the file declares, and no command that is kept has failed.
     fn is_sound(&self) -> bool {
         let failed = self.commands.iter().any(|one| one.state == "failed");
-        self.plan.steps.is_empty() && self.plan.conflicts.is_empty() && !failed
+        let same = self.plan.steps.is_empty() && self.changes.is_empty();
+        same && self.plan.conflicts.is_empty() && !failed
     }
 
     /// How the lab is, for who draws it.
@@ -334,6 +342,7 @@ impl Status {
             .steps
             .iter()
             .map(|step| format!("{} {step}", step.sign()))
+            .chain(self.changes.iter().cloned())
             .collect();
         json!({
             "v": 1, "lab": self.lab, "domain": self.domain, "applied": self.applied, "as_declared": self.is_as_declared(),
@@ -341,12 +350,6 @@ impl Status {
             "commands": self.commands, "unkept": self.unkept, "rules": self.rules, "names": self.names.as_ref().and_then(|names| serde_json::from_str::<Value>(names).ok()),
         })
     }
-}
-
-/// The commands of a lab that a supervisor keeps; nothing if none answers.
-fn kept(lab: &str) -> Option<Vec<State>> {
-    let reply = control::ask(lab, Verb::Status, &[]).ok().flatten();
-    reply.map(|reply| reply.commands)
 }
 
 /// A command in words.
@@ -440,6 +443,9 @@ impl fmt::Display for Status {
         let host = of_host + &drift(None) + &gone;
         if !host.is_empty() {
             write!(f, "  the host\n{host}")?;
+        }
+        for change in &self.changes {
+            writeln!(f, "  {change}")?;
         }
         for conflict in &self.plan.conflicts {
             writeln!(f, "  conflict: {conflict}")?;

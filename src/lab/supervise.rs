@@ -253,6 +253,8 @@ struct Pending {
     spaces: Vec<String>,
     /// What was wrong from the beginning.
     problems: Vec<String>,
+    /// What a changed file started and ended.
+    changes: Vec<String>,
 }
 
 /// The commands of a lab.
@@ -356,6 +358,7 @@ impl Supervisor {
             stream,
             spaces: Vec::new(),
             problems: Vec::new(),
+            changes: differences(&[], &tasks(&self.spec).collect::<Vec<_>>()),
         });
     }
 
@@ -546,7 +549,7 @@ impl Supervisor {
     /// Somebody asks for something.
     fn asked(&mut self, request: Request, mut stream: UnixStream) {
         let Request { verb, spaces } = request;
-        let mut problems = Vec::new();
+        let (mut problems, mut changes) = (Vec::new(), Vec::new());
         for name in &spaces {
             if !self.commands.iter().any(|one| one.task.space == *name) {
                 problems.push(format!("{name} has no command in lab {}", self.spec.name));
@@ -554,7 +557,7 @@ impl Supervisor {
         }
         match verb {
             Verb::Reload => match declared(&self.spec.name) {
-                Ok(spec) => self.replace(spec),
+                Ok(spec) => changes = self.replace(spec),
                 Err(error) => problems.push(error.to_string()),
             },
             Verb::End => {
@@ -563,7 +566,12 @@ impl Supervisor {
                 return;
             }
             Verb::Status => {
-                answer(&mut stream, &self.reply(&spaces, problems));
+                let mut reply = self.reply(&spaces, problems);
+                if let Ok(spec) = declared(&self.spec.name) {
+                    let wanted: Vec<Task> = tasks(&spec).collect();
+                    reply.changes = differences(&self.commands, &wanted);
+                }
+                answer(&mut stream, &reply);
                 return;
             }
             Verb::Start | Verb::Stop | Verb::Restart => {
@@ -579,6 +587,7 @@ impl Supervisor {
             stream,
             spaces,
             problems,
+            changes,
         });
     }
 
@@ -598,16 +607,21 @@ impl Supervisor {
         self.end(at, then);
     }
 
-    /// What the file declares by now: what changed is ended, and started as it is declared.
-    fn replace(&mut self, spec: Spec) {
+    /// What the file declares by now: what changed is ended, and started as it is declared. What that is.
+    fn replace(&mut self, spec: Spec) -> Vec<String> {
         let wanted: Vec<Task> = tasks(&spec).collect();
+        let changes = differences(&self.commands, &wanted);
         self.spec = spec;
         for at in 0..self.commands.len() {
             let command = &mut self.commands[at];
             let declared = wanted.iter().find(|task| task.space == command.task.space);
             match declared {
                 None => self.end(at, Then::Forget),
-                Some(task) if *task != command.task || command.is_displaced() => {
+                Some(task)
+                    if *task != command.task
+                        || command.is_displaced()
+                        || command.is_forgotten() =>
+                {
                     command.task = task.clone();
                     self.turn(at, Verb::Restart);
                 }
@@ -622,6 +636,7 @@ impl Supervisor {
                 self.commands.insert(at, Command::new(task.clone()));
             }
         }
+        changes
     }
 
     /// Answers those whose commands are where they should be.
@@ -638,7 +653,9 @@ impl Supervisor {
             let wrong = self.commands.iter().filter(meant);
             let mut problems = std::mem::take(&mut one.problems);
             problems.extend(wrong.filter_map(Command::problem));
-            answer(&mut one.stream, &self.reply(&one.spaces, problems));
+            let mut reply = self.reply(&one.spaces, problems);
+            reply.changes = one.changes;
+            answer(&mut one.stream, &reply);
         }
         self.pending = open;
     }
@@ -654,6 +671,7 @@ impl Supervisor {
                 .filter(meant)
                 .map(Command::state)
                 .collect(),
+            changes: Vec::new(),
             stays: self.stays,
         }
     }
@@ -684,6 +702,15 @@ impl Command {
         found
     }
 
+    /// Whether the file does not have it any more.
+    fn is_forgotten(&self) -> bool {
+        let then = match &self.stage {
+            Stage::Ending { then, .. } => Some(*then),
+            _ => None,
+        };
+        then == Some(Then::Forget) || self.task.run.command.is_empty()
+    }
+
     /// Whether its namespace is another one by now, or gone.
     fn is_displaced(&self) -> bool {
         self.task.inode() != self.inode
@@ -712,6 +739,24 @@ fn declared(lab: &str) -> Result<Spec> {
     let (spec, _) = Spec::load(&file, &mut Sources::default()).during(words)?;
     spec.filter(|spec| spec.name == lab)
         .ok_or_else(|| Error::new(format!("{} has mistakes", file.display())))
+}
+
+/// How what is kept differs from what is wanted.
+fn differences(kept: &[Command], wanted: &[Task]) -> Vec<String> {
+    let kept: Vec<&Command> = kept.iter().filter(|one| !one.is_forgotten()).collect();
+    let line = |sign: char, task: &Task| format!("{sign} {} in {}", task.program(), task.space);
+    let mut changes = Vec::new();
+    for command in &kept {
+        let task = &command.task;
+        match wanted.iter().find(|one| one.space == task.space) {
+            None => changes.push(line('-', task)),
+            Some(new) if new != task || command.is_displaced() => changes.push(line('~', new)),
+            Some(_) => {}
+        }
+    }
+    let is_new = |task: &&Task| kept.iter().all(|one| one.task.space != task.space);
+    changes.extend(wanted.iter().filter(is_new).map(|task| line('+', task)));
+    changes
 }
 
 /// The commands that a lab declares, in the file's order.

@@ -7,15 +7,17 @@ use std::collections::HashSet;
 use corefile::{Diagnostic, Span};
 use ipnet::IpNet;
 
+use crate::account::Account;
 use crate::error::{During, Result};
 use crate::filter::Filter;
 use crate::journal::Journal;
+use crate::launch::Task;
 use crate::layout::{Layout, Mark};
 use crate::link::Link;
 use crate::listener;
 use crate::netlink::Socket;
 use crate::observe::{BRIDGED, Inside, read_sysctl};
-use crate::plan::possible;
+use crate::plan::{Subject, possible};
 use crate::redirect::{Redirect, elsewhere};
 use crate::spec::forms::overlap;
 use crate::spec::{Forward, Spec};
@@ -129,6 +131,8 @@ pub fn look_further(spec: &Spec) -> Result<Vec<Diagnostic>> {
     let layout = Layout::of(spec);
     let journal = Journal::load(&spec.name)?;
     let mut found = parents(spec)?;
+    found.extend(names(spec)?);
+    found.extend(commands(spec));
     let span_of = |redirect: &Redirect| {
         let mut forwards = spec.nets.iter().flat_map(|net| &net.forwards);
         let of = |forward: &&Forward| {
@@ -203,6 +207,41 @@ pub fn look_further(spec: &Spec) -> Result<Vec<Diagnostic>> {
         );
     }
     Ok(found)
+}
+
+/// Names that something else has, and a lab that is another file's: `apply` refuses them.
+fn names(spec: &Spec) -> Result<Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    for conflict in crate::converge::plan(spec)?.conflicts {
+        let span = match &conflict.of {
+            Subject::Lab => Some(spec.span),
+            Subject::Net(name) => spec.net(name).map(|net| net.name.span),
+            Subject::Space(name) => spec.space(name).map(|space| space.name.span),
+            Subject::Place => continue,
+        };
+        let span = span.unwrap_or(spec.span);
+        found.push(Diagnostic::error("LAB0114", conflict.text).at(span, ""));
+    }
+    Ok(found)
+}
+
+/// Directories and users of commands that this machine does not have.
+fn commands(spec: &Spec) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for task in spec.spaces.iter().filter_map(|one| Task::of(spec, one)) {
+        let places = task.run.places;
+        if let (Some(span), dir) = (places.dir, task.dir())
+            && !dir.is_dir()
+        {
+            let message = format!("there is no directory {}", dir.display());
+            found.push(Diagnostic::error("LAB0115", message).at(span, ""));
+        }
+        let user = task.run.user.as_deref().map(Account::find);
+        if let (Some(span), Some(Err(why))) = (places.user, user) {
+            found.push(Diagnostic::error("LAB0115", why.to_string()).at(span, ""));
+        }
+    }
+    found
 }
 
 /// The subnets that the host gets an address in, and services' addresses.

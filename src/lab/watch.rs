@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use corefile::Sources;
 
+use crate::control::{self, Verb};
 use crate::converge::{self, Look, Manner};
 use crate::error::{During, Error, Result};
 use crate::journal::Journal;
@@ -47,6 +48,7 @@ pub fn watch(spec: Spec, often: Duration) -> Result<()> {
     let news = News::of(&file).during(|| "cannot hear of changes".to_owned())?;
     let mut watched = Watched {
         read: modified(&file),
+        fresh: false,
         spec,
         told: Vec::new(),
         mended: Vec::new(),
@@ -111,6 +113,8 @@ struct Watched {
     spec: Spec,
     /// When its file was changed, as far as it was read.
     read: Option<SystemTime>,
+    /// Whether what was read is not applied yet.
+    fresh: bool,
     /// What was said of what cannot be mended.
     told: Vec<String>,
     /// What was mended last.
@@ -131,7 +135,7 @@ impl Watched {
             return Ok(true);
         }
         let plan = converge::plan(&self.spec)?;
-        if plan.steps.is_empty() && plan.conflicts.is_empty() {
+        if plan.steps.is_empty() && plan.conflicts.is_empty() && !self.fresh {
             self.told.clear();
             return Ok(true);
         }
@@ -154,11 +158,23 @@ impl Watched {
         }
         let mut wrong = outcome.conflicts;
         wrong.extend(outcome.failures);
+        if self.fresh && wrong.is_empty() {
+            self.fresh = false;
+            // Those who keep its commands read the file as well.
+            match control::ask(&self.spec.name, Verb::Reload, &[]) {
+                Ok(Some(reply)) => {
+                    reply.changes.iter().for_each(|line| crate::say!("{line}"));
+                    wrong.extend(reply.problems);
+                }
+                Ok(None) => {}
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
         for line in wrong.iter().filter(|line| !self.told.contains(line)) {
             crate::warn!("error: {line}");
         }
         // Somebody who does it again and again is not to be raced.
-        let same = !wrong.is_empty() || mended == self.mended;
+        let same = !wrong.is_empty() || (!mended.is_empty() && mended == self.mended);
         self.pause = if same {
             (self.pause * 2).min(PAUSES[1])
         } else {
@@ -183,6 +199,7 @@ impl Watched {
         match Spec::load(file, &mut sources) {
             Ok((Some(spec), _)) if spec.name == self.spec.name => {
                 self.spec = spec;
+                self.fresh = true;
                 (self.again, self.pause) = (Instant::now(), PAUSES[0]);
             }
             Ok((Some(spec), _)) => crate::warn!(

@@ -1,7 +1,7 @@
 //! The verbs of commands that a supervisor keeps: `up`, `start`, `stop`, `restart`.
 
 use lab::control::{self, Reply, Verb};
-use lab::converge::{self, Manner};
+use lab::converge::{self, Manner, Outcome};
 use lab::journal::Journal;
 use lab::spec::Spec;
 use lab::{Error, Result};
@@ -20,21 +20,54 @@ pub(super) fn up(which: &Which, manner: Manner<'_>, serve: bool, verbose: bool) 
     if serve {
         let reply = lab::run::keep(&spec, true)?;
         await_names(&spec, &outcome);
-        return Ok(said(&spec.name, reply));
+        return Ok(said(&spec.name, reply, &outcome, verbose));
     }
     await_names(&spec, &outcome);
-    Ok(said(&spec.name, lab::run::keep(&spec, false)?))
+    let reply = lab::run::keep(&spec, false)?;
+    Ok(said(&spec.name, reply, &outcome, verbose))
 }
 
 /// Tells the supervisor of a lab, if it has one, that the lab was applied.
-pub(super) fn follow(spec: &Spec) -> Result<u8> {
+pub(super) fn follow(spec: &Spec, outcome: &Outcome, verbose: bool) -> Result<u8> {
     let reply = control::ask(&spec.name, Verb::Reload, &[])?;
-    Ok(said(&spec.name, reply))
+    Ok(said(&spec.name, reply, outcome, verbose))
+}
+
+/// What `apply` would start and end.
+pub(super) fn changes(lab: &str) -> Vec<String> {
+    let reply = control::ask(lab, Verb::Status, &[]).ok().flatten();
+    reply.map(|reply| reply.changes).unwrap_or_default()
 }
 
 /// What became of the commands; the exit code.
-fn said(lab: &str, reply: Option<Reply>) -> u8 {
-    let Some(reply) = reply else { return 0 };
+fn said(lab: &str, reply: Option<Reply>, outcome: &Outcome, verbose: bool) -> u8 {
+    let reply = reply.unwrap_or_default();
+    if outcome.steps.is_empty() && reply.changes.is_empty() {
+        lab::say!("lab {lab}: nothing to do");
+    }
+    if verbose {
+        reply
+            .changes
+            .iter()
+            .for_each(|change| lab::say!("{change}"));
+    }
+    let of = |sign: char, what: &str| {
+        let changes = reply.changes.iter();
+        match changes.filter(|change| change.starts_with(sign)).count() {
+            0 => None,
+            1 => Some(format!("1 command {what}")),
+            many => Some(format!("{many} commands {what}")),
+        }
+    };
+    let changes = [
+        of('-', "ended"),
+        of('~', "started again"),
+        of('+', "started"),
+    ];
+    let changes: Vec<String> = changes.into_iter().flatten().collect();
+    if !changes.is_empty() {
+        lab::say!("lab {lab}: {}", changes.join(", "));
+    }
     for problem in &reply.problems {
         lab::warn!("error: {problem}");
     }

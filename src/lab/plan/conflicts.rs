@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Planner;
+use super::{Planner, Subject};
 use crate::action::Action;
 use crate::claim::{is_marked, owned, owner};
 use crate::journal::Phase;
@@ -24,6 +24,7 @@ impl Planner<'_> {
         });
         if ends().any(|end| end.shape.needs_netem()) && !has && !has_netem() {
             self.conflict(
+                Subject::Lab,
                 "this kernel has no netem (CONFIG_NET_SCH_NETEM), which `delay`, `jitter`, `loss` and `reorder` need; `rate` alone does without"
                     .to_owned(),
             );
@@ -33,16 +34,21 @@ impl Planner<'_> {
                 && !self.ours(link)
             {
                 let whose = owner(&link.alias);
-                self.conflict(format!(
-                    "link {name} exists on the host and is not the lab's{whose}"
-                ));
+                let text = format!("link {name} exists on the host and is not the lab's{whose}");
+                let is_bridge = self.layout.bridges.iter().any(|one| one.name == name);
+                let of = if is_bridge {
+                    Subject::Net(name)
+                } else {
+                    Subject::Lab
+                };
+                self.conflict(of, text);
             }
         }
         for space in &self.layout.spaces {
             match self.kernel.spaces.get(&space.name) {
                 Some(Seen::There(inside)) => {
                     if let Err(why) = owned(&space.name, inside, &self.layout.mark, self.journal) {
-                        self.conflict(why);
+                        self.conflict(Subject::Space(space.name.clone()), why);
                     }
                 }
                 Some(Seen::HalfMade) => {
@@ -50,10 +56,12 @@ impl Planner<'_> {
                         .journal
                         .is_some_and(|journal| journal.spaces.contains_key(&space.name));
                     if !known {
-                        self.conflict(format!(
+                        let path = crate::space::path(&space.name);
+                        let text = format!(
                             "{} is a file and no namespace, and not the lab's",
-                            crate::space::path(&space.name).display()
-                        ));
+                            path.display()
+                        );
+                        self.conflict(Subject::Space(space.name.clone()), text);
                     }
                 }
                 _ => {}
@@ -94,7 +102,7 @@ impl Planner<'_> {
                     clash.net,
                     owner(alias)
                 );
-                self.conflict(text);
+                self.conflict(Subject::Place, text);
             }
         }
         if let Some(seen) = self
@@ -104,10 +112,11 @@ impl Planner<'_> {
             .and_then(|tables| tables.get(&self.layout.mark.table()))
             && !self.layout.mark.owns(&seen.comment)
         {
-            self.conflict(format!(
+            let text = format!(
                 "table inet {} exists and is not the lab's",
                 self.layout.mark.table()
-            ));
+            );
+            self.conflict(Subject::Lab, text);
         }
         let kernel = self.kernel;
         let all = self
@@ -115,9 +124,11 @@ impl Planner<'_> {
             .spaces
             .iter()
             .filter(|space| kernel.spaces.contains_key(&space.name));
-        for (path, _) in all.flat_map(|space| &space.files) {
+        let files = all.flat_map(|space| space.files.iter().map(move |file| (&space.name, file)));
+        for (name, (path, _)) in files {
             if path.symlink_metadata().is_ok() && !is_marked(path, &self.layout.mark) {
-                self.conflict(format!("{} exists and is not the lab's", path.display()));
+                let text = format!("{} exists and is not the lab's", path.display());
+                self.conflict(Subject::Space(name.clone()), text);
             }
         }
     }
@@ -158,8 +169,8 @@ impl Planner<'_> {
         for (had, text) in told {
             if had {
                 self.plan.warnings.push(text);
-            } else if !self.plan.conflicts.contains(&text) {
-                self.conflict(text);
+            } else {
+                self.conflict(Subject::Place, text);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use ipnet::IpNet;
 
-use super::{Planner, other_mtu};
+use super::{Planner, Subject, other_mtu};
 use crate::action::Action;
 use crate::journal::Phase;
 use crate::layout::{End, LEAST_V6, Other, Port, SpaceLayout, setting_of};
@@ -286,10 +286,9 @@ impl<'a> Planner<'a> {
                         link: link.name.clone(),
                     });
                 } else {
-                    self.conflict(format!(
-                        "{} in {} is not the lab's",
-                        link.name, spaces[side].name
-                    ));
+                    let name = &spaces[side].name;
+                    let text = format!("{} in {name} is not the lab's", link.name);
+                    self.conflict(Subject::Space(name.clone()), text);
                 }
             }
         }
@@ -356,7 +355,8 @@ impl<'a> Planner<'a> {
                     link: inner.name.clone(),
                 });
             } else {
-                self.conflict(format!("{} in {} is not the lab's", inner.name, space.name));
+                let text = format!("{} in {} is not the lab's", inner.name, space.name);
+                self.conflict(Subject::Space(space.name.clone()), text);
             }
         }
         self.step(Action::MakePort {

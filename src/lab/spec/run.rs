@@ -28,7 +28,26 @@ pub struct Run {
     pub restart: Restart,
     /// When those after it may start.
     pub ready: Option<Ready>,
+    /// Where it is written.
+    pub places: Places,
 }
+
+/// Where `dir` and `user` are written. A command that only moved in its file is the same command.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places {
+    /// That of `dir`.
+    pub dir: Option<Span>,
+    /// That of `user`.
+    pub user: Option<Span>,
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
 
 /// When a command that ended is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +106,7 @@ impl Reader<'_> {
                     self.wrong("LAB0102", span, "`dir` is a directory's path", "");
                 }
                 run.dir = Some(PathBuf::from(dir));
+                run.places.dir = Some(span);
             }
             "user" => {
                 let text = match value.get_ref() {
@@ -101,6 +121,7 @@ impl Reader<'_> {
                         .push(mistake("LAB0102", message, span, "").help(help));
                 }
                 run.user = Some(text);
+                run.places.user = Some(span);
             }
             "restart" => {
                 const KNOWN: &[&str] = &["no", "on-failure", "always"];

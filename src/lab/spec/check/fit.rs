@@ -222,7 +222,12 @@ pub(super) fn services(spec: &Spec, addresses: &Addresses, report: &mut Report) 
 /// Those behind a service who cannot serve it.
 fn behind(spec: &Spec, addresses: &Addresses, service: &Service, report: &mut Report) {
     let (name, span) = (&service.name.value, service.name.span);
+    let mut taken: HashMap<&str, Span> = HashMap::new();
     for to in &service.to {
+        if let Some(before) = taken.insert(&to.value, to.span) {
+            let message = format!("`{}` is behind service `{name}` twice", to.value);
+            report.push(mistake("LAB0105", message, to.span, "").beside(before, "here as well"));
+        }
         let at = spec
             .spaces
             .iter()

@@ -348,6 +348,136 @@ fn a_name_shows_that_a_command_is_ready() {
 }
 
 #[test]
+fn what_the_file_has_no_more_is_ended_and_said() {
+    let world = World::new();
+    let spaces = |rest: &str| {
+        format!(
+            "a = {{ nets = \"br0 10.1.0.5\"{rest} }}\nb = {{ nets = \"br0 10.1.0.6\", run = \"sleep 600\" }}\n"
+        )
+    };
+    let path = file(&world, &spaces(", run = \"sleep 500\""));
+    let did = world.lab(&["up", "-v", &path]);
+    assert_eq!(did.code, 0, "{did:?}");
+    assert!(
+        did.out
+            .contains("+ sleep in a\n+ sleep in b\nlab demo: 2 commands started\n"),
+        "{did:?}"
+    );
+    let id = command(&world, &path, "b")["pid"].clone();
+    // The same file, with everything at another place.
+    file(&world, &format!("\n\n{}", spaces(", run = \"sleep 500\"")));
+    assert_eq!(world.lab(&["plan", &path]).code, 0);
+    let did = world.lab(&["apply", &path]);
+    assert!(did.out.starts_with("lab demo: nothing to do\n"), "{did:?}");
+    file(&world, &spaces(", run = \"sleep 501\""));
+    for (verb, code, said) in [
+        (
+            "plan",
+            2,
+            "~ sleep in a\nlab demo: 0 to make, 1 to change, 0 to remove\n",
+        ),
+        ("status", 4, "  ~ sleep in a\n"),
+        (
+            "apply",
+            0,
+            "lab demo: 1 command started again\nlab demo: 2 commands run\n",
+        ),
+        ("status", 0, "as declared"),
+    ] {
+        let did = world.lab(&[verb, &path]);
+        assert!(
+            did.code == code && did.out.contains(said),
+            "{verb}: {did:?}"
+        );
+    }
+    file(&world, &spaces(""));
+    for (verb, code, said) in [
+        (
+            "plan",
+            2,
+            "- sleep in a\nlab demo: 0 to make, 0 to change, 1 to remove\n",
+        ),
+        ("status", 4, "  - sleep in a\n"),
+        (
+            "apply",
+            0,
+            "lab demo: 1 command ended\nlab demo: 1 command runs\n",
+        ),
+        ("plan", 0, "as declared"),
+    ] {
+        let did = world.lab(&[verb, &path]);
+        assert!(
+            did.code == code && did.out.contains(said),
+            "{verb}: {did:?}"
+        );
+        assert!(!did.out.contains("nothing to do"), "{verb}: {did:?}");
+    }
+    assert_eq!(world.ok("ip netns pids a"), "", "it was ended");
+    assert_eq!(
+        command(&world, &path, "b")["pid"],
+        id,
+        "the other one runs on"
+    );
+    file(&world, "a = \"br0 10.1.0.5\"\nb = \"br0 10.1.0.6\"\n");
+    let did = world.lab(&["apply", &path]);
+    assert!(did.out.contains("lab demo: 1 command ended\n"), "{did:?}");
+    assert_eq!(world.ok("ip netns pids b"), "");
+    // A watched file's commands follow, too.
+    world.background(&format!(
+        "{LAB} watch {path} --interval 0.2 > /run/work/said 2>&1 & echo started; wait"
+    ));
+    file(&world, &spaces(""));
+    wait(&world, "[ -n \"$(ip netns pids b)\" ]");
+    file(&world, "a = \"br0 10.1.0.5\"\nb = \"br0 10.1.0.6\"\n");
+    wait(&world, "[ -z \"$(ip netns pids b)\" ]");
+    wait(&world, "grep -q '^- sleep in b' /run/work/said");
+    assert_eq!(world.lab(&["down", &path]).code, 0);
+}
+
+#[test]
+fn places_and_users_that_are_not_here_are_told_by_check() {
+    let world = World::new();
+    world.ok("mkdir /run/work/here");
+    for (run, place, hint) in [
+        (
+            "dir = \"nowhere\"",
+            "demo.toml:4:53",
+            "there is no directory /run/work/nowhere",
+        ),
+        (
+            "dir = \"/nowhere/at/all\"",
+            "demo.toml:4:53",
+            "there is no directory /nowhere/at/all",
+        ),
+        (
+            "user = \"nobody-at-all\"",
+            "demo.toml:4:54",
+            "there is no user nobody-at-all",
+        ),
+        (
+            "user = \"0:no-group\"",
+            "demo.toml:4:54",
+            "there is no group no-group",
+        ),
+    ] {
+        let path = file(
+            &world,
+            &format!("a = {{ nets = \"br0\", run = {{ command = \"true\", {run} }} }}\n"),
+        );
+        let did = world.lab(&["check", &path]);
+        assert_eq!(did.code, 1, "{run}: {did:?}");
+        for part in ["error[LAB0115]", place, hint] {
+            assert!(did.err.contains(part), "{run}: {part}: {did:?}");
+        }
+    }
+    let path = file(
+        &world,
+        "a = { nets = \"br0\", run = { command = \"true\", dir = \"here\", user = \"0:0\" } }\n",
+    );
+    assert_eq!(world.lab(&["check", &path]).code, 0);
+}
+
+#[test]
 fn mistakes_of_commands_are_told_at_their_place() {
     for (run, code, place, hint) in [
         (

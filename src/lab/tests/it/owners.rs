@@ -49,6 +49,79 @@ fn a_lab_of_another_file_is_left_alone() {
 }
 
 #[test]
+fn check_tells_all_that_apply_refuses() {
+    let world = World::new();
+    two_folders(&world);
+    let refused = |text: &str, places: &[&str]| {
+        world.write("/run/work/b/other.toml".as_ref(), text);
+        let apply = world.sh(&format!("cd /run/work/b && {LAB} apply other.toml"));
+        assert_eq!(apply.code, 1, "{text}: {apply:?}");
+        let check = world.sh(&format!("cd /run/work/b && {LAB} check other.toml"));
+        assert_eq!(check.code, 1, "{text}: {check:?}");
+        for place in places {
+            assert!(check.err.contains(place), "{text}: {place}: {check:?}");
+        }
+        for conflict in apply
+            .err
+            .lines()
+            .filter_map(|line| line.strip_prefix("conflict: "))
+            // LAB0111 has words of its own.
+            .filter(|line| !line.contains(" overlaps "))
+        {
+            assert!(
+                check.err.contains(conflict),
+                "{text}: {conflict}: {check:?}"
+            );
+        }
+    };
+    let net = "[net.net1]\nsubnet = \"10.9.0.0/24\"\n[ns]\n";
+    // Another lab's namespace, and one made by hand.
+    world.ok("ip netns add green");
+    refused(
+        &format!("{net}red = \"net1\"\ngreen = \"net1\"\n"),
+        &[
+            "other.toml:4:1",
+            "other.toml:5:1",
+            "error[LAB0114]: namespace red exists and is not the lab's",
+        ],
+    );
+    // Another lab's bridge, a link, and a subnet.
+    refused(
+        "[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\na = \"br0\"\n",
+        &[
+            "other.toml:1:6",
+            "error[LAB0114]: link br0 exists",
+            "(it belongs to lab lab)",
+            "error[LAB0111]",
+        ],
+    );
+    // Another file's lab, and a file that was applied under another name.
+    let named = format!("[lab]\nname = \"lab\"\n{net}a = \"net1\"\n");
+    refused(
+        &named,
+        &["other.toml:2:8", "was applied from /run/work/a/lab.toml"],
+    );
+    world.write(
+        "/run/work/b/other.toml".as_ref(),
+        &format!("{net}a = \"net1\"\n"),
+    );
+    world.ok(&format!("cd /run/work/b && {LAB} check other.toml && {LAB} apply other.toml && {LAB} check other.toml"));
+    let named = named.replace("\"lab\"", "\"third\"");
+    refused(&named, &["other.toml:2:8", "was applied as lab other"]);
+    world.ok("ip netns del green");
+    // A file in the place of ours, and a table.
+    world.ok(&format!("cd /run/work/b && {LAB} down other && mkdir -p /etc/netns/a && echo x > /etc/netns/a/hosts && nft add table inet lab_other"));
+    refused(
+        &format!("{net}a = \"net1\"\n").replace("24\"\n", "24\"\nnat = true\n"),
+        &[
+            "other.toml:5:1",
+            "/etc/netns/a/hosts exists",
+            "table inet lab_other exists",
+        ],
+    );
+}
+
+#[test]
 fn all_labs_are_listed() {
     let world = World::new();
     assert!(world.lab(&["ls"]).out.contains("no lab is applied"));

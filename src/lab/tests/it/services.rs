@@ -273,6 +273,12 @@ fn mistakes_of_services_are_told_at_their_place() {
             "nothing of it is balanced",
         ),
         (
+            "vip = \"10.96.0.1:80\"\nto = [\"a\", \"r\", \"a\"]\n",
+            "LAB0105",
+            "8:17",
+            "`a` is behind service `s` twice",
+        ),
+        (
             "vip = \"10.96.0.1:80\"\nto = [\"a\"]\naffinity = \"clent\"\n",
             "LAB0003",
             "9:12",
