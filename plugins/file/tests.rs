@@ -28,6 +28,8 @@ there 300 IN CNAME back.example.net.
 loop1 300 IN CNAME loop2
 loop2 300 IN CNAME loop1
 mail 300 IN CNAME mail.example.net.
+round 300 IN CNAME round.example.net.
+*.turn 300 IN CNAME round.example.net.
 ";
 const OTHER: &str = "\
 $ORIGIN example.net.
@@ -38,6 +40,7 @@ empty 30 IN TXT x
 back 30 IN CNAME www.example.org.
 mail 30 IN MX 10 mx.mail
 mail 30 IN MX 20 www.example.org.
+round 30 IN CNAME round.example.org.
 ";
 
 /// The blocks of a Corefile as one listener would have them.
@@ -147,7 +150,11 @@ fn every_mistake_of_a_zone_is_told_at_start() {
     let text = format!("{ZONE}a 300 IN A 192.0.2.300\nb 300 IN MX ten mx\n");
     let db = folder.write("db", &text).display().to_string();
     let said = trial::block(&format!("file {db} example.org")).messages;
-    for place in [format!("{db}:17:"), format!("{db}:18:")] {
+    let lines = ZONE.lines().count();
+    for place in [
+        format!("{db}:{}:", lines + 1),
+        format!("{db}:{}:", lines + 2),
+    ] {
         assert!(said.contains(&place), "{said}");
     }
 }
@@ -235,6 +242,17 @@ fn answers() {
             "loop1.example.org",
             Type::A,
             "NOERROR aa | loop1.example.org. 300 CNAME loop2.example.org. | loop2.example.org. 300 CNAME loop1.example.org. + NS",
+        ),
+        (
+            "round.example.org",
+            Type::A,
+            "SERVFAIL aa | round.example.org. 300 CNAME round.example.net. | round.example.net. 30 CNAME round.example.org. + NS",
+        ),
+        (
+            "x.turn.example.org",
+            Type::A,
+            "SERVFAIL aa | x.turn.example.org. 300 CNAME round.example.net. | round.example.net. 30 CNAME round.example.org. \
+          | round.example.org. 300 CNAME round.example.net. + NS",
         ),
         ("www.broken.example.net", Type::A, "SERVFAIL"),
         ("www.example.org", Type::AXFR, "REFUSED"),

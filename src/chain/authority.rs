@@ -13,7 +13,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use wire::reencode::{self, Edit};
-use wire::{NameBuf, Qname, Rcode, Record, Response, Section, Type};
+use wire::{Name, NameBuf, Qname, Rcode, Record, Response, Section, Type};
 use zone::{Lookup, Outcome, Target, Zone};
 
 use crate::block::Block;
@@ -366,10 +366,12 @@ fn join(
 ) {
     let (rcode, found) = match found {
         // An answer that cannot be read is none.
-        Ok(mut found) => match response.take_answers(&found.response()) {
-            Ok(()) => (found.response().rcode(), Some(found)),
-            Err(_) => (Rcode::SERVFAIL, None),
-        },
+        Ok(mut found) => {
+            match response.take_answers_by(&found.response(), &mut Onward::of(qname)) {
+                Ok(()) => (found.response().rcode(), Some(found)),
+                Err(_) => (Rcode::SERVFAIL, None),
+            }
+        }
         Err(failure) => (failure.rcode, None),
     };
     let failed = rcode != Rcode::REFUSED && rcode != Rcode::NOERROR;
@@ -394,6 +396,31 @@ fn join(
         response,
         &mut Proofs { soa: negative },
     );
+}
+
+/// Copies answers up to an alias of the name that was asked: aliases that lead back through another zone stand once.
+struct Onward<'q> {
+    qname: Name<'q>,
+    back: bool,
+}
+
+impl<'q> Onward<'q> {
+    fn of(qname: &'q Qname) -> Self {
+        Self {
+            qname: qname.name(),
+            back: false,
+        }
+    }
+}
+
+impl Edit for Onward<'_> {
+    fn keep(&mut self, record: &Record<'_>) -> Option<u32> {
+        self.back |= record.rtype == Type::CNAME
+            && record
+                .owner()
+                .is_ok_and(|owner| owner.as_name() == self.qname);
+        (!self.back).then_some(record.ttl)
+    }
 }
 
 /// Whether the authority section proves that something is not there.

@@ -182,7 +182,16 @@ impl Response<'_> {
     /// Appends the answer section of `from`, for a name that an alias here leads to; TC when it was truncated, too. After an error the
     /// response is as before; one without room is truncated and no error.
     pub fn take_answers(&mut self, from: &Response<'_>) -> Result<(), ReencodeError> {
-        match copy(from.section(Section::Answer), self, &mut Verbatim) {
+        self.take_answers_by(from, &mut Verbatim)
+    }
+
+    /// The same with what `edit` changes.
+    pub fn take_answers_by(
+        &mut self,
+        from: &Response<'_>,
+        edit: &mut impl Edit,
+    ) -> Result<(), ReencodeError> {
+        match copy(from.section(Section::Answer), self, edit) {
             Ok(()) | Err(ReencodeError::Full) => {}
             Err(why) => return Err(why),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wire::{Message, NameBuf, Section, Type};
 
-use super::{ask, zone};
+use super::{ask, count, zone};
 use crate::{Zone, sha1};
 
 const SALT: [u8; 2] = [0xAA, 0xBB];
@@ -163,6 +163,44 @@ fn an_nsec_record_below_a_zone_cut_proves_nothing() {
     let (_, octets) = ask(&zone, "v.example.org.", Type::A, true);
     let expected = ["", "unsec."].map(str::to_owned);
     assert_eq!(proof(&octets, Type::NSEC), BTreeSet::from(expected));
+}
+
+/// As BIND, Knot, NSD and PowerDNS: a zone with NSEC or NSEC3 records that has lost its signatures, or never had any.
+#[test]
+fn records_without_signatures_prove_nothing() {
+    let hashed = nsec3_chain(&HASHED, (&SALT, "aabb"), ITERATIONS);
+    for (chain, rtype) in [
+        (
+            "@ 300 NSEC ns SOA NS NSEC\nns 300 NSEC @ A NSEC\n",
+            Type::NSEC,
+        ),
+        (
+            &format!("@ NSEC3PARAM 1 0 {ITERATIONS} aabb\n{hashed}"),
+            Type::NSEC3,
+        ),
+    ] {
+        let text = format!("{DATA}{chain}");
+        let bare: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.contains("RRSIG"))
+            .collect();
+        let zone = zone("example.org.", &bare.join("\n"));
+        for qname in ["x.example.org.", "ns.example.org.", "unsec.example.org."] {
+            let (_, octets) = ask(&zone, qname, Type::DS, true);
+            assert_eq!(proof(&octets, rtype), BTreeSet::new(), "{qname} {rtype}");
+        }
+    }
+    let (outcome, octets) = ask(
+        &zone(
+            "example.org.",
+            "@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.1\n@ 60 NSEC @ SOA NS NSEC\n",
+        ),
+        "example.org.",
+        Type::NSEC,
+        true,
+    );
+    assert_eq!(outcome, crate::Outcome::Answer);
+    assert_eq!(count(&octets, Section::Answer), 1);
 }
 
 /// The owner whose span has the hash of `name` in it.
