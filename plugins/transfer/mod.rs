@@ -23,7 +23,9 @@ use chain::capability::Capabilities;
 use chain::keeper::ZoneOrder;
 use chain::served::{Served, ZoneSet};
 use chain::trace::Remark;
-use chain::{BlockInfo, Exchange, ExtendedError, Failure, Flow, MessageSource, Plugin, Query};
+use chain::{
+    BlockInfo, Encryption, Exchange, ExtendedError, Failure, Flow, MessageSource, Plugin, Query,
+};
 use corefile::key::Prefix;
 use wire::{Flags, Message, Name, NameBuf, Rcode, Response, Section, Type};
 
@@ -148,6 +150,12 @@ impl Plugin for Transfer {
             return Err(Failure::policy(Rcode::REFUSED).extended(
                 ExtendedError::PROHIBITED,
                 "this client may not have the zone",
+            ));
+        }
+        if query.encryption() == Encryption::Tls12 {
+            return Err(Failure::policy(Rcode::REFUSED).extended(
+                ExtendedError::PROHIBITED,
+                "over TLS, zones are transferred by version 1.3 alone (RFC 9103, 7.2)",
             ));
         }
         if qtype == Type::IXFR && serial(query).is_none() {

@@ -73,6 +73,6 @@ pub use plugin::{
 };
 pub use query::{Context, Cookie, Instead, Query};
 pub use question::Identity;
-pub use transport::{Carrier, Transport};
+pub use transport::{Carrier, Encryption, Transport};
 pub use walk::{Chain, Ending, Outcome, Step, ask_below, launch, look_up, resume, resume_by};
 pub use zones::ZoneMap;

@@ -13,7 +13,7 @@ use crate::block::Block;
 use crate::metadata::Notes;
 use crate::plugin::{ExtendedError, Failure};
 use crate::trace::Watch;
-use crate::transport::{Carrier, Transport};
+use crate::transport::{Carrier, Encryption, Transport};
 use crate::tsig::Signer;
 
 /// How many steps of a chain may keep a memo; a longer chain is refused at load.
@@ -94,8 +94,8 @@ pub struct Context {
     pub local: SocketAddr,
     /// How the query came.
     pub transport: Transport,
-    /// Whether nobody on the way could read it.
-    pub encrypted: bool,
+    /// What kept those on the way from reading it.
+    pub encryption: Encryption,
     /// When the query was received ([`host::clock`]).
     pub received: u64,
     /// The worker's index.
@@ -157,7 +157,7 @@ impl Context {
             peer: nobody,
             local: nobody,
             transport: Transport::Udp,
-            encrypted: false,
+            encryption: Encryption::None,
             received: 0,
             worker: 0,
             depth: 0,
@@ -616,6 +616,11 @@ impl<'a> Query<'a> {
     #[inline]
     pub fn transport(&self) -> Transport {
         self.context.transport
+    }
+
+    /// What kept those on the way from reading it.
+    pub fn encryption(&self) -> Encryption {
+        self.context.encryption
     }
 
     /// When the query was received: the time of its batch.

@@ -33,6 +33,17 @@ pub enum Transport {
     Grpc,
 }
 
+/// What keeps those on the way from reading a query.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encryption {
+    /// Nothing.
+    None,
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3, which QUIC is made of, too.
+    Tls13,
+}
+
 /// What a listener's socket carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum Carrier {

@@ -7,7 +7,7 @@
 //! a padded response (RFC 7830, RFC 8467). COOKIE, TCP-KEEPALIVE and EXPIRE of the query are not echoed, as CoreDNS does: an echo claims
 //! what we do not do (RFC 7873, 5.2; RFC 7828, 3.3), and BIND, Knot, NSD and PowerDNS do not either.
 
-use chain::{Exchange, tsig};
+use chain::{Encryption, Exchange, tsig};
 use wire::{Edns, EdnsOption, Flags, Rcode};
 
 /// What a response over a stream has at most.
@@ -102,7 +102,7 @@ fn with_opt(exchange: &mut Exchange, edns: Option<Edns>, limit: usize) {
     let extended = exchange.context.extended.take();
     let cookie = exchange.context.cookie.take();
     let size = exchange.context.udp_size();
-    let encrypted = exchange.context.encrypted;
+    let encrypted = exchange.context.encryption != Encryption::None;
     let (message, _, mut response) = exchange.parts();
     let mut options: [(u16, &[u8]); OPTIONS] = [(0, &[]); OPTIONS];
     let (mut count, mut len) = (0, OPT_LEN);

@@ -12,7 +12,9 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 /// The name that the server's certificates bear.
 pub(crate) const NAME: &str = "dns.example.org";
@@ -113,11 +115,21 @@ impl Authority {
 
     /// What a client has that trusts this authority.
     pub(crate) fn client_config(&self, alpn: &[&str], certificate: Option<&Pair>) -> ClientConfig {
+        self.client_config_of(rustls::DEFAULT_VERSIONS, alpn, certificate)
+    }
+
+    /// The same of a client that speaks these versions alone.
+    pub(crate) fn client_config_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&str],
+        certificate: Option<&Pair>,
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots);
         let mut config = match certificate {

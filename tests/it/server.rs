@@ -394,14 +394,14 @@ pub(crate) fn ask_tcp(address: SocketAddr, query: &[u8], patience: Duration) -> 
 }
 
 /// Writes one message of a stream, its length before it (RFC 1035, 4.2.2).
-pub(crate) fn write_message(stream: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_message(stream: &mut impl Write, message: &[u8]) -> std::io::Result<()> {
     let mut octets = (message.len() as u16).to_be_bytes().to_vec();
     octets.extend_from_slice(message);
     stream.write_all(&octets)
 }
 
 /// Reads one message of a stream.
-pub(crate) fn read_message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_message(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut len = [0; 2];
     stream.read_exact(&mut len)?;
     let mut message = vec![0; u16::from_be_bytes(len) as usize];

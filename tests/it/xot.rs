@@ -6,15 +6,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::SOA;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
+use wire::Type;
 
 use crate::peers::{
     Peer, named_options, records, replace, serial, transferred, wait_for_serial, zone,
 };
-use crate::secure::{Authority, NAME};
-use crate::server::{Server, dig, free_port, kdig, temporary_directory};
+use crate::secure::{Authority, NAME, connect};
+use crate::server::{
+    Server, dig, free_port, kdig, read_message, temporary_directory, write_message,
+};
 
 /// A secondary of example.org at `port`, whose primary is `from`; `more` are other options.
 fn secondary(dir: &Path, port: u16, from: &str, more: &str) -> Server {
@@ -90,6 +96,48 @@ fn a_zone_and_its_differences_come_over_tls_and_others_take_them() {
         assert_eq!(transferred(address, &[]), whole);
     }
     drop(primary);
+}
+
+/// RFC 9103, section 7.2: a transfer over TLS 1.2 is refused, and all else that comes so is answered.
+#[test]
+fn a_transfer_needs_tls_1_3() {
+    let (authority, dir) = certified("xot-versions");
+    replace(&dir.join("db"), &zone(7));
+    let theirs = free_port();
+    let _server = Server::start_in(
+        &dir,
+        &format!(
+            "tls://example.org:{theirs} {{\n  bind 127.0.0.1\n  tls server.pem server.key\n  file db\n  transfer {{\n    to *\n  }}\n}}\n.:{{PORT}} {{\n  bind 127.0.0.1\n}}\n"
+        ),
+    );
+    let address = SocketAddr::from(([127, 0, 0, 1], theirs));
+    let (refused, answered) = (5, 0);
+    for (version, transfer) in [
+        (&rustls::version::TLS12, refused),
+        (&rustls::version::TLS13, answered),
+    ] {
+        let config = Arc::new(authority.client_config_of(&[version], &["dot"], None));
+        let mut tls = connect(address, &config).expect("a session");
+        for (rtype, expected) in [
+            (Type::SOA, answered),
+            (Type::AXFR, transfer),
+            (Type::IXFR, transfer),
+            (Type::SOA, answered),
+        ] {
+            let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+            let name: Name = "example.org.".parse().expect("a name");
+            query.add_query(Query::query(name.clone(), RecordType::from(rtype.0)));
+            if rtype == Type::IXFR {
+                let soa = SOA::new(name.clone(), name.clone(), 7, 1, 1, 1, 1);
+                query.add_authority(Record::from_rdata(name, 0, RData::SOA(soa)));
+            }
+            let query = query.to_vec().expect("a query");
+            write_message(&mut tls, &query).expect("sent");
+            let reply = read_message(&mut tls).expect("a response");
+            assert_eq!(reply[3] & 0xF, expected, "{rtype} by {:?}", version.version);
+            assert_eq!(reply[7] > 0, expected == answered, "{rtype}: {reply:?}");
+        }
+    }
 }
 
 #[test]

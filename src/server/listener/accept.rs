@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use chain::Transport;
+use chain::{Encryption, Transport};
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -98,7 +99,7 @@ fn begin(
         registration: Registration::new(worker.clone(), ticket),
         ends,
         transport,
-        encrypted: false,
+        encryption: Encryption::None,
     };
     let told = close.clone();
     tokio::task::spawn_local(async move {
@@ -143,8 +144,12 @@ async fn serve_one(mut stream: TcpStream, mut accepted: Accepted, close: Rc<Noti
         let who = (accepted.ends.0.ip(), close);
         let stream = handshake::shake(&worker, who, stream, tls, limit).await;
         if let Some(stream) = stream {
-            accepted.encrypted = true;
-            let spoken = match stream.get_ref().1.alpn_protocol() {
+            let session = stream.get_ref().1;
+            accepted.encryption = match session.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => Encryption::Tls13,
+                _ => Encryption::Tls12,
+            };
+            let spoken = match session.alpn_protocol() {
                 Some(b"h2") => Spoken::Http2,
                 _ => Spoken::Unknown,
             };

@@ -64,7 +64,7 @@ impl Client {
             registration,
             ends: (peer, local),
             transport,
-            encrypted,
+            encryption,
             ..
         } = &self.accepted;
         let worker = &registration.worker;
@@ -76,7 +76,7 @@ impl Client {
         context.peer = *peer;
         context.local = *local;
         context.transport = *transport;
-        context.encrypted = *encrypted;
+        context.encryption = *encryption;
         context.received = clock::now();
         context.worker = worker.index;
         let told = match answer(&mut exchange, &table) {

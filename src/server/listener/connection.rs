@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
-use chain::{Block, Exchange, Transport, Written};
+use chain::{Block, Encryption, Exchange, Transport, Written};
 use host::clock;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
@@ -55,8 +55,8 @@ pub(crate) struct Accepted {
     /// The two ends, the client's first.
     pub(crate) ends: (SocketAddr, SocketAddr),
     pub(crate) transport: Transport,
-    /// Whether there is TLS around the messages.
-    pub(crate) encrypted: bool,
+    /// The TLS around the messages.
+    pub(crate) encryption: Encryption,
 }
 
 /// A connection's entry at admission, and how many octets it holds.
@@ -164,7 +164,7 @@ pub(crate) struct Connection<S> {
     peer: SocketAddr,
     local: SocketAddr,
     transport: Transport,
-    encrypted: bool,
+    encryption: Encryption,
     /// What was received and not yet answered.
     frames: Frames,
     /// Queries so far.
@@ -186,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             registration,
             ends: (peer, local),
             transport,
-            encrypted,
+            encryption,
         } = accepted;
         Self {
             stream,
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             peer,
             local,
             transport,
-            encrypted,
+            encryption,
             frames: Frames::default(),
             taken: 0,
             turn: 0,
@@ -324,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// it resets the connection, and takes the answers before them from the peer.
     async fn end(mut self) {
         // TLS says so before it closes (RFC 8446, section 6.1).
-        if (self.invalid || self.encrypted)
+        if (self.invalid || self.encryption != Encryption::None)
             && !matches!(timeout(LINGER, self.stream.shutdown()).await, Ok(Ok(())))
         {
             return;
@@ -383,7 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         context.peer = self.peer;
         context.local = self.local;
         context.transport = self.transport;
-        context.encrypted = self.encrypted;
+        context.encryption = self.encryption;
         context.received = clock::now();
         context.worker = self.worker.index;
         match answer(&mut exchange, table) {

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain::Transport;
+use chain::{Encryption, Transport};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
@@ -192,7 +192,7 @@ impl Begun {
             registration,
             ends: (peer, local),
             transport: self.transport,
-            encrypted: true,
+            encryption: Encryption::Tls13,
         };
         let limits = table.streams;
         tokio::task::spawn_local(async move {
