@@ -319,6 +319,17 @@ fn what_is_refused() {
             "add example.org 300 TXT x",
             "REFUSED",
         ),
+        // Whether a prerequisite holds is told to those alone who may make the update, as BIND and Knot have it.
+        (
+            grant(below.clone(), None),
+            "yxdomain none.example.org | add example.org 300 TXT x",
+            "REFUSED",
+        ),
+        (
+            grant(below.clone(), None),
+            "yxdomain none.example.org | add a.example.org 300 TXT x",
+            "NXDOMAIN",
+        ),
         (grant(below, None), "del a.b.example.org", "nothing"),
         (grant(Names::All, None), "del example.org TXT", "nothing"),
     ] {

@@ -1,8 +1,11 @@
 //! What an update asks for and what becomes of a zone by it (RFC 2136, section 3). No I/O: octets and a zone in, a difference out.
 //!
 //! ```text
-//! message ─► prerequisites (3.2) ─► prescan: form, permission (3.4.1) ─► apply to the owners that it names (3.4.2) ─► Difference
+//! message ─► prescan: form, permission (3.4.1, 3.3) ─► prerequisites (3.2) ─► apply to the owners that it names (3.4.2) ─► Difference
 //! ```
+//!
+//! Section 3 has the prerequisites first. But they tell what the zone has, and who may not change a thing is not to learn that by them: as
+//! BIND and Knot do, permission comes first.
 //!
 //! Only the owners that an update names are looked at. A change without a SOA record of its own raises the serial by one.
 
@@ -373,8 +376,8 @@ pub(super) fn work_out(
         zone,
         owners: BTreeMap::new(),
     };
-    draft.prerequisites(&prerequisites)?;
     draft.prescan(&updates, may)?;
+    draft.prerequisites(&prerequisites)?;
     for update in &updates {
         draft.apply(update);
     }

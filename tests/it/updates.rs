@@ -195,6 +195,23 @@ fn who_may_not_is_told_so() {
         };
         assert!(said.contains(expected), "{key} {lines}: {said}");
     }
+    // Nobody learns by prerequisites what is there who may not change the zone: all are told the same.
+    for key in ["", "none.example.", "acme.example."] {
+        for prerequisite in [
+            "yxdomain www.example.org.",
+            "yxdomain none.example.org.",
+            "nxdomain www.example.org.",
+            "nxdomain none.example.org.",
+            "yxrrset www.example.org. AAAA",
+            "yxrrset www.example.org. A 192.0.2.9",
+            "nxrrset www.example.org. A",
+        ] {
+            let lines =
+                format!("prereq {prerequisite}\nupdate add new.example.org. 60 A 192.0.2.7");
+            let said = update("nsupdate", address, key, &lines).expect("nsupdate");
+            assert!(said.contains("REFUSED"), "{key} {lines}: {said}");
+        }
+    }
     assert_eq!(serial(address), "10");
     // RFC 2136 is known where the directive stands, and nowhere else, whatever form the message has.
     for (zone, qtype, expected) in [
