@@ -35,6 +35,8 @@ pub(super) struct Primary<'a> {
     pub(super) key: Option<&'a Arc<Key>>,
     /// What the zone's ZONEMD records have to show.
     pub(super) digest: DigestPolicy,
+    /// How many records a zone may have.
+    pub(super) max_records: usize,
 }
 
 /// What a primary has.
@@ -94,7 +96,7 @@ pub(super) async fn refresh(
 fn build(
     brought: Brought,
     ours: Option<&Zone>,
-    digest: DigestPolicy,
+    (digest, most): (DigestPolicy, usize),
 ) -> Result<Option<Newer>, String> {
     let (draft, differences) = match (brought, ours) {
         (Brought::Whole(draft), _) => (draft, None),
@@ -108,6 +110,9 @@ fn build(
             all.collect::<Vec<_>>().join("; ")
         )
     })?;
+    if zone.statistics().records > most {
+        return Err(too_many(most));
+    }
     let digested = zone.verify_digest(digest)?;
     Ok(Some(Newer {
         zone,
@@ -116,11 +121,17 @@ fn build(
     }))
 }
 
+/// What is said of a zone that is larger than `max_records` lets it be.
+fn too_many(most: usize) -> String {
+    format!("the zone has more than {most} records (`max_records`)")
+}
+
 /// A connection to a primary.
 struct Connection<'a> {
     stream: Box<dyn Duplex>,
     key: Option<&'a Arc<Key>>,
     digest: DigestPolicy,
+    max_records: usize,
     /// The message that came last.
     message: Vec<u8>,
 }
@@ -167,6 +178,7 @@ impl<'a> Connection<'a> {
             stream,
             key: primary.key,
             digest: primary.digest,
+            max_records: primary.max_records,
             message: Vec::new(),
         })
     }
@@ -293,8 +305,8 @@ impl<'a> Connection<'a> {
             .await
             .map_err(|_| format!("the transfer takes longer than {TRANSFER:?}"))??;
         // Laying out a large zone takes a while, and others want to go on meanwhile.
-        let (ours, digest) = (ours.cloned(), self.digest);
-        tokio::task::spawn_blocking(move || build(brought, ours.as_deref(), digest))
+        let (ours, bounds) = (ours.cloned(), (self.digest, self.max_records));
+        tokio::task::spawn_blocking(move || build(brought, ours.as_deref(), bounds))
             .await
             .map_err(|error| error.to_string())?
     }
@@ -307,7 +319,7 @@ impl<'a> Connection<'a> {
         };
         let mut asked = self.ask(apex, qtype, ours).await?;
         let mut incoming = Incoming::new(apex, ours.map(Zone::serial));
-        let (mut octets, mut empty) = (0, 0);
+        let (mut octets, mut empty, mut records) = (0, 0, 0);
         loop {
             self.receive(&mut asked).await?;
             octets += self.message.len();
@@ -315,6 +327,11 @@ impl<'a> Connection<'a> {
                 return Err(format!("the zone has more than {OCTETS} octets"));
             }
             let message = Message::new(&self.message).ok_or("a message is too short")?;
+            records += usize::from(message.header().counts[1]);
+            // The SOA record comes twice. Differences may remove a zone, and add another.
+            if records / 2 > self.max_records || ours.is_none() && records > self.max_records + 1 {
+                return Err(too_many(self.max_records));
+            }
             empty = match message.header().counts[1] {
                 0 => empty + 1,
                 _ => 0,

@@ -224,6 +224,7 @@ impl Place {
                 contact,
                 key,
                 digest: self.sources.digest,
+                max_records: self.sources.max_records,
             };
             let ours = self.served.snapshot();
             let found = client::refresh(&primary, apex, ours.as_ref(), whole).await;

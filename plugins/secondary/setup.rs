@@ -33,6 +33,7 @@ const OPTIONS: &[&str] = &[
     "tls_servername",
     "catalog",
     "zonemd",
+    "max_records",
     "fallthrough",
     "upstream",
 ];
@@ -44,6 +45,8 @@ struct Config {
     primaries: Vec<Target>,
     key: Option<(NameBuf, Span)>,
     digest: DigestPolicy,
+    /// How many records a zone may have.
+    max_records: usize,
     /// Where the zones are kept.
     file: Option<String>,
     tls: Files,
@@ -78,6 +81,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
         primaries: Vec::new(),
         key: None,
         digest: DigestPolicy::default(),
+        max_records: usize::MAX - 1,
         file: None,
         tls: Files::default(),
         tls_server_name: None,
@@ -123,8 +127,14 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
                     );
                 }
             }
-            "file" | "tls" | "tls_servername" => {}
             "zonemd" => config.digest = parse.read_digest_policy(line).unwrap_or_default(),
+            "max_records" if parse.arguments(line, 1..=1, "max_records N") => {
+                match value::integer(&line.words[1], 1..=i64::from(u32::MAX)) {
+                    Ok(most) => config.max_records = most as usize,
+                    Err(diagnostic) => parse.report.push(diagnostic),
+                }
+            }
+            "file" | "tls" | "tls_servername" | "max_records" => {}
             // CoreDNS reads it and does nothing with it; so do we.
             "upstream" => {}
             _ => parse.unknown_option(directive, line, OPTIONS),
@@ -267,6 +277,7 @@ fn sources(config: &Config, zones: usize, build: &mut Build<'_>) -> Result<Sourc
         key: config.key.as_ref().map(|(key, _)| *key),
         keep,
         digest: config.digest,
+        max_records: config.max_records,
     })
 }
 

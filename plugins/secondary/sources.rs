@@ -19,6 +19,8 @@ pub(super) struct Sources {
     pub(super) keep: Option<Keep>,
     /// What the zones' ZONEMD records have to show.
     pub(super) digest: DigestPolicy,
+    /// How many records a zone may have.
+    pub(super) max_records: usize,
 }
 
 impl Sources {
@@ -30,7 +32,14 @@ impl Sources {
             format!("{contact} {tls:?}")
         });
         let each: Vec<_> = each.collect();
-        format!("{each:?} {:?} {:?} {:?}", self.key, self.keep, self.digest)
+        let Self {
+            key,
+            keep,
+            digest,
+            max_records,
+            ..
+        } = self;
+        format!("{each:?} {key:?} {keep:?} {digest:?} {max_records}")
     }
 }
 

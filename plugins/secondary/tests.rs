@@ -106,6 +106,7 @@ async fn follow(script: &Script<'_>, ours: Option<u32>) -> Result<Option<Newer>,
         contact: &contact,
         key: None,
         digest: zone::DigestPolicy::default(),
+        max_records: 100,
     };
     let ours = ours.map(version);
     let asked = refresh(&primary, apex.as_name(), ours.as_ref(), false);
@@ -290,6 +291,30 @@ const ONE: Sent = ("one.example.org.", 1, b"\xC0\0\x02\x0A");
 const TWO: Sent = ("two.example.org.", 1, b"\xC0\0\x02\x0B");
 const WHOLE: &[Sent] = &[BEGIN, NS, ADDRESS, BEGIN];
 
+/// A primary that sends on and on (CVE-2016-6170), whole and as differences.
+#[test]
+fn a_zone_has_as_many_records_as_it_may_have() {
+    let many: Vec<Sent> = vec![ADDRESS; 60];
+    let whole: Vec<&[Sent]> = [&[BEGIN, NS][..], &many, &many, &[BEGIN]].into();
+    let told = run(transfer(&whole, |_, _| {}, None)).err();
+    let expected = "the zone has more than 100 records (`max_records`)";
+    assert_eq!(told.as_deref(), Some(expected));
+    let end: &[Sent] = &[BEGIN];
+    let within: Vec<&[Sent]> = [&[BEGIN, NS][..], &many, end].into();
+    assert!(run(transfer(&within, |_, _| {}, None)).is_ok());
+    let mut ixfr: Vec<&[Sent]> = vec![&[BEGIN, SEVEN, OLD, BEGIN]];
+    ixfr.extend([&many[..]; 4]);
+    let script = Script {
+        ixfr: &ixfr,
+        axfr: &whole,
+        change: &|_, _| {},
+    };
+    assert_eq!(
+        run(follow(&script, Some(7))).err().as_deref(),
+        Some(expected)
+    );
+}
+
 /// RFC 1995, section 4: as one message or as many.
 #[test]
 fn differences_lead_to_the_version_of_the_primary() {
@@ -410,6 +435,14 @@ fn lines() {
             "not an IP address",
         ),
         ("secondary {\n transfer from 127.0.0.1\n catalog\n}", ""),
+        (
+            "secondary {\n transfer from 127.0.0.1\n max_records 1000000\n}",
+            "",
+        ),
+        (
+            "secondary {\n transfer from 127.0.0.1\n max_records 0\n}",
+            "0",
+        ),
         ("secondary {\n transfer from 127.0.0.1\n file copy\n}", ""),
         (
             "secondary {\n transfer from 127.0.0.1\n file\n}",

@@ -9,6 +9,7 @@ mod attacks_shares;
 mod attacks_streams;
 mod attacks_tls;
 mod attacks_upstreams;
+mod bad_links;
 mod clusters;
 mod clusters_kept;
 mod clusters_outside;
