@@ -8,22 +8,32 @@ use std::time::{Duration, Instant};
 
 use crate::server::{free_port, tool};
 
+use super::hickory::Hickory;
+
 /// Which server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Knot,
     Nsd,
     Named,
+    /// hickory-server, in this process.
+    Hickory,
 }
 
 impl Kind {
-    /// Its program.
+    /// Its program; of one that is none, its name.
     pub(super) const fn program(self) -> &'static str {
         match self {
             Self::Knot => "knotd",
             Self::Nsd => "nsd",
             Self::Named => "named",
+            Self::Hickory => "hickory",
         }
+    }
+
+    /// Whether it can be started here.
+    pub(super) fn is_there(self) -> bool {
+        self == Self::Hickory || tool(self.program()).is_some()
     }
 
     fn configuration(self, dir: &str, zone: &str, port: u16) -> String {
@@ -44,6 +54,7 @@ impl Kind {
                  session-keyfile none; dnssec-validation no; minimal-responses no; max-udp-size 1232; edns-udp-size 1232; minimal-any yes; zero-no-soa-ttl no; }};\n\
                  controls {{ }};\nzone \"plain.example\" {{ type primary; file \"{zone}\"; check-names ignore; check-integrity no; }};\n"
             ),
+            Self::Hickory => String::new(),
         }
     }
 
@@ -53,21 +64,33 @@ impl Kind {
             Self::Knot => command.arg("-c"),
             Self::Nsd => command.args(["-d", "-c"]),
             Self::Named => command.args(["-g", "-n", "1", "-c"]),
+            Self::Hickory => return None,
         }
         .arg(configuration);
         Some(command)
     }
 }
 
-/// A server at work; killed when dropped.
+/// A server at work; ended when dropped.
 pub(super) struct Peer {
-    child: Child,
+    running: Running,
     pub(super) address: SocketAddr,
+}
+
+enum Running {
+    Program(Child),
+    Here(#[allow(dead_code, reason = "ends when dropped")] Hickory),
 }
 
 impl Peer {
     /// Starts one on the zone `plain.example`; `None` when it is not installed.
     pub(super) fn start(kind: Kind, dir: &Path, zone: &Path) -> Option<Self> {
+        if kind == Kind::Hickory {
+            let here = Hickory::start(&std::fs::read_to_string(zone).expect("read"));
+            let address = here.address;
+            let running = Running::Here(here);
+            return Some(Self { running, address });
+        }
         let port = free_port();
         let name = kind.program();
         let file = dir.join(format!("{name}.conf"));
@@ -81,7 +104,7 @@ impl Peer {
             .spawn()
             .expect("the peer starts");
         Some(Self {
-            child,
+            running: Running::Program(child),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
         })
     }
@@ -111,18 +134,19 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
+        let Running::Program(child) = &mut self.running else {
+            return;
+        };
         // NSD's children end with their parent only where it is asked to end.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
+        let _ = Command::new("kill").arg(child.id().to_string()).status();
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(2) {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
+            if matches!(child.try_wait(), Ok(Some(_))) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
