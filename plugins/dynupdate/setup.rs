@@ -72,11 +72,13 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
     parse.at_most(directive, 1);
     let span = directive.name.span;
     let named = parse.read_zones(&directive.args, OPTIONS);
-    let zones = if named.is_empty() {
+    let mut zones = if named.is_empty() {
         parse.zones.to_vec()
     } else {
         named
     };
+    // A block may have the same zone for several transports.
+    zones.dedup();
     let [zone] = &zones[..] else {
         parse.report.push(
             Diagnostic::error("CF0107", "`dynupdate` is about one zone")

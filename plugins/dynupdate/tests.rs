@@ -570,6 +570,14 @@ fn lines() {
         ),
         (
             block(
+                "example.org example.org:1053",
+                "",
+                &format!("file {file}\n{allow}"),
+            ),
+            "",
+        ),
+        (
+            block(
                 "example.org",
                 "",
                 &format!(

@@ -105,6 +105,12 @@ enum Signed {
     ByNobody,
     /// An hour ago.
     Late,
+    /// By the right key, and an algorithm that it is not for.
+    Otherwise,
+    /// With the first half of the MAC.
+    Truncated,
+    /// With 8 octets of the MAC, which are fewer than anybody may send (RFC 8945, 5.2.2.1).
+    TooShort,
 }
 
 impl Signed {
@@ -121,15 +127,39 @@ impl Signed {
             _ => b"secret of the test!",
         };
         let name = Name::from_ascii(name).expect("a name");
-        let signer = TSigner::new(secret.to_vec(), TsigAlgorithm::HmacSha256, name, 300);
+        let algorithm = match self {
+            Self::Otherwise => TsigAlgorithm::HmacSha512,
+            _ => TsigAlgorithm::HmacSha256,
+        };
+        let signer = TSigner::new(secret.to_vec(), algorithm, name, 300);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.expect("after 1970").as_secs();
         let when = if self == Self::Late { now - 3_600 } else { now };
         let mut message = Message::from_vec(&octets).expect("a message");
         let signed = message.finalize(&signer.expect("a signer"), when);
         signed.expect("signed");
-        message.to_vec().expect("octets")
+        let octets = message.to_vec().expect("octets");
+        match self {
+            Self::Truncated => with_mac_of(octets, 16),
+            Self::TooShort => with_mac_of(octets, 8),
+            _ => octets,
+        }
     }
+}
+
+/// A signed message of whose MAC so many octets are left.
+fn with_mac_of(mut octets: Vec<u8>, len: u16) -> Vec<u8> {
+    let message = wire::Message::new(&octets).expect("a header");
+    let last = message.records().last().expect("a record");
+    let rdata = last.expect("a record that can be read").rdata_range;
+    // Behind the algorithm: the time, the fudge, the MAC with its length.
+    let at = wire::skip_name(&octets, rdata.start).expect("a name") + 8;
+    let mac = wire::read_u16(&octets, at).expect("a length");
+    let less = (rdata.len() as u16 - (mac - len)).to_be_bytes();
+    octets[rdata.start - 2..rdata.start].copy_from_slice(&less);
+    octets[at..at + 2].copy_from_slice(&len.to_be_bytes());
+    octets.drain(at + 2 + usize::from(len)..at + 2 + usize::from(mac));
+    octets
 }
 
 /// The error of a reply's TSIG record (RFC 8945, 4.2), where it has one.
@@ -353,6 +383,17 @@ fn served_by_rules(test: &str) -> (Everywhere, SocketAddr) {
          \x20 tsig {{\n    secret key.example. {SECRET} hmac-sha256\n    require AXFR IXFR TXT\n    require_opcode NOTIFY\n  }}\n\
          \x20 file plain.zone\n  transfer {{\n    to * key key.example.\n  }}"
     );
+    let keys = format!("  tsig {{\n    secret key.example. {SECRET} hmac-sha256\n");
+    // Nobody is at home at its primary.
+    let held = format!(
+        "{keys}    require_opcode NOTIFY\n  }}\n  secondary {{\n    transfer from 127.0.0.1:{} key key.example.\n  }}",
+        free_port()
+    );
+    let changed = format!(
+        "{keys}  }}\n  dynupdate {{\n    file changed.zone\n    database changed.database\n    allow key.example. * *\n  }}"
+    );
+    let soa = "@ 60 SOA ns hostmaster 1 7200 1800 1209600 60\n@ 60 NS ns\nns 60 A 192.0.2.53\n";
+    std::fs::write(dir.join("changed.zone"), soa).expect("written");
     let guarded = guarded.replace("{ADMIN}", &admin.to_string());
     let served = Everywhere::start(
         &dir,
@@ -366,6 +407,8 @@ fn served_by_rules(test: &str) -> (Everywhere, SocketAddr) {
                 "viewed.example",
                 "  hosts {\n    192.0.2.1 www.viewed.example\n  }",
             ),
+            ("held.example", &held),
+            ("changed.example", &changed),
             ("bind", "  chaos \"of a test\""),
         ],
     );
@@ -432,6 +475,75 @@ fn opcodes_signatures_and_rules_are_judged_alike_over_every_transport() {
             "{label}\n{metrics}"
         );
     }
+}
+
+/// The messages of a zone's life: what they are about, their RCODE when they are signed well, and where that is so.
+fn zone_messages() -> [(&'static str, Vec<u8>, &'static str, fn(By) -> bool); 5] {
+    let streams: fn(By) -> bool = |by| matches!(by, By::Tcp | By::Tls | By::Quic);
+    let everywhere: fn(By) -> bool = |_| true;
+    let octets = |text| without_id(Query::read(text).octets());
+    // With the SOA record that the client has in the authority section.
+    let mut ixfr = octets("plain.example AXFR");
+    let qtype = ixfr.len() - 4;
+    ixfr[qtype..qtype + 2].copy_from_slice(&wire::Type::IXFR.0.to_be_bytes());
+    ixfr[9] = 1;
+    ixfr.extend_from_slice(&[0xC0, 12, 0, 6, 0, 1, 0, 0, 0, 0, 0, 22, 0, 0]);
+    ixfr.extend_from_slice(&[0; 20]);
+    // `add new.changed.example. 60 A 192.0.2.7`
+    let mut update = octets("changed.example SOA op=5");
+    update[9] = 1;
+    update.extend_from_slice(b"\x03new\xC0\x0C\0\x01\0\x01\0\0\0\x3C\0\x04\xC0\0\x02\x07");
+    [
+        ("AXFR", octets("plain.example AXFR"), "NOERROR|+aa", streams),
+        ("IXFR", ixfr, "NOERROR|+aa", |by| {
+            matches!(by, By::Udp | By::Tcp | By::Tls | By::Quic)
+        }),
+        (
+            "NOTIFY",
+            octets("held.example SOA op=4"),
+            "NOERROR|+aa",
+            everywhere,
+        ),
+        ("UPDATE", update, "NOERROR|an= 0", everywhere),
+        (
+            "a query",
+            octets("plain.example TXT"),
+            "NOERROR|+aa",
+            everywhere,
+        ),
+    ]
+}
+
+/// RFC 8945, section 5.2: what is wrong about a signature does not hang on what is signed, nor on how it came.
+#[test]
+fn signatures_of_a_zones_messages_are_judged_alike_over_every_transport() {
+    let (served, _) = served_by_rules("everywhere-signatures");
+    let mut complaints = Vec::new();
+    for (what, octets, good, place) in zone_messages() {
+        for (signed, expected, error) in [
+            (Signed::Not, "REFUSED|an= 0", None),
+            (Signed::Badly, "NOTAUTH|an= 0", Some(16)),
+            (Signed::ByNobody, "NOTAUTH|an= 0", Some(17)),
+            (Signed::Otherwise, "NOTAUTH|an= 0", Some(17)),
+            (Signed::Late, "NOTAUTH|an= 0", Some(18)),
+            (Signed::Truncated, "NOTAUTH|an= 0", Some(22)),
+            (Signed::TooShort, "FORMERR|an= 0", None),
+            (Signed::Well, good, Some(0)),
+        ] {
+            let message = signed.sign(octets.clone());
+            for by in By::all() {
+                let expected = match signed == Signed::Well && !place(by) {
+                    true => "REFUSED|an= 0",
+                    false => expected,
+                };
+                let said = served.ask(by, Client::LOCAL, &message, true);
+                let row = format!("{by:?}: {what}, signed {signed:?} => {expected}");
+                complaints
+                    .extend(judge(&said, expected, error).map(|what| format!("{row}\n    {what}")));
+            }
+        }
+    }
+    complain(&complaints);
 }
 
 /// A zone goes where a stream carries many messages (RFC 5936, RFC 9103, RFC 9250); a datagram, and a message of HTTP or gRPC, is one.
