@@ -231,6 +231,145 @@ fn who_may_not_is_told_so() {
     }
 }
 
+/// RFC 2136, section 2.4: every form of a prerequisite, as nsupdate and knsupdate send them, alone and several together.
+#[test]
+fn prerequisites_hold_or_nothing_is_done() {
+    let server = serve("updates-prerequisites", "");
+    let address = server.address();
+    let set = "update add many.example.org. 60 A 192.0.2.1\nupdate add many.example.org. 60 A 192.0.2.2\nupdate add text.example.org. 60 TXT \"a b\" c";
+    let Some(said) = update("nsupdate", address, "all.example.", set) else {
+        return;
+    };
+    assert_eq!(said.trim(), "");
+    for (prerequisites, expected) in [
+        (&["yxdomain many.example.org."][..], ""),
+        (&["yxdomain none.example.org."], "NXDOMAIN"),
+        (&["nxdomain none.example.org."], ""),
+        (&["nxdomain MANY.example.org."], "YXDOMAIN"),
+        (&["yxrrset many.example.org. A"], ""),
+        (&["yxrrset many.example.org. AAAA"], "NXRRSET"),
+        (&["yxrrset none.example.org. A"], "NXRRSET"),
+        (&["nxrrset many.example.org. AAAA"], ""),
+        (&["nxrrset many.example.org. A"], "YXRRSET"),
+        // With values, the RRset is these records and no others.
+        (
+            &[
+                "yxrrset many.example.org. A 192.0.2.2",
+                "yxrrset many.example.org. A 192.0.2.1",
+            ],
+            "",
+        ),
+        (&["yxrrset many.example.org. A 192.0.2.1"], "NXRRSET"),
+        (
+            &[
+                "yxrrset many.example.org. A 192.0.2.1",
+                "yxrrset many.example.org. A 192.0.2.3",
+            ],
+            "NXRRSET",
+        ),
+        (&["yxrrset text.example.org. TXT \"a b\" c"], ""),
+        (&["yxrrset text.example.org. TXT \"a b c\""], "NXRRSET"),
+        (
+            &[
+                "yxdomain many.example.org.",
+                "nxrrset many.example.org. AAAA",
+                "nxdomain none.example.org.",
+                "yxrrset many.example.org. A",
+            ],
+            "",
+        ),
+        (
+            &["yxdomain many.example.org.", "yxdomain none.example.org."],
+            "NXDOMAIN",
+        ),
+        (&["yxdomain example.com."], "NOTZONE"),
+    ] {
+        for program in ["nsupdate", "knsupdate"] {
+            let before = serial(address);
+            let mut lines: String = prerequisites
+                .iter()
+                .map(|one| format!("prereq {one}\n"))
+                .collect();
+            lines += "update add done.example.org. 60 TXT done";
+            let Some(said) = update(program, address, "all.example.", &lines) else {
+                return;
+            };
+            assert_eq!(
+                said.trim().is_empty(),
+                expected.is_empty(),
+                "{lines}: {said}"
+            );
+            assert!(said.contains(expected), "{program} {lines}: {said}");
+            let done = short(address, "done.example.org", "TXT");
+            assert_eq!(!done.is_empty(), expected.is_empty(), "{lines}");
+            assert_eq!(serial(address) != before, expected.is_empty(), "{lines}");
+            if !done.is_empty() {
+                update(
+                    program,
+                    address,
+                    "all.example.",
+                    "update del done.example.org.",
+                );
+            }
+        }
+    }
+}
+
+/// RFC 4703, section 5, as Kea's D2 does it, message by message: a name is its client's, whose DHCID record stands beside its address.
+#[test]
+fn clients_of_dhcp_keep_their_names() {
+    const ONE: &str = "AAEBqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo=";
+    const OTHER: &str = "AAEBu7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7s=";
+    let server = serve("updates-dhcp", "");
+    let address = server.address();
+    let first = |name: &str, id: &str, last: u8| {
+        format!(
+            "prereq nxdomain {name}\nupdate add {name} 1300 A 192.0.2.{last}\nupdate add {name} 1300 DHCID {id}"
+        )
+    };
+    let again = |name: &str, id: &str, last: u8| {
+        format!(
+            "prereq yxdomain {name}\nprereq yxrrset {name} DHCID {id}\nupdate del {name} A\nupdate add {name} 1300 A 192.0.2.{last}"
+        )
+    };
+    let gone = |id: &str, last: u8| {
+        format!(
+            "prereq yxrrset host.example.org. DHCID {id}\nupdate del host.example.org. A 192.0.2.{last}"
+        )
+    };
+    let forgotten = |id: &str| {
+        format!(
+            "prereq yxrrset host.example.org. DHCID {id}\nprereq nxrrset host.example.org. A\nprereq nxrrset host.example.org. AAAA\nupdate del host.example.org."
+        )
+    };
+    let (host, www) = ("host.example.org.", "www.example.org.");
+    for (lines, rcode, held) in [
+        (first(host, ONE, 9), "", "192.0.2.9"),
+        (first(host, ONE, 10), "YXDOMAIN", "192.0.2.9"),
+        (again(host, ONE, 10), "", "192.0.2.10"),
+        (first(host, OTHER, 11), "YXDOMAIN", "192.0.2.10"),
+        (again(host, OTHER, 11), "NXRRSET", "192.0.2.10"),
+        (gone(OTHER, 10), "NXRRSET", "192.0.2.10"),
+        (forgotten(ONE), "YXRRSET", "192.0.2.10"),
+        // A name that somebody has written by hand.
+        (first(www, ONE, 12), "YXDOMAIN", "192.0.2.10"),
+        (again(www, ONE, 12), "NXRRSET", "192.0.2.10"),
+        (gone(ONE, 10), "", ""),
+        (forgotten(ONE), "", ""),
+        (first(host, OTHER, 11), "", "192.0.2.11"),
+    ] {
+        let Some(said) = update("nsupdate", address, "all.example.", &lines) else {
+            return;
+        };
+        assert_eq!(said.trim().is_empty(), rcode.is_empty(), "{lines}: {said}");
+        assert!(said.contains(rcode), "{lines}: {said}");
+        assert_eq!(short(address, host, "A"), held, "{lines}");
+    }
+    assert_eq!(short(address, www, "A"), "192.0.2.1");
+    let id = short(address, host, "DHCID").replace(' ', "");
+    assert_eq!(id, OTHER);
+}
+
 /// Secondaries hear of a change, and get it as a difference.
 #[test]
 fn secondaries_get_the_difference() {
