@@ -34,7 +34,7 @@ use zone::signing::{CanonicalSet, KeySet, Validity};
 
 use self::answer::{Pass, Scratch};
 use self::metrics::ByBlock;
-use self::pool::{Lacking, Wanted};
+use self::pool::Wanted;
 use self::table::{Entry, Table};
 
 pub(crate) use setup::REGISTRATION;
@@ -122,6 +122,13 @@ impl Signing {
         self.table.insert(entry.clone());
         Some(entry)
     }
+}
+
+/// The failure of an answer that may not wait for its signatures.
+#[cold]
+fn too_many() -> Failure {
+    Failure::servfail("too many answers wait for their signatures")
+        .extended(ExtendedError::OTHER, "too many signatures are being made")
 }
 
 thread_local! {
@@ -223,26 +230,24 @@ impl Dnssec {
 
     /// Has the signatures made that a response lacks.
     async fn wait(self: Arc<Self>, mut exchange: Box<Exchange>) -> Responded {
+        let Some(place) = pool::enter(exchange.context.peer.ip()) else {
+            let signed = self.try_again(&mut exchange, &[], true);
+            return (exchange, signed.map_err(|_| too_many()));
+        };
         let wanted = match self.try_again(&mut exchange, &[], false) {
             Ok(()) => return (exchange, Ok(())),
             Err(wanted) => wanted,
         };
-        let made = pool::sign(self.signing.clone(), wanted).await;
+        // A buffer for a response over TCP is 64 KiB: more than all else that a wait holds.
+        exchange.shrink();
+        let made = pool::sign(place, self.signing.clone(), wanted).await;
         let (entries, late) = match &made {
-            Ok(entries) => (entries.as_slice(), false),
-            Err(_) => (&[][..], true),
+            Some(entries) => (entries.as_slice(), false),
+            None => (&[][..], true),
         };
-        if self.try_again(&mut exchange, entries, late).is_ok() {
-            return (exchange, Ok(()));
-        }
-        let failure = match made {
-            Err(Lacking::Overload) => {
-                Failure::servfail("too many answers wait for their signatures")
-                    .extended(ExtendedError::OTHER, "too many signatures are being made")
-            }
-            _ => Failure::servfail("no signature could be made"),
-        };
-        (exchange, Err(failure))
+        let signed = self.try_again(&mut exchange, entries, late);
+        let failure = |_| Failure::servfail("no signature could be made");
+        (exchange, signed.map_err(failure))
     }
 
     fn try_again(
@@ -310,7 +315,13 @@ impl Plugin for Dnssec {
         }
         match self.sign((query, response), &[], (false, true)) {
             Ok(()) => Turn::Up,
-            Err(_) => Turn::Wait,
+            Err(_) if pool::have_room(query.peer().ip()) => Turn::Wait,
+            Err(_) => {
+                if self.sign((query, response), &[], (true, false)).is_err() {
+                    query.fail(response, too_many());
+                }
+                Turn::Up
+            }
         }
     }
 

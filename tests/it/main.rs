@@ -6,6 +6,7 @@ mod attacks;
 mod attacks_http;
 mod attacks_process;
 mod attacks_shares;
+mod attacks_signing;
 mod attacks_streams;
 mod attacks_tls;
 mod attacks_upstreams;
