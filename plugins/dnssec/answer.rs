@@ -76,6 +76,10 @@ impl Pass<'_> {
             return Ok(());
         };
         let told = Told::of(self, query, response.rcode(), &sets);
+        let alone = told.alone(query, response.count(Section::Answer));
+        if !query.dnssec_ok() && alone != Some(Type::RRSIG) {
+            return Ok(());
+        }
         let mut wanted = Vec::new();
         for set in sets.clone() {
             let zone = self.zone_of(&set, &told);
@@ -99,7 +103,7 @@ impl Pass<'_> {
             proof: proof
                 .as_ref()
                 .map(|(denial, entry)| (*denial, rdata.as_slice(), &**entry)),
-            alone: query.qtype() == Type::NSEC && response.count(Section::Answer) == 0,
+            alone,
         };
         response.clear_records();
         match sections.write(response) {
@@ -236,15 +240,15 @@ struct Sections<'s> {
     sets: RRsets<'s>,
     entries: &'s [Option<Arc<Entry>>],
     proof: Option<(&'s Denial, &'s [u8], &'s Entry)>,
-    /// Whether the denial is what was asked for: it is the answer, and there is nothing else.
-    alone: bool,
+    /// Which part of the denial was asked for, if so: it is the answer, and there is nothing else.
+    alone: Option<Type>,
 }
 
 impl Sections<'_> {
     fn write(&self, response: &mut Response<'_>) -> Result<(), ReencodeError> {
         for section in [Section::Answer, Section::Authority, Section::Additional] {
             let sets = self.sets.clone().zip(self.entries);
-            let replaced = self.alone && self.proof.is_some() && section == Section::Authority;
+            let replaced = self.alone.is_some() && section == Section::Authority;
             for (set, entry) in sets.filter(|(set, _)| set.section() == section && !replaced) {
                 for record in set.records().chain(set.signatures()) {
                     reencode::record(&record, response, &mut Verbatim)?;
@@ -254,15 +258,16 @@ impl Sections<'_> {
                     cover(response, section, (owner.as_name(), set.ttl()), entry)?;
                 }
             }
-            let place = if self.alone {
-                Section::Answer
-            } else {
-                Section::Authority
+            let place = match self.alone {
+                Some(_) => Section::Answer,
+                None => Section::Authority,
             };
             if let Some((denial, rdata, entry)) = self.proof.filter(|_| section == place) {
                 let owner = denial.owner.as_name();
                 let fixed = (Type::NSEC, Class::IN, denial.ttl);
-                response.push(section, owner, fixed, rdata)?;
+                if self.alone != Some(Type::RRSIG) {
+                    response.push(section, owner, fixed, rdata)?;
+                }
                 cover(response, section, (owner, denial.ttl), entry)?;
             }
         }

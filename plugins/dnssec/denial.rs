@@ -98,6 +98,22 @@ impl Told {
     }
 }
 
+impl Told {
+    /// Which part of the denial is what was asked for, where nothing else answers: the NSEC record, or its signatures. Each name that is
+    /// there has that record, made for it, so a query for RRSIG records is answered by some of them, as one for ANY is (RFC 8482).
+    pub(super) fn alone(&self, query: &Query<'_>, answers: u16) -> Option<Type> {
+        let denial = self
+            .denial
+            .as_ref()
+            .filter(|_| answers == 0 && self.cut.is_none())?;
+        match query.qtype() {
+            Type::NSEC => Some(Type::NSEC),
+            Type::RRSIG if !denial.nxname => Some(Type::RRSIG),
+            _ => None,
+        }
+    }
+}
+
 impl<'a> Found<'a> {
     fn of(pass: &Pass<'_>, sets: &RRsets<'a>) -> Self {
         let mut out = Self::default();

@@ -190,7 +190,7 @@ impl Dnssec {
 
     /// Whether a response is one to sign.
     fn is_ours(&self, query: &Query<'_>, response: &Response<'_>) -> bool {
-        query.dnssec_ok()
+        (query.dnssec_ok() || query.qtype() == Type::RRSIG)
             && !matches!(query.qtype(), Type::AXFR | Type::IXFR)
             && query.failure().is_none()
             && matches!(response.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN)

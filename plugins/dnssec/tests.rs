@@ -233,6 +233,27 @@ fn denials_behind_any_plugin() {
     let asked = ask(&negative, "www.miek.nl.", Type::NSEC);
     assert!(asked[1].starts_with("an www.miek.nl. NSEC "), "{asked:?}");
     assert_eq!(asked.len(), 3, "{asked:?}");
+    // Signatures that are asked for are those of the NSEC record; without DO, too.
+    let rrsig = ["NOERROR", "an www.miek.nl. RRSIG NSEC 13"];
+    assert_eq!(ask(&negative, "www.miek.nl.", Type::RRSIG), rrsig);
+    let mut exchange = trial::exchange("www.miek.nl.", Type::RRSIG, None);
+    assert_eq!(exchange.walk(&negative), Outcome::Respond);
+    assert_eq!(show(&exchange.response()), rrsig);
+    let mut exchange = trial::exchange("gone.miek.nl.", Type::RRSIG, None);
+    exchange.walk(&negative);
+    assert_eq!(show(&exchange.response()), ["NXDOMAIN", "ns miek.nl. SOA"]);
+    assert_eq!(
+        ask(&negative, "gone.miek.nl.", Type::RRSIG)[3..],
+        expected[3..]
+    );
+    let any = ask(&negative, "www.miek.nl.", Type::ANY);
+    assert_eq!(
+        any[3..],
+        [
+            "ns www.miek.nl. NSEC \\000.www.miek.nl. RRSIG NSEC",
+            "ns www.miek.nl. RRSIG NSEC 13"
+        ]
+    );
     assert_eq!(ask(&negative, "www.miek.nl.", Type::NXNAME), ["FORMERR"]);
     let referral = block(&folder, CSK, |_, response| {
         push(
