@@ -126,7 +126,7 @@ Exit codes: 0 shown, whatever the answer is; 1 no running server explained it; 2
 
 const ZONE_EXAMPLES: &str = "\
 Examples:
-  nameplate zone status                                all zones: serials, ages, expiry, last errors
+  nameplate zone status                                all zones: serials, ages, expiry, keys, last errors
   nameplate zone status example.org --json
   nameplate zone diff example.org                      what changed with the newest version
   nameplate zone diff example.org --from 7             what changed since serial 7

@@ -25,6 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chain::capability::{Capabilities, Holdings};
+use chain::keeper::SigningReport;
 use chain::{
     Admits, BlockInfo, Exchange, ExtendedError, Failure, Flow, Hooks, Plugin, Query, Responded,
     Responding, Turn,
@@ -50,6 +51,8 @@ const TTL: u32 = 3_600;
 /// No time before it is right, in seconds since 1970: a machine without a clock starts in 1970, or with the time of its last stop. What
 /// is signed by such a time is bogus.
 const EARLIEST: u64 = 1_767_225_600;
+/// Where RDATA of an RRSIG record has the name of the zone (RFC 4034, section 3.1).
+const SIGNER: usize = 18;
 /// Invalid Query Type (RFC 9824, section 9).
 const INVALID_QUERY_TYPE: u16 = 30;
 
@@ -93,6 +96,34 @@ impl Signing {
             );
         }
         None
+    }
+
+    /// The zones and their keys. Signatures that are due count no more: they are made anew before they are given out.
+    fn reports(&self) -> Vec<SigningReport> {
+        let now = self.time().unwrap_or_default();
+        let mut ends = vec![None; self.zones.len()];
+        for entry in self.table.entries().filter(|entry| now < entry.due) {
+            let signer = entry
+                .signatures
+                .first()
+                .and_then(|rdata| rdata.get(SIGNER..));
+            let of = |zone: &Signed| {
+                let name = zone.name.as_name();
+                signer.is_some_and(|signer| signer.starts_with(name.octets()))
+            };
+            if let Some(at) = self.zones.iter().position(of) {
+                ends[at] = Some(ends[at].map_or(entry.end, |end: u64| end.min(entry.end)));
+            }
+        }
+        let zones = self.zones.iter().zip(ends);
+        let signed = zones.filter(|(zone, _)| !zone.keys.is_empty());
+        let report = |(zone, signatures_end): (&Signed, _)| SigningReport {
+            zone: zone.name,
+            plugin: "dnssec",
+            keys: zone.keys.roles().collect(),
+            signatures_end,
+        };
+        signed.map(report).collect()
     }
 
     /// The signatures of an RRset; made where they are not known or due.
@@ -288,6 +319,10 @@ impl Plugin for Dnssec {
     fn attach(&self, info: &BlockInfo) {
         self.holdings.get_or_init(|| self.capabilities.holdings());
         self.metrics.attach(info);
+    }
+
+    fn signs(&self) -> Vec<SigningReport> {
+        self.signing.reports()
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {

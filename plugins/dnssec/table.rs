@@ -151,6 +151,13 @@ impl Table {
         bucket.tags[way].store(tag, Ordering::Release);
     }
 
+    /// Each entry.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+        let buckets = self.buckets.get().into_iter().flatten();
+        let ways = buckets.flat_map(|bucket| &bucket.entries);
+        ways.filter_map(|way| way.load_full())
+    }
+
     /// The bucket of a hash: its high bits, scaled.
     #[inline]
     fn place(&self, hash: u64) -> usize {

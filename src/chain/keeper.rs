@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! nameplate zone status|reload|… ─► admin socket ─► Plugin::zones, Plugin::order of every plugin at work
-//! a scrape of the metrics        ─► Plugin::zones
+//! a scrape of the metrics        ─► Plugin::zones, Plugin::signs
 //! ```
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use wire::NameBuf;
+use zone::ZoneKey;
 
 use crate::served::Served;
 
@@ -24,7 +27,7 @@ pub struct ZoneReport {
     pub failure: Option<String>,
     /// What is known of its primaries, where it has some.
     pub follows: Option<Follows>,
-    /// More that is worth knowing, such as keys and the ends of their signatures.
+    /// More that is worth knowing.
     pub details: Vec<(&'static str, String)>,
 }
 
@@ -40,6 +43,19 @@ impl ZoneReport {
             details: Vec::new(),
         }
     }
+}
+
+/// What a plugin tells of a zone whose answers it signs as they are given, whoever gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningReport {
+    /// The zone's name.
+    pub zone: NameBuf,
+    /// The plugin.
+    pub plugin: &'static str,
+    /// The keys that sign it.
+    pub keys: Vec<ZoneKey>,
+    /// When the first of the signatures ends that are given out, in seconds since 1970; nothing before the first.
+    pub signatures_end: Option<u64>,
 }
 
 /// What is known of a zone's primaries.

@@ -13,7 +13,7 @@ use crate::admission::Admits;
 use crate::block::BlockInfo;
 use crate::completion::Completion;
 use crate::exchange::Exchange;
-use crate::keeper::{ZoneOrder, ZoneReport};
+use crate::keeper::{SigningReport, ZoneOrder, ZoneReport};
 use crate::messages::MessageSource;
 use crate::query::Query;
 
@@ -156,6 +156,11 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// What it knows of the zones that it keeps, for `nameplate zone` and the metrics.
     fn zones(&self) -> Vec<ZoneReport> {
+        Vec::new()
+    }
+
+    /// What is known of the zones whose answers it signs.
+    fn signs(&self) -> Vec<SigningReport> {
         Vec::new()
     }
 

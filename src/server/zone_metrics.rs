@@ -1,15 +1,18 @@
-//! The zones of secondaries as metrics: what `nameplate zone status` tells, at the time of the scrape.
+//! The zones of secondaries, and signed zones, as metrics: what `nameplate zone status` tells, at the time of the scrape.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
+use chain::Plugin;
 use chain::keeper::ZoneReport;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
+use zone::ZoneKey;
 
 use crate::worker::Shared;
+use crate::zones::{seconds_until, signed_answers};
 
 /// The most zones that are shown: a catalog may have more than a metrics server likes.
 const MOST: usize = 1_000;
@@ -69,8 +72,9 @@ impl Collector for Zones {
         let mut zones: Vec<ZoneReport> = plugins
             .iter()
             .flat_map(|(_, plugin)| plugin.zones())
-            .filter(|zone| zone.follows.is_some())
             .collect();
+        let signed = Signed::all(&zones, &plugins);
+        zones.retain(|zone| zone.follows.is_some());
         zones.sort_by_key(|zone| zone.zone.apex().to_string());
         zones.dedup_by(|one, other| one.zone.apex() == other.zone.apex());
         zones.truncate(MOST);
@@ -86,6 +90,73 @@ impl Collector for Zones {
             for (zone, value) in shown {
                 let labels = [("zone", zone.zone.apex().to_string())];
                 ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Signed::encode(&signed, &mut encoder)
+    }
+}
+
+/// A signed zone.
+struct Signed {
+    zone: String,
+    keys: Vec<ZoneKey>,
+    /// In how many seconds the first signature ends.
+    end: Option<i64>,
+}
+
+impl Signed {
+    /// Those that plugins keep, and those whose answers plugins sign; a zone once.
+    fn all(kept: &[ZoneReport], plugins: &[(usize, Arc<dyn Plugin>)]) -> Vec<Self> {
+        let kept = kept.iter().filter_map(|report| {
+            let zone = report.zone.snapshot()?;
+            Some(Self {
+                zone: zone.apex().to_string(),
+                end: Some(seconds_until(zone.statistics().signatures_end?)),
+                keys: zone.keys(),
+            })
+        });
+        let answers = signed_answers(plugins).map(|(_, report)| Self {
+            zone: report.zone.to_string(),
+            keys: report.keys,
+            end: report.signatures_end.map(|end| seconds_until(end as u32)),
+        });
+        let mut all: Vec<Self> = kept.chain(answers).collect();
+        all.sort_by(|one, other| one.zone.cmp(&other.zone));
+        all.dedup_by(|one, other| one.zone == other.zone);
+        all.truncate(MOST);
+        all
+    }
+
+    fn encode(all: &[Self], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        if all.iter().any(|zone| zone.end.is_some()) {
+            let mut family = encoder.encode_descriptor(
+                "nameplate_zone_signatures_end_in_seconds",
+                "Seconds until the first signature of a signed zone ends",
+                None,
+                MetricType::Gauge,
+            )?;
+            for (zone, end) in all.iter().filter_map(|zone| Some((zone, zone.end?))) {
+                let labels = [("zone", zone.zone.as_str())];
+                ConstGauge::new(end).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        if all.iter().any(|zone| !zone.keys.is_empty()) {
+            let mut family = encoder.encode_descriptor(
+                "nameplate_zone_key",
+                "A key of a signed zone, and what it does: KSK, ZSK, CSK or published",
+                None,
+                MetricType::Gauge,
+            )?;
+            for zone in all {
+                for key in &zone.keys {
+                    let labels = [
+                        ("zone", zone.zone.clone()),
+                        ("tag", key.tag.to_string()),
+                        ("algorithm", key.algorithm_name()),
+                        ("role", key.role.to_string()),
+                    ];
+                    ConstGauge::new(1i64).encode(family.encode_family(&labels)?)?;
+                }
             }
         }
         Ok(())

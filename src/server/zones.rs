@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Plugin;
-use chain::keeper::{ZoneOrder, ZoneReport};
+use chain::keeper::{SigningReport, ZoneOrder, ZoneReport};
 use serde::{Deserialize, Serialize};
-use wire::NameBuf;
+use wire::{Name, NameBuf};
+use zone::ZoneKey;
 
 /// What is asked of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ pub enum Answer {
 }
 
 /// What is known of a zone.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
     pub zone: String,
@@ -99,9 +100,40 @@ pub struct Status {
     pub journal_from: Option<u32>,
     /// The octets of the journal.
     pub journal_bytes: usize,
+    /// Whether the plugin only signs what others answer for the zone.
+    #[serde(default)]
+    pub signs_answers: bool,
+    /// The keys of a signed zone.
+    #[serde(default)]
+    pub keys: Vec<Key>,
+    /// In how many seconds the first of its signatures ends; less than 0 where one has ended.
+    #[serde(default)]
+    pub signatures_end_in_seconds: Option<i64>,
     /// More, by name.
     #[serde(default)]
     pub details: BTreeMap<String, String>,
+}
+
+/// A key of a signed zone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Key {
+    /// Its key tag.
+    pub tag: u16,
+    /// Its algorithm, by mnemonic.
+    pub algorithm: String,
+    /// What it does: `KSK`, `ZSK`, `CSK`, or `published` where it signs nothing.
+    pub role: String,
+}
+
+impl Key {
+    fn of(keys: Vec<ZoneKey>) -> Vec<Self> {
+        let keys = keys.into_iter().map(|key| Self {
+            tag: key.tag,
+            algorithm: key.algorithm_name(),
+            role: key.role.to_string(),
+        });
+        keys.collect()
+    }
 }
 
 /// What changed with one version.
@@ -133,10 +165,16 @@ pub(crate) fn answer(plugins: &Plugins, request: &Request) -> Result<Answer, Str
         }
     };
     if request.action == Action::Status {
+        let is_asked = |name: Name<'_>| zone.as_ref().is_none_or(|zone| zone.as_name() == name);
         let mut zones: Vec<Status> = reports(plugins)
-            .filter(|(_, report)| zone.is_none_or(|zone| report.zone.apex() == zone.as_name()))
+            .filter(|(_, report)| is_asked(report.zone.apex()))
             .map(|(block, report)| status(block, &report))
             .collect();
+        zones.extend(
+            signed_answers(plugins)
+                .filter(|(_, report)| is_asked(report.zone.as_name()))
+                .map(|(block, report)| status_of_signing(block, report)),
+        );
         zones.sort_by(|one, other| (&one.zone, one.block).cmp(&(&other.zone, other.block)));
         return match (zone, zones.is_empty()) {
             (Some(zone), true) => Err(unknown(&zone)),
@@ -195,8 +233,43 @@ fn reports(plugins: &Plugins) -> impl Iterator<Item = (usize, ZoneReport)> {
     })
 }
 
+/// What all plugins tell of zones whose answers they sign.
+pub(crate) fn signed_answers(plugins: &Plugins) -> impl Iterator<Item = (usize, SigningReport)> {
+    plugins.iter().flat_map(|(block, plugin)| {
+        let zones = plugin.signs().into_iter();
+        zones.map(move |report| (*block, report))
+    })
+}
+
+/// The time, in seconds since 1970.
+fn time() -> u64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH);
+    passed.map_or(0, |passed| passed.as_secs())
+}
+
+/// In how many seconds a time comes, in 32 bits as RRSIG records tell it.
+pub(crate) fn seconds_until(end: u32) -> i64 {
+    i64::from(end.wrapping_sub(time() as u32) as i32)
+}
+
+fn status_of_signing(block: usize, report: SigningReport) -> Status {
+    Status {
+        zone: report.zone.to_string(),
+        plugin: report.plugin.to_owned(),
+        block: block + 1,
+        signs_answers: true,
+        keys: Key::of(report.keys),
+        signatures_end_in_seconds: report.signatures_end.map(|end| seconds_until(end as u32)),
+        ..Status::default()
+    }
+}
+
 fn status(block: usize, report: &ZoneReport) -> Status {
     let now = report.zone.snapshot();
+    let end = now
+        .as_ref()
+        .and_then(|zone| zone.statistics().signatures_end);
+    let keys = now.as_ref().map(|zone| zone.keys()).unwrap_or_default();
     let follows = report.follows.clone().unwrap_or_default();
     let (primary, primary_serial) = follows.answered.unzip();
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
@@ -220,6 +293,9 @@ fn status(block: usize, report: &ZoneReport) -> Status {
         last_error: report.failure.clone(),
         journal_from,
         journal_bytes,
+        signs_answers: false,
+        keys: Key::of(keys),
+        signatures_end_in_seconds: end.map(seconds_until),
         details: details
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect(),
@@ -310,10 +386,11 @@ fn show(zone: &Status, out: &mut String) {
     line("plugin", Some(zone.plugin.clone()));
     line(
         "serial",
-        Some(match zone.serial {
-            Some(serial) => serial.to_string(),
-            None => "none: the zone is not loaded, or it is expired".to_owned(),
-        }),
+        match zone.serial {
+            Some(serial) => Some(serial.to_string()),
+            None if zone.signs_answers => None,
+            None => Some("none: the zone is not loaded, or it is expired".to_owned()),
+        },
     );
     line("records", zone.records.map(|records| records.to_string()));
     line("file", zone.file.clone());
@@ -342,6 +419,24 @@ fn show(zone: &Status, out: &mut String) {
         "journal",
         zone.journal_from
             .map(|from| format!("from serial {from}, {} bytes", zone.journal_bytes)),
+    );
+    for key in &zone.keys {
+        let Key {
+            tag,
+            algorithm,
+            role,
+        } = key;
+        line("key", Some(format!("{tag} {algorithm} {role}")));
+    }
+    line(
+        "signatures",
+        zone.signatures_end_in_seconds.map(|left| {
+            let at = zone::present_time(time().saturating_add_signed(left));
+            match left {
+                0.. => format!("the first ends in {left} s, at {at}"),
+                _ => format!("the first ended {} s ago, at {at}", -left),
+            }
+        }),
     );
     for (name, value) in &zone.details {
         line(name, Some(value.clone()));

@@ -551,6 +551,8 @@ impl Builder {
         }
         statistics.owners += usize::from(sets > 0);
         statistics.records += records.len();
+        let signatures = records.iter().filter(|raw| raw.rtype == Type::RRSIG.0);
+        signatures.for_each(|raw| statistics.note_signature(self.rdata_of(raw)));
         self.octets[sets_at..sets_at + 2].copy_from_slice(&sets.to_le_bytes());
     }
 

@@ -99,6 +99,8 @@ pub struct Statistics {
     pub records: usize,
     /// Octets of memory.
     pub octets: usize,
+    /// When the first of its signatures ends, in seconds since 1970, modulo 2^32.
+    pub signatures_end: Option<u32>,
 }
 
 /// A zone, ready to answer. It never changes: a new version replaces it whole.

@@ -590,31 +590,33 @@ pub(crate) fn type_of(text: &[u8]) -> Option<Type> {
     }
 }
 
+/// Mnemonics of DNSSEC algorithms.
+pub(crate) const ALGORITHMS: [(&str, u8); 19] = [
+    ("RSAMD5", 1),
+    ("DH", 2),
+    ("DSA", 3),
+    ("ECC", 4),
+    ("RSASHA1", 5),
+    ("NSEC3DSA", 6),
+    ("DSA-NSEC3-SHA1", 6),
+    ("NSEC3RSASHA1", 7),
+    ("RSASHA1-NSEC3-SHA1", 7),
+    ("RSASHA256", 8),
+    ("RSASHA512", 10),
+    ("ECCGOST", 12),
+    ("ECDSAP256SHA256", 13),
+    ("ECDSAP384SHA384", 14),
+    ("ED25519", 15),
+    ("ED448", 16),
+    ("INDIRECT", 252),
+    ("PRIVATEDNS", 253),
+    ("PRIVATEOID", 254),
+];
+
 /// The number of a DNSSEC algorithm, by number or mnemonic.
 pub(crate) fn algorithm(text: &[u8]) -> Option<u8> {
-    const NAMES: [(&str, u8); 19] = [
-        ("RSAMD5", 1),
-        ("DH", 2),
-        ("DSA", 3),
-        ("ECC", 4),
-        ("RSASHA1", 5),
-        ("NSEC3DSA", 6),
-        ("DSA-NSEC3-SHA1", 6),
-        ("NSEC3RSASHA1", 7),
-        ("RSASHA1-NSEC3-SHA1", 7),
-        ("RSASHA256", 8),
-        ("RSASHA512", 10),
-        ("ECCGOST", 12),
-        ("ECDSAP256SHA256", 13),
-        ("ECDSAP384SHA384", 14),
-        ("ED25519", 15),
-        ("ED448", 16),
-        ("INDIRECT", 252),
-        ("PRIVATEDNS", 253),
-        ("PRIVATEOID", 254),
-    ];
     encoding::number(text, 255).map(|n| n as u8).or_else(|| {
-        NAMES
+        ALGORITHMS
             .iter()
             .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text))
             .map(|&(_, n)| n)

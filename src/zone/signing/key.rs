@@ -8,6 +8,7 @@ use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, RsaEncoding};
 use wire::{Name, NameBuf, Type};
 
 use super::canonical::CanonicalSet;
+use crate::signed::{Role, ZoneKey};
 
 /// Flag of a DNSKEY record: a key of a zone (RFC 4034, section 2.1.1).
 pub(super) const ZONE: u16 = 0x0100;
@@ -183,6 +184,19 @@ impl KeySet {
     /// All of them.
     pub fn keys(&self) -> &[Arc<Key>] {
         &self.keys
+    }
+
+    /// All of them, and what each does.
+    pub fn roles(&self) -> impl Iterator<Item = ZoneKey> {
+        self.keys.iter().map(|key| ZoneKey {
+            tag: key.tag(),
+            algorithm: key.algorithm(),
+            role: match (self.split, key.is_entry_point()) {
+                (false, _) => Role::Csk,
+                (true, true) => Role::Ksk,
+                (true, false) => Role::Zsk,
+            },
+        })
     }
 
     /// Whether there is none.

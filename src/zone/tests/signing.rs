@@ -10,8 +10,8 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use wire::{Class, NameBuf, Type};
 
 use super::{ask, show, zone};
-use crate::Zone;
 use crate::signing::{CanonicalSet, Denials, Half, Key, KeyFault, KeySet, Plan, Validity};
+use crate::{Role, Zone};
 
 /// RFC 8080, section 6.1.
 const ED25519: [&str; 2] = [
@@ -288,6 +288,22 @@ fn whole_zones_verify() {
             assert_eq!(algorithms, expected, "{owner} {rtype}");
         }
         assert_eq!(read.keys.len(), 5, "the zone's own is published, too");
+        let mut told: Vec<_> = zone.keys().into_iter().collect();
+        told.sort_by_key(|key| (key.algorithm, key.role == Role::Published));
+        let told = told
+            .iter()
+            .map(|key| format!("{} {}", key.algorithm_name(), key.role));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                "RSASHA256 ZSK",
+                "ECDSAP256SHA256 KSK",
+                "ECDSAP256SHA256 published",
+                "ECDSAP384SHA384 ZSK",
+                "ED25519 KSK",
+            ]
+        );
+        assert_eq!(zone.statistics().signatures_end, Some(1_900_000_000));
     }
 }
 
