@@ -105,12 +105,9 @@ impl DnssecSetup {
     }
 }
 
-/// The keys that sign a zone: those whose owner encloses it, else all, as in CoreDNS.
+/// The keys that sign a zone: its own, else all, as in CoreDNS.
 fn keys_of(zone: &NameBuf, keys: &[Arc<Key>]) -> KeySet {
-    let own = keys
-        .iter()
-        .filter(|key| zone.as_name().is_within(key.owner()));
-    let own: Vec<_> = own.cloned().collect();
+    let own = key_files::of_zone(zone, keys);
     KeySet::new(if own.is_empty() { keys.to_vec() } else { own })
 }
 

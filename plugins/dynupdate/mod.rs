@@ -19,11 +19,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chain::authority::{Authoritative, outside};
-use chain::keeper::ZoneReport;
+use chain::keeper::{ZoneOrder, ZoneReport};
 use chain::trace::Remark;
 use chain::{Admits, Exchange, ExtendedError, Failure, Flow, Opcodes, Plugin, Query, Resolving};
 use telemetry::metrics::{Striped, family};
-use wire::{NameBuf, Opcode, Rcode, Response, Type};
+use wire::{Name, NameBuf, Opcode, Rcode, Response, Type};
 
 use policy::Grant;
 pub(crate) use setup::REGISTRATION;
@@ -35,8 +35,27 @@ struct Place {
     store: Arc<Store>,
     /// Where it is kept, or what it begins with.
     file: Option<PathBuf>,
+    /// Whether that is a database.
+    is_kept: bool,
     grants: Vec<Grant>,
     bounds: Bounds,
+}
+
+impl Place {
+    /// What is said to `nameplate zone reload`: the zone is what updates have made of it, and no file has that.
+    fn why_not_reloaded(&self) -> String {
+        let zone = self.store.served.apex();
+        let begin = match (&self.file, self.is_kept) {
+            (Some(path), true) => {
+                format!("stop the server and remove its database {}", path.display())
+            }
+            _ => "restart the server".to_owned(),
+        };
+        format!(
+            "zone {zone} is changed by updates, and its `file` was read once, to begin with: to read it again would undo them; \
+             change the zone with nsupdate, or {begin} to begin with the file again"
+        )
+    }
 }
 
 /// All zones of a block's `dynupdate` lines.
@@ -184,6 +203,12 @@ impl Plugin for DynUpdate {
             ..ZoneReport::new(place.store.served.clone(), "dynupdate")
         };
         self.places.iter().map(report).collect()
+    }
+
+    fn order(&self, apex: Name<'_>, order: ZoneOrder) -> Option<Result<String, String>> {
+        let mut places = self.places.iter().filter(|_| order == ZoneOrder::Reload);
+        let place = places.find(|place| place.store.served.apex() == apex)?;
+        Some(Err(place.why_not_reloaded()))
     }
 
     fn resolve(self: Arc<Self>, mut exchange: Box<Exchange>) -> Resolving {

@@ -283,6 +283,7 @@ impl Setup for DynUpdateSetup {
             }
             places.push(Place {
                 store,
+                is_kept: database.is_some(),
                 file: database.or(file),
                 grants: config.grants,
                 bounds: config.bounds,

@@ -17,9 +17,9 @@ mod tests;
 use std::sync::Arc;
 
 use chain::authority::{Authoritative, outside};
-use chain::keeper::ZoneReport;
+use chain::keeper::{ZoneOrder, ZoneReport};
 use chain::{Exchange, Failure, Flow, Plugin, Query, Resolving};
-use wire::Response;
+use wire::{Name, Response};
 
 use self::signer::Signer;
 pub(crate) use setup::REGISTRATION;
@@ -52,6 +52,11 @@ impl Plugin for Signed {
     fn zones(&self) -> Vec<ZoneReport> {
         let reports = self.signers.iter().filter_map(|signer| signer.report());
         reports.collect()
+    }
+
+    fn order(&self, apex: Name<'_>, order: ZoneOrder) -> Option<Result<String, String>> {
+        let mut signers = self.signers.iter().filter(|_| order == ZoneOrder::Reload);
+        signers.find_map(|signer| signer.reload(apex))
     }
 
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {

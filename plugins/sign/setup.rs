@@ -178,17 +178,32 @@ fn listed(directory: &Path, origin: &NameBuf) -> std::io::Result<Vec<PathBuf>> {
     Ok(out)
 }
 
-/// What is wrong with the keys of a zone: parents know a zone by a key with the flag SEP.
-fn without_entry<'k>(keys: impl Iterator<Item = &'k Key>, named: &[Named]) -> Option<Wrong> {
-    let mut keys = keys.peekable();
-    keys.peek()?;
-    if keys.any(Key::is_entry_point) {
-        return None;
+/// The keys that sign a zone: its own among those that are named. One of them has the flag SEP: by that one parents know the zone.
+fn keys_of(origin: &NameBuf, keys: &[Arc<Key>], named: &[Named]) -> Result<Vec<Arc<Key>>, Wrong> {
+    let mut own = key_files::of_zone(origin, keys);
+    // A key that is named twice, or is in a directory too, signs once.
+    let mut seen = HashSet::new();
+    own.retain(|key| seen.insert(key.dnskey().to_vec()));
+    let (Some(other), Some(word)) = (keys.first(), named.first()) else {
+        return Ok(own);
+    };
+    let Some(first) = own.first() else {
+        let (owner, tag) = (other.owner(), other.tag());
+        return Err(Wrong {
+            message: format!(
+                "zone {origin} has no key: key {owner} (keyid: {tag}) is of another zone; `dnssec-keygen -a ECDSAP256SHA256 -f KSK {origin}` makes one"
+            ),
+            span: word.span,
+        });
+    };
+    if own.iter().any(|key| key.is_entry_point()) {
+        return Ok(own);
     }
-    let first = named.first()?;
-    Some(Wrong {
-        message: format!("DNSKEY in \"{}.key\" is not a CSK/KSK", first.base),
-        span: first.span,
+    let at = keys.iter().position(|key| Arc::ptr_eq(key, first));
+    let word = at.and_then(|at| named.get(at)).unwrap_or(word);
+    Err(Wrong {
+        message: format!("DNSKEY in \"{}.key\" is not a CSK/KSK", word.base),
+        span: word.span,
     })
 }
 
@@ -231,7 +246,7 @@ impl Setup for SignSetup {
             };
             let named = key_files::inspect(inspect, &config.keys);
             let origins = config.origins(&self.block);
-            let known = |keys: &[Option<Key>], words: &[Named], inspect: &mut Inspect<'_>| {
+            let known = |keys: &[Option<Arc<Key>>], words: &[Named], inspect: &mut Inspect<'_>| {
                 for (key, word) in keys.iter().zip(words) {
                     if let Some(message) = key.as_ref().and_then(|key| foreign(key, &origins)) {
                         inspect.tell(Severity::Error, message, word.span);
@@ -258,10 +273,10 @@ impl Setup for SignSetup {
                 };
                 let more = key_files::inspect(inspect, &found);
                 known(&more, &found, inspect);
-                let keys = named.iter().chain(&more);
+                let keys: Option<Vec<_>> = named.iter().chain(&more).cloned().collect();
                 let all = [&config.keys[..], &found].concat();
-                if keys.clone().all(Option::is_some)
-                    && let Some(wrong) = without_entry(keys.flatten(), &all)
+                if let Some(keys) = keys
+                    && let Err(wrong) = keys_of(&origin, &keys, &all)
                 {
                     inspect.tell(Severity::Error, wrong.message, wrong.span);
                 }
@@ -320,24 +335,20 @@ impl Config {
             known(&more, &found)?;
             keys.extend(more);
             let all = [&self.keys[..], &found].concat();
-            if let Some(wrong) = without_entry(keys.iter().map(|key| &**key), &all) {
-                return Err(BuildError::new(wrong.message).at(wrong.span));
-            }
-            // A key that is named twice, or is in a directory too, signs once.
-            let mut seen = HashSet::new();
-            keys.retain(|key| seen.insert(key.dnskey().to_vec()));
+            let keys = keys_of(&origin, &keys, &all);
+            let keys = keys.map_err(|wrong| BuildError::new(wrong.message).at(wrong.span))?;
             if keys.is_empty() {
                 continue;
             }
             let source = self.open(&path, origin)?;
-            let unsigned = source.content().zones().next();
+            let (unsigned, kept) = (source.content().zones().next(), source.content().kept());
             build.spawn(follow(source, LOOK));
             let Some(unsigned) = unsigned else { continue };
             let output = match self.memory {
                 true => Output::Memory(memory(&path, &origin, self.denials)),
                 false => Output::File(directory.join(file_name(&origin))),
             };
-            let zone = (unsigned, path.clone());
+            let zone = (unsigned, kept, path.clone());
             let signer = Signer::new(zone, KeySet::new(keys), self.denials, output);
             if self.memory {
                 first(&signer);

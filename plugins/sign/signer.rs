@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chain::admin::Work;
 use chain::keeper::ZoneReport;
+use chain::master::Kept;
 use chain::served::{Change, Observer, Served};
 use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
-use wire::{NameBuf, Type};
+use wire::{Name, NameBuf, Type};
 use zone::signing::{Denials, KeySet, Plan, Validity};
 use zone::{FileSystem, Loader, Zone, present_time};
 
@@ -58,6 +59,7 @@ impl fmt::Display for Output {
 pub(super) struct Signer {
     /// The zone as its file has it.
     unsigned: Arc<Served>,
+    kept: Arc<Kept>,
     file: PathBuf,
     keys: KeySet,
     denials: Denials,
@@ -89,7 +91,7 @@ fn now() -> u64 {
 impl Signer {
     /// A signer of the zone that `unsigned` is, which is read from `file`.
     pub(super) fn new(
-        (unsigned, file): (Arc<Served>, PathBuf),
+        (unsigned, kept, file): (Arc<Served>, Arc<Kept>, PathBuf),
         keys: KeySet,
         denials: Denials,
         output: Output,
@@ -99,6 +101,7 @@ impl Signer {
         let signer = Arc::new(Self {
             jitter: [chance(earlier[1]), chance(later[1])],
             unsigned: unsigned.clone(),
+            kept,
             file,
             keys,
             denials,
@@ -126,6 +129,13 @@ impl Signer {
             failure: lock(&self.last).1.clone(),
             ..ZoneReport::new(self.served()?, "sign")
         })
+    }
+
+    /// Reads the file again, after which the zone is signed anew; `None` where it is another zone.
+    pub(super) fn reload(&self, apex: Name<'_>) -> Option<Result<String, String>> {
+        let read = self.kept.reload(apex)?;
+        let path = self.file.display();
+        Some(read.map(|_| format!("zone {apex} was read from {path}: it is signed anew")))
     }
 
     /// Why the zone is not served, if it is not.

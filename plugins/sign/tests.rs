@@ -123,6 +123,43 @@ fn a_key_that_is_named_twice_signs_once() {
     assert!(!records[2..].contains(&(an, Type::RRSIG)), "{records:?}");
 }
 
+/// Each zone of a line is signed by its own key; one that is below another zone, by its own, too.
+#[test]
+fn zones_have_their_own_keys() {
+    let folder = folder("own");
+    let child = KSK[0].replace("miek.nl.", "sub.miek.nl.");
+    let keys = [("other", child.as_str(), KSK[1]), ("zsk", ZSK[0], ZSK[1])];
+    for (name, public, private) in keys {
+        folder.write(&format!("{name}.key"), public);
+        folder.write(&format!("{name}.private"), private);
+    }
+    let lines = "sign db miek.nl sub.miek.nl deep.sub.miek.nl {\nkey file Kmiek.nl.+013+18512 zsk other\nmemory\n}";
+    let trial = block(&folder, lines);
+    assert!(trial.accepted, "{}", trial.messages);
+    let zones = trial.blocks[0].chain.steps()[0].plugin.zones();
+    let keys = |apex: &str| -> Vec<String> {
+        let report = zones
+            .iter()
+            .find(|report| report.zone.apex().to_string() == apex);
+        let zone = report.and_then(|report| report.zone.snapshot());
+        let keys = zone.expect("it is signed").keys().into_iter();
+        keys.map(|key| format!("{} {} {}", key.tag, key.algorithm_name(), key.role))
+            .collect()
+    };
+    let ksk = "18512 ECDSAP256SHA256 KSK";
+    let mut split = keys("miek.nl.");
+    split.sort();
+    assert_eq!(split.len(), 2, "{split:?}");
+    assert!(split.iter().any(|key| key == ksk), "{split:?}");
+    assert!(
+        split.iter().any(|key| key.ends_with(" ED25519 ZSK")),
+        "{split:?}"
+    );
+    for zone in ["sub.miek.nl.", "deep.sub.miek.nl."] {
+        assert_eq!(keys(zone), ["18512 ECDSAP256SHA256 CSK"], "{zone}");
+    }
+}
+
 /// The task of a block signs into a file that `file` reads; while its signatures last it is left alone.
 #[test]
 fn into_a_file() {
@@ -204,6 +241,10 @@ fn lines() {
         ),
         (
             "sign db example.org miek.nl {\nkey file Kmiek.nl.+013+18512\n}",
+            "zone example.org. has no key: key miek.nl. (keyid: 18512) is of another zone; `dnssec-keygen -a ECDSAP256SHA256 -f KSK example.org.` makes one",
+        ),
+        (
+            "sign db sub.miek.nl miek.nl {\nkey file Kmiek.nl.+013+18512\n}",
             "",
         ),
         (

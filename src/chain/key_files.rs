@@ -131,9 +131,10 @@ pub fn build(build: &Build<'_>, named: &[Named]) -> Result<Vec<Arc<Key>>, BuildE
 }
 
 /// Reads keys for `check`, and says what is wrong with them; `None` for those that cannot be used.
-pub fn inspect(inspect: &mut Inspect<'_>, named: &[Named]) -> Vec<Option<Key>> {
+pub fn inspect(inspect: &mut Inspect<'_>, named: &[Named]) -> Vec<Option<Arc<Key>>> {
     let keys = named.iter().map(|named| {
         load(&inspect.path(&named.base))
+            .map(Arc::new)
             .map_err(|problem| tell(inspect, &problem, named.span))
             .ok()
     });
@@ -173,4 +174,15 @@ pub fn foreign(key: &Key, zones: &[NameBuf]) -> Option<String> {
         .any(|zone| zone.as_name().is_within(key.owner()));
     let (owner, tag) = (key.owner(), key.tag());
     (!able).then(|| format!("key {owner} (keyid: {tag}) can not sign any of the zones"))
+}
+
+/// The keys of a zone: those whose owner encloses it most closely, so that each zone of a list has its own.
+pub fn of_zone(zone: &NameBuf, keys: &[Arc<Key>]) -> Vec<Arc<Key>> {
+    let enclosing = || {
+        let keys = keys.iter();
+        keys.filter(|key| zone.as_name().is_within(key.owner()))
+    };
+    let nearest = enclosing().map(|key| key.owner().label_count()).max();
+    let own = enclosing().filter(|key| Some(key.owner().label_count()) == nearest);
+    own.cloned().collect()
 }

@@ -207,3 +207,104 @@ fn an_operator_sees_zones_and_tells_what_to_do_with_them() {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
 }
+
+const KEY: [&str; 2] = [
+    "test. DNSKEY 257 3 13 LvsKR4b9lTCzhAGixWelGjcLy7C/CGcyx/uf3loNSlst8HIGMSaDxRMvQyzQWYtSR/17oc4bUquWMSP5p2aZDw==\n",
+    "Private-key-format: v1.3\nAlgorithm: 13\nPrivateKey: VGkbGKAv/Z1RJ/Szl94vJ8RjD6L3LQmQt6snAV9t3ro=\n",
+];
+
+/// Keys and the ends of signatures: of a zone that is signed in memory, of its secondary, and of one whose answers are signed. What
+/// `reload` does for a zone that is signed, and says of one that is updated.
+#[test]
+fn an_operator_sees_keys_and_the_ends_of_signatures() {
+    let dir = temporary_directory("zones-signed");
+    let (here, there, admin) = (free_port(), free_port(), free_port());
+    for (ending, text) in [("key", KEY[0]), ("private", KEY[1])] {
+        std::fs::write(dir.join(format!("key.{ending}")), text).expect("a key");
+    }
+    replace(&dir.join("db"), &zone(7));
+    replace(&dir.join("edited"), &zone(7));
+    let server = Server::start_with(
+        &dir,
+        &format!(
+            "memory.test:{here} {{\n  bind 127.0.0.1\n  prometheus 127.0.0.1:{admin}\n  sign edited {{\n    key file key\n    memory\n  }}\n  transfer {{\n    to 127.0.0.1:{there}\n  }}\n}}\n\
+             memory.test:{there} {{\n  bind 127.0.0.1\n  secondary {{\n    transfer from 127.0.0.1:{here}\n  }}\n}}\n\
+             online.test:{here} {{\n  bind 127.0.0.1\n  dnssec {{\n    key file key\n  }}\n  file db\n}}\n\
+             updated.test:{here} {{\n  bind 127.0.0.1\n  tsig {{\n    secret key. NoTCJU+DMqFWywaPyxSijrDEA/eC3nK0xi3AMEZuPVk= hmac-sha256\n  }}\n  dynupdate {{\n    file db\n    database data\n    allow key. * *\n  }}\n}}\n\
+             .:{{PORT}} {{\n  bind 127.0.0.1\n}}\n"
+        ),
+        &["-admin", "admin.sock"],
+    );
+    let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let Some(_) = dig(address(here), &["ns1.online.test", "A", "+dnssec"]) else {
+        return;
+    };
+    wait_until("the secondary", || {
+        json(&dir, &["status", "memory.test"])["zones"]
+            .as_array()
+            .is_some_and(|zones| {
+                zones.len() == 2 && zones.iter().all(|zone| zone["serial"].is_u64())
+            })
+    });
+    let day = 86_400;
+    for (name, plugin, ends) in [
+        ("memory.test", "sign", 32 * day..=37 * day),
+        ("memory.test", "secondary", 32 * day..=37 * day),
+        ("online.test", "dnssec", 7 * day..=8 * day),
+    ] {
+        let all = json(&dir, &["status", name]);
+        let zones = all["zones"].as_array().expect("a list");
+        let zone = zones
+            .iter()
+            .find(|zone| zone["plugin"] == plugin)
+            .expect("the zone");
+        let key = &zone["keys"][0];
+        assert_eq!(
+            (&key["algorithm"], &key["role"]),
+            (&"ECDSAP256SHA256".into(), &"CSK".into()),
+            "{name} by {plugin}: {zone}"
+        );
+        let end = zone["signatures_end_in_seconds"].as_i64().expect("an end");
+        // What the test takes is not more than a minute.
+        assert!(
+            ends.contains(&(end + 60)) || ends.contains(&end),
+            "{name} by {plugin}: {end}"
+        );
+    }
+    let told = text(&dir, &["status", "online.test"]);
+    assert!(
+        told.contains("ECDSAP256SHA256 CSK\n") && told.contains("the first ends in "),
+        "{told}"
+    );
+    let metrics = get(address(admin), "/metrics").expect("metrics");
+    for line in [
+        "nameplate_zone_signatures_end_in_seconds{zone=\"memory.test.\"} ",
+        "nameplate_zone_signatures_end_in_seconds{zone=\"online.test.\"} ",
+        "nameplate_zone_key{zone=\"memory.test.\",tag=\"",
+        "nameplate_zone_key{zone=\"online.test.\",tag=\"",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    assert!(
+        metrics.contains("algorithm=\"ECDSAP256SHA256\",role=\"CSK\"} 1"),
+        "{metrics}"
+    );
+    // `reload` signs what the file has now.
+    std::fs::write(
+        dir.join("edited"),
+        format!("{}\nlater 60 IN A 192.0.2.77\n", zone(7)),
+    )
+    .expect("written");
+    let said = text(&dir, &["reload", "memory.test"]);
+    assert!(said.contains("it is signed anew"), "{said}");
+    wait_until("the edit, signed", || {
+        dig(address(here), &["later.memory.test", "A", "+dnssec"])
+            .is_some_and(|text| text.contains("192.0.2.77") && text.contains("RRSIG"))
+    });
+    let why = refused(&dir, &["reload", "updated.test"]);
+    assert!(
+        why.contains("change the zone with nsupdate, or stop the server and remove its database"),
+        "{why}"
+    );
+    drop(server);
+}
