@@ -422,15 +422,20 @@ fn a_primary_that_lies_is_told_of_and_asked_again() {
 }
 
 /// Numbers that look like chance, and are the same each time.
-struct Chance(AtomicU32);
+pub(crate) struct Chance(pub(crate) AtomicU32);
 
 impl Chance {
-    fn one_in(&self, many: u32) -> bool {
+    /// A number below `end`.
+    pub(crate) fn below(&self, end: u32) -> u32 {
         let step = |seed: u32| Some(seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
         let seed = self
             .0
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
-        (seed.unwrap_or_default() >> 16).is_multiple_of(many)
+        (seed.unwrap_or_default() >> 16) % end
+    }
+
+    fn one_in(&self, many: u32) -> bool {
+        self.below(many) == 0
     }
 }
 

@@ -59,6 +59,7 @@ mod tls;
 mod transfers;
 mod transports;
 mod updates;
+mod updates_compared;
 mod validated;
 mod xdp;
 mod xot;

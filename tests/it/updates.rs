@@ -32,7 +32,7 @@ fn serve(test: &str, more: &str) -> Server {
 }
 
 /// Runs nsupdate or knsupdate; what it says. `None` when it is not installed.
-fn update(program: &str, address: SocketAddr, key: &str, lines: &str) -> Option<String> {
+pub(crate) fn update(program: &str, address: SocketAddr, key: &str, lines: &str) -> Option<String> {
     let mut command = Command::new(tool(program)?);
     if !key.is_empty() {
         command.args(["-y", &format!("hmac-sha256:{key}:{SECRET}")]);

@@ -1,5 +1,5 @@
-//! Zone transfers over TLS (RFC 9103): our secondary of our primary and of BIND, BIND as a secondary, and primaries that are not what they
-//! should be.
+//! Zone transfers over TLS (RFC 9103) and QUIC (RFC 9250): our secondary of our primary and of BIND, BIND as a secondary, and primaries
+//! that are not what they should be.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -138,6 +138,35 @@ fn a_transfer_needs_tls_1_3() {
             assert_eq!(reply[7] > 0, expected == answered, "{rtype}: {reply:?}");
         }
     }
+}
+
+/// RFC 9250, section 4.2: all messages of a transfer come on one stream.
+#[test]
+fn a_zone_of_many_messages_leaves_over_quic() {
+    let (_authority, dir) = certified("xfr-quic");
+    let many: String = (0..10_000)
+        .map(|host| format!("host-{host} IN A 192.0.2.7\n"))
+        .collect();
+    replace(&dir.join("db"), &(zone(7) + &many));
+    let theirs = free_port();
+    let server = Server::start_in(
+        &dir,
+        &format!(
+            "quic://example.org:{theirs} example.org:{{PORT}} {{\n  bind 127.0.0.1\n  tls server.pem server.key\n  file db\n  transfer {{\n    to *\n  }}\n}}\n"
+        ),
+    );
+    let Some(help) = kdig(server.address(), &["--help"]) else {
+        return;
+    };
+    if !help.contains("]quic") {
+        return crate::server::skip("kdig was built without QUIC");
+    }
+    let address = SocketAddr::from(([127, 0, 0, 1], theirs));
+    let text = kdig(address, &["example.org", "AXFR", "+quic"]).expect("kdig");
+    let messages = text.contains("messages, 10016 records)") && !text.contains("(1 messages");
+    assert!(messages, "{text}");
+    let whole = transferred(server.address(), &[]).expect("dig");
+    assert!(records(&text) == whole, "the zone is another one over TCP");
 }
 
 #[test]
