@@ -477,8 +477,10 @@ fn opcodes_signatures_and_rules_are_judged_alike_over_every_transport() {
     }
 }
 
-/// The messages of a zone's life: what they are about, their RCODE when they are signed well, and where that is so.
-fn zone_messages() -> [(&'static str, Vec<u8>, &'static str, fn(By) -> bool); 5] {
+/// A message of a zone's life: what it is, its octets, what it gets when it is signed well, and where; elsewhere it is REFUSED.
+type ZoneMessage = (&'static str, Vec<u8>, &'static str, fn(By) -> bool);
+
+fn zone_messages() -> [ZoneMessage; 5] {
     let streams: fn(By) -> bool = |by| matches!(by, By::Tcp | By::Tls | By::Quic);
     let everywhere: fn(By) -> bool = |_| true;
     let octets = |text| without_id(Query::read(text).octets());
