@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
+use crate::device::Tagging;
 use crate::filter::{Accept, Place};
 use crate::hash::mac_text;
-use crate::layout::{Bridge, Port};
+use crate::layout::{Bridge, Device, Port};
 use crate::link::LinkChange;
 use crate::nft::Table;
 use crate::redirect::Redirect;
@@ -23,7 +24,7 @@ use crate::shape::Shape;
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A bridge, still down.
+    /// A bridge, or another interface of the host, still down.
     MakeBridge {
         /// The bridge.
         bridge: Bridge,
@@ -62,6 +63,32 @@ pub enum Action {
         macs: [[u8; 6]; 2],
         /// Their link group.
         group: u32,
+    },
+    /// An interface of a namespace that stands on one of the host's.
+    MakeOn {
+        /// The namespace.
+        space: String,
+        /// The interface's name inside.
+        end: String,
+        /// Its MAC address.
+        mac: [u8; 6],
+        /// Largest packet.
+        mtu: Option<u32>,
+        /// What it is.
+        device: Device,
+        /// Its link group.
+        group: u32,
+    },
+    /// A VLAN of a bridge's port.
+    Vlan {
+        /// The port, or the bridge itself.
+        link: String,
+        /// Whether it is the bridge.
+        is_bridge: bool,
+        /// The VLAN.
+        id: u16,
+        /// How the port is in it.
+        tagging: Tagging,
     },
     /// Attributes of a link.
     ChangeLink {
@@ -213,13 +240,19 @@ impl Action {
             Self::MakeBridge { .. }
             | Self::MakeSpace { .. }
             | Self::MakePort { .. }
+            | Self::MakeOn { .. }
             | Self::MakePair { .. }
             | Self::AddAddress { .. }
             | Self::AddRoute { .. }
             | Self::WriteFile { fresh: true, .. }
             | Self::AcceptForward { .. }
             | Self::ReplaceTable { fresh: true, .. } => '+',
+            Self::Vlan {
+                tagging: Tagging::Absent,
+                ..
+            } => '-',
             Self::ChangeLink { .. }
+            | Self::Vlan { .. }
             | Self::Shape { .. }
             | Self::Sysctl { .. }
             | Self::WriteFile { .. }
@@ -244,6 +277,7 @@ impl Action {
         match self {
             Self::MakeSpace { space, .. }
             | Self::MakePort { space, .. }
+            | Self::MakeOn { space, .. }
             | Self::Shape { space, .. }
             | Self::AddRoute { space, .. }
             | Self::DeleteRoute { space, .. }
@@ -273,14 +307,53 @@ impl Action {
                 let mtu = bridge
                     .mtu
                     .map_or(String::new(), |mtu| format!(" mtu {mtu}"));
-                vec![
+                let mut lines = vec![
                     format!(
-                        "ip link add {} address {}{mtu} group {group} type bridge",
+                        "ip link add {}{}{mtu} group {group} {}",
                         bridge.name,
-                        mac_text(&bridge.mac)
+                        own_address(&bridge.device, &bridge.mac),
+                        kind(&bridge.device)
                     ),
                     format!("ip link set {} alias '{}'", bridge.name, bridge.alias),
-                ]
+                ];
+                if bridge.device.filters() {
+                    lines.push(format!(
+                        "ip link set {} type bridge vlan_filtering 1",
+                        bridge.name
+                    ));
+                }
+                lines
+            }
+            Self::MakeOn {
+                space,
+                end,
+                mac,
+                mtu,
+                device,
+                group,
+            } => {
+                let mtu = mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+                let address = own_address(device, mac);
+                vec![format!(
+                    "ip link add {end}{address}{mtu} group {group} netns {space} {}",
+                    kind(device)
+                )]
+            }
+            Self::Vlan {
+                link,
+                is_bridge,
+                id,
+                tagging,
+            } => {
+                let (verb, how) = match tagging {
+                    Tagging::Plain => ("add", " pvid untagged"),
+                    Tagging::Tagged => ("add", ""),
+                    Tagging::Absent => ("del", ""),
+                };
+                let itself = if *is_bridge { " self" } else { "" };
+                vec![format!(
+                    "bridge vlan {verb} dev {link} vid {id}{how}{itself}"
+                )]
             }
             Self::MakeSpace { space, repair } => {
                 let mut lines = vec![format!("ip netns add {space}")];
@@ -362,6 +435,12 @@ impl Action {
                 let ip = ip(space.as_deref());
                 if !words.is_empty() {
                     lines.push(format!("{ip} link set {link}{words}"));
+                }
+                if let Some(filters) = change.filters {
+                    let word = u8::from(filters);
+                    lines.push(format!(
+                        "{ip} link set {link} type bridge vlan_filtering {word}"
+                    ));
                 }
                 if let Some(hairpin) = change.hairpin {
                     let word = if hairpin { "on" } else { "off" };
@@ -473,6 +552,30 @@ impl Action {
     }
 }
 
+/// Where an interface is to stand, and what it is, as `ip link add` reads it.
+fn kind(device: &Device) -> String {
+    let lower = device.lower().map(|lower| format!("link {lower} "));
+    let options = match device {
+        Device::Bridge(_) => String::new(),
+        Device::Vlan(_, id) => format!(" id {id}"),
+        Device::Macvlan(_) => " mode bridge".to_owned(),
+        Device::Ipvlan(_) => " mode l2".to_owned(),
+    };
+    format!(
+        "{}type {}{options}",
+        lower.unwrap_or_default(),
+        device.kind()
+    )
+}
+
+/// Its MAC address, if it has one of its own.
+fn own_address(device: &Device, mac: &[u8; 6]) -> String {
+    match device.has_mac() {
+        true => format!(" address {}", mac_text(mac)),
+        false => String::new(),
+    }
+}
+
 /// What stands before a command that runs in a namespace.
 fn inside(space: Option<&str>) -> String {
     space.map_or(String::new(), |space| format!("ip netns exec {space} "))
@@ -494,7 +597,24 @@ impl fmt::Display for Action {
             None => " on the host".to_owned(),
         };
         match self {
-            Self::MakeBridge { bridge, .. } => write!(f, "bridge {}", bridge.name),
+            Self::MakeBridge { bridge, .. } => {
+                write!(f, "{} {}", bridge.device.kind(), bridge.name)?;
+                let lower = bridge.device.lower();
+                lower.map_or(Ok(()), |lower| write!(f, " on {lower}"))
+            }
+            Self::MakeOn {
+                space, end, device, ..
+            } => {
+                let (kind, lower) = (device.kind(), device.lower().unwrap_or_default());
+                write!(f, "{end} in {space}, {kind} on {lower}")
+            }
+            Self::Vlan {
+                link, id, tagging, ..
+            } => match tagging {
+                Tagging::Plain => write!(f, "VLAN {id} of {link}, untagged"),
+                Tagging::Tagged => write!(f, "VLAN {id} of {link}"),
+                Tagging::Absent => write!(f, "VLAN {id} of {link}: none"),
+            },
             Self::MakeSpace { space, .. } | Self::RemoveSpace { space } => {
                 write!(f, "namespace {space}")
             }
@@ -581,6 +701,7 @@ fn changes(change: &LinkChange) -> String {
         change.alias.as_ref().map(|_| "alias".to_owned()),
         change.group.map(|group| format!("group {group}")),
         change.hairpin.map(|on| format!("hairpin {}", switch(on))),
+        change.filters.map(|on| format!("VLANs {}", switch(on))),
         change.isolated.map(|on| format!("isolated {}", switch(on))),
         change
             .up

@@ -49,9 +49,9 @@ pub fn intent(
             next.redirects.push(redirect.clone());
         }
     }
-    for parent in layout.bridges.iter().filter_map(|one| one.parent.as_ref()) {
+    for parent in layout.parents() {
         let up = kernel.host_link(parent).is_none_or(|link| link.up);
-        next.parents.entry(parent.clone()).or_insert(up);
+        next.parents.entry(parent.to_owned()).or_insert(up);
     }
     let has_files = layout.spaces.iter().any(|space| !space.files.is_empty());
     next.etc |= has_files && (!Path::new(ETC).exists() || others.iter().any(|other| other.etc));
@@ -105,10 +105,10 @@ pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &HashMap<String, 
         made.sysctls = set.filter(|key| key != ALWAYS).collect();
     }
     journal.redirects.clone_from(&layout.redirects);
-    let parents = || layout.bridges.iter().filter_map(|one| one.parent.as_ref());
+    let parents = layout.parents();
     journal
         .parents
-        .retain(|name, _| parents().any(|parent| parent == name));
+        .retain(|name, _| parents.contains(name.as_str()));
     journal.table = layout.table.as_ref().map(|table| table.name.clone());
     let keys: HashSet<&str> = layout.sysctls.iter().map(|(key, _)| key.as_str()).collect();
     journal.sysctls.retain(|key, _| keys.contains(key.as_str()));
@@ -129,7 +129,7 @@ pub(crate) fn owned(
         inside
             .links
             .iter()
-            .find(|link| !link.kind.is_empty() && link.group != mark.group())
+            .find(|link| link.is_made() && link.group != mark.group())
             .map(|link| link.name.clone())
     };
     let known = journal.and_then(|journal| journal.spaces.get(name));

@@ -13,7 +13,7 @@ use crate::link::{self, Link, LinkChange};
 use crate::names;
 use crate::netlink::Socket;
 use crate::observe::{Inside, Kernel};
-use crate::plan::{Conflict, Plan, Subject};
+use crate::plan::{Conflict, Plan, Subject, is_on};
 use crate::recognise::Prints;
 use crate::space::{self, Kind};
 use crate::spec::Spec;
@@ -436,19 +436,6 @@ fn removal(
                 .map(|link| Action::DeleteLink { space: None, link }),
         );
     }
-    // A bridge that goes gives up its ports.
-    for (name, _) in journal.parents.iter().filter(|(_, up)| !**up) {
-        if kernel.host_link(name).is_some_and(|link| link.up) {
-            steps.push(Action::ChangeLink {
-                space: None,
-                link: name.clone(),
-                change: LinkChange {
-                    up: Some(false),
-                    ..LinkChange::default()
-                },
-            });
-        }
-    }
     let mut inhabited = Vec::new();
     for name in journal.spaces.keys() {
         let ours = match space::kind(name).during(|| format!("cannot look at namespace {name}"))? {
@@ -458,7 +445,17 @@ fn removal(
                 // One that is known by its number is not looked into any further.
                 let seen = look(name)?;
                 match owned(name, &seen, mark, Some(journal)) {
-                    Ok(()) => true,
+                    Ok(()) => {
+                        // Links to the host that go with no link of the host.
+                        let on_host = seen.links.iter();
+                        let on_host =
+                            on_host.filter(|link| is_on(link) && link.group == mark.group());
+                        steps.extend(on_host.map(|link| Action::DeleteLink {
+                            space: Some(name.clone()),
+                            link: link.name.clone(),
+                        }));
+                        true
+                    }
                     Err(why) => {
                         outcome.warnings.push(format!("{why}; it stays"));
                         false
@@ -470,6 +467,19 @@ fn removal(
             inhabited.push(name.clone());
             steps.push(Action::RemoveSpace {
                 space: name.clone(),
+            });
+        }
+    }
+    // A bridge that goes gives up its ports; what stood on them is gone, and would be remembered otherwise.
+    for (name, _) in journal.parents.iter().filter(|(_, up)| !**up) {
+        if kernel.host_link(name).is_some_and(|link| link.up) {
+            steps.push(Action::ChangeLink {
+                space: None,
+                link: name.clone(),
+                change: LinkChange {
+                    up: Some(false),
+                    ..LinkChange::default()
+                },
             });
         }
     }

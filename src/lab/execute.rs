@@ -12,13 +12,13 @@ use std::path::Path;
 use crate::action::Action;
 use crate::fault::point;
 use crate::journal::{absent_is_fine, make_directory, remove_directory, remove_file, replace};
-use crate::layout::ETC;
+use crate::layout::{Device, ETC};
 use crate::link::{self, LinkChange, NewEnd};
 use crate::netlink::{Batch, Socket};
 use crate::nft;
 use crate::observe::{Kernel, Seen};
 use crate::space::{self, Away};
-use crate::{conntrack, filter, shape};
+use crate::{conntrack, device, filter, hash, shape};
 
 /// Doing steps.
 pub(crate) struct Executor {
@@ -33,6 +33,8 @@ pub(crate) struct Executor {
     indices: HashMap<(Option<String>, String), u32>,
     /// Namespaces made in this run, with the index of their next link.
     fresh: HashMap<String, u32>,
+    /// The index of the first link that is made in a new namespace; 0 before there was one.
+    first_index: u32,
     pending: Batch,
     /// The step of each pending message.
     pending_steps: Vec<usize>,
@@ -77,6 +79,7 @@ impl Executor {
             inside: None,
             indices,
             fresh: HashMap::new(),
+            first_index: 0,
             pending: Batch::default(),
             pending_steps: Vec::new(),
             pending_space: None,
@@ -221,6 +224,11 @@ impl Executor {
             Action::AddAddress { space, link, .. } | Action::DeleteAddress { space, link, .. } => {
                 self.indices.contains_key(&(space.clone(), link.clone()))
             }
+            Action::Vlan { link, .. } => self.indices.contains_key(&(None, link.clone())),
+            Action::MakeBridge { bridge, .. } => bridge
+                .device
+                .lower()
+                .is_none_or(|lower| self.indices.contains_key(&(None, lower.to_owned()))),
             Action::ChangeLink { change, .. } => change.master.as_ref().is_none_or(|master| {
                 master.is_empty() || self.indices.contains_key(&(None, master.clone()))
             }),
@@ -251,11 +259,27 @@ impl Executor {
     fn step(&mut self, index: usize, step: &Action) -> io::Result<()> {
         match step {
             Action::MakeBridge { bridge, group } => {
-                link::add_bridge(&mut self.pending, &bridge.name, &bridge.mac, None, *group);
+                match bridge.device.lower() {
+                    None => {
+                        link::add_bridge(&mut self.pending, &bridge.name, &bridge.mac, None, *group)
+                    }
+                    Some(lower) => {
+                        let lower = self.index(None, lower)?;
+                        let new = NewEnd {
+                            name: &bridge.name,
+                            index: 0,
+                            mac: own_mac(&bridge.device, &bridge.mac),
+                            mtu: None,
+                            space: None,
+                        };
+                        device::add(&mut self.pending, new, &bridge.device, lower, *group);
+                    }
+                }
                 // An MTU that a bridge is made with goes with its last port; one that it is given stays.
                 let change = LinkChange {
                     alias: Some(bridge.alias.clone()),
                     mtu: bridge.mtu,
+                    filters: bridge.device.filters().then_some(true),
                     ..LinkChange::default()
                 };
                 link::change_link(&mut self.pending, &bridge.name, &change, None);
@@ -300,6 +324,49 @@ impl Executor {
                 link::change_link(&mut batch, &port.name, &change, None);
                 self.at_once(&mut batch)?;
             }
+            Action::MakeOn {
+                space,
+                end,
+                mac,
+                mtu,
+                device,
+                group,
+            } => {
+                let lower = self.index(None, device.lower().unwrap_or_default())?;
+                let target = File::open(space::path(space))?;
+                // Kernels before 6.15 look on the host for a link of that name or index: it is called otherwise at first.
+                let first = hash::interface(&[space, end, "on"]);
+                let new = NewEnd {
+                    name: &first,
+                    index: 0,
+                    mac: own_mac(device, mac),
+                    mtu: *mtu,
+                    space: Some(target.as_fd()),
+                };
+                let mut batch = Batch::default();
+                device::add(&mut batch, new, device, lower, *group);
+                self.at_once(&mut batch)?;
+                batch.clear();
+                let socket = self.socket(space)?;
+                let made = link::link(socket, &first)?.ok_or(io::ErrorKind::NotFound)?;
+                link::rename(&mut batch, made.index, end);
+                refused(&socket.transact(&mut batch)?)?;
+                self.indices
+                    .insert((Some(space.clone()), end.clone()), made.index);
+                if let Some(next) = self.fresh.get_mut(space) {
+                    *next = made.index + 1;
+                }
+            }
+            Action::Vlan {
+                link,
+                is_bridge,
+                id,
+                tagging,
+            } => {
+                let number = self.index(None, link)?;
+                device::set_vlan(&mut self.pending, number, *is_bridge, (*id, *tagging));
+                self.note(index, None);
+            }
             Action::MakePair {
                 spaces,
                 ends,
@@ -307,20 +374,18 @@ impl Executor {
                 group,
             } => {
                 let numbers = [0, 1].map(|side| self.next_index(&spaces[side], &ends[side]));
-                let targets = [
-                    File::open(space::path(&spaces[0]))?,
-                    File::open(space::path(&spaces[1]))?,
-                ];
+                let other = File::open(space::path(&spaces[1]))?;
                 let [near, far] = [0, 1].map(|side| NewEnd {
                     name: &ends[side],
                     index: numbers[side],
                     mac: &macs[side],
                     mtu: None,
-                    space: Some(targets[side].as_fd()),
+                    space: (side == 1).then(|| other.as_fd()),
                 });
                 let mut batch = Batch::default();
                 link::add_pair(&mut batch, near, far, None, *group);
-                self.at_once(&mut batch)?;
+                // From the host, kernels before 6.15 would look there for a link of that name or index.
+                refused(&self.socket(&spaces[0])?.transact(&mut batch)?)?;
             }
             Action::ChangeLink {
                 space,
@@ -475,11 +540,24 @@ impl Executor {
         self.at = None;
         space::make(name)?;
         self.at = Some(name.to_owned());
-        let socket = Socket::route()?;
+        let mut socket = Socket::route()?;
+        if self.first_index == 0 {
+            // Beside lo there are tunnels' devices in a new namespace, where their modules are loaded.
+            let links = link::links(&mut socket)?;
+            self.first_index = 1 + links.iter().map(|link| link.index).max().unwrap_or(1);
+        }
         self.cookies.insert(name.to_owned(), socket.cookie());
         self.inside = Some((name.to_owned(), socket));
-        self.fresh.insert(name.to_owned(), 2);
+        self.fresh.insert(name.to_owned(), self.first_index);
         Ok(())
+    }
+}
+
+/// The MAC address that an interface is made with; none where it has another's.
+fn own_mac<'a>(device: &Device, mac: &'a [u8; 6]) -> &'a [u8] {
+    match device.has_mac() {
+        true => mac,
+        false => &[],
     }
 }
 
@@ -491,6 +569,7 @@ fn is_message(step: &Action) -> bool {
             | Action::ChangeLink { .. }
             | Action::DeleteLink { .. }
             | Action::DeleteGroup { .. }
+            | Action::Vlan { .. }
             | Action::Shape { .. }
             | Action::AddAddress { .. }
             | Action::DeleteAddress { .. }

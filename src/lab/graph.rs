@@ -72,11 +72,8 @@ impl Graph {
                     .map(|address| address.addr().to_string())
                     .collect();
                 match &end.other {
-                    Other::Port(port) => {
-                        let net = spec
-                            .nets
-                            .iter()
-                            .position(|net| net.name.value == port.bridge);
+                    Other::Port(_) | Other::On(_) => {
+                        let net = spec.nets.iter().position(|net| net.name.value == end.net);
                         ports.extend(net.map(|net| Port {
                             space,
                             net,

@@ -4,10 +4,11 @@
 //! kernel by [`plan`](crate::plan), and published by [`names`](crate::names).
 
 mod files;
+mod nets;
 mod rules;
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -97,12 +98,69 @@ impl Mark {
     }
 }
 
-/// A bridge and the host's end of a network.
+/// What an interface is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// A bridge; whether it keeps VLANs apart.
+    Bridge(bool),
+    /// A VLAN of another interface.
+    Vlan(String, u16),
+    /// One with a MAC address of its own on an interface of the host.
+    Macvlan(String),
+    /// One with addresses of its own on an interface of the host.
+    Ipvlan(String),
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self::Bridge(false)
+    }
+}
+
+impl Device {
+    /// The kernel's word for it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bridge(_) => "bridge",
+            Self::Vlan(..) => "vlan",
+            Self::Macvlan(_) => "macvlan",
+            Self::Ipvlan(_) => "ipvlan",
+        }
+    }
+
+    /// The interface that it stands on.
+    #[must_use]
+    pub fn lower(&self) -> Option<&str> {
+        match self {
+            Self::Bridge(_) => None,
+            Self::Vlan(of, _) | Self::Macvlan(of) | Self::Ipvlan(of) => Some(of),
+        }
+    }
+
+    /// Whether it has a MAC address that is not the interface's that it stands on.
+    #[must_use]
+    pub fn has_mac(&self) -> bool {
+        matches!(self, Self::Bridge(_) | Self::Macvlan(_))
+    }
+
+    /// Whether it is a bridge that keeps VLANs apart.
+    #[must_use]
+    pub fn filters(&self) -> bool {
+        *self == Self::Bridge(true)
+    }
+}
+
+/// An interface of the host that the lab makes: a bridge, or the host's end of another network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bridge {
     /// Its name.
     pub name: String,
-    /// Its MAC address: fixed, or it would change with the ports.
+    /// What it is.
+    pub device: Device,
+    /// The bridge that it is a port of.
+    pub master: Option<String>,
+    /// Its MAC address: fixed, or a bridge's would change with the ports.
     pub mac: [u8; 6],
     /// Largest packet.
     pub mtu: Option<u32>,
@@ -131,17 +189,21 @@ pub struct End {
     pub addresses: Vec<IpNet>,
     /// What it does to what it sends.
     pub shape: Shape,
+    /// The network that it is on; of a pair between two namespaces, the other one.
+    pub net: String,
     /// Where its other end is.
     pub other: Other,
 }
 
-/// The other end of a pair.
+/// The other end of a pair, or what an interface stands on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Other {
     /// A port of a bridge.
     Port(Port),
     /// In the namespace with this index, at its interface with that index.
     Space(usize, usize),
+    /// No pair: it is this, on an interface of the host.
+    On(Device),
 }
 
 /// A port of a bridge.
@@ -153,6 +215,8 @@ pub struct Port {
     pub mac: [u8; 6],
     /// The bridge.
     pub bridge: String,
+    /// Its VLAN there.
+    pub vlan: Option<u16>,
     /// Whether packets may leave where they came in.
     pub hairpin: bool,
     /// Alias.
@@ -302,18 +366,27 @@ impl Layout {
                     Some(device) => device.value.clone(),
                     None => format!("eth{slot}"),
                 };
+                let own = net.and_then(|net| nets::device(spec, net));
+                let switch = net.and_then(|net| Some((spec.switch(net)?, net.vlan.as_ref()?)));
                 ends.push(End {
                     shape: space.shape.or(net.map(|net| net.shape).unwrap_or_default()),
                     mac: own_mac(spec, space, slot),
                     mtu: net.and_then(|net| net.mtu),
                     addresses: addresses.spaces[at][slot].clone(),
-                    other: Other::Port(Port {
-                        name: port_name(spec, space, slot, &mut names),
-                        mac: hash::mac(&[&spec.name, &space.name.value, &name, "port"]),
-                        bridge: on.net.value.clone(),
-                        hairpin: targets.contains(space.name.value.as_str()),
-                        alias: mark.alias(&format!("{}/{name}", space.name.value)),
-                    }),
+                    net: on.net.value.clone(),
+                    other: match own.filter(|device| device.kind() != "bridge") {
+                        Some(device) => Other::On(device),
+                        None => Other::Port(Port {
+                            name: port_name(spec, space, slot, &mut names),
+                            mac: hash::mac(&[&spec.name, &space.name.value, &name, "port"]),
+                            bridge: switch
+                                .map_or(&on.net.value, |(on, _)| &on.name.value)
+                                .clone(),
+                            vlan: switch.map(|(_, vlan)| vlan.value),
+                            hairpin: targets.contains(space.name.value.as_str()),
+                            alias: mark.alias(&format!("{}/{name}", space.name.value)),
+                        }),
+                    },
                     name,
                 });
             }
@@ -357,6 +430,7 @@ impl Layout {
                         .unwrap_or_default()
                         .or(link.shape),
                     addresses: addresses.links[index][end].clone(),
+                    net: link.ends[1 - end].clone(),
                     other: Other::Space(far.0, far.1),
                 });
             }
@@ -369,7 +443,7 @@ impl Layout {
             sysctls.push(("net/ipv6/conf/all/forwarding".to_owned(), "1".to_owned()));
         }
         Self {
-            bridges: bridges(spec, &mark),
+            bridges: nets::bridges(spec, &mark),
             spaces,
             sysctls,
             table: rules::table(spec, &mark, addresses),
@@ -388,13 +462,54 @@ impl Layout {
             .flat_map(|space| &space.ends)
             .filter_map(|end| match &end.other {
                 Other::Port(port) => Some(port.name.clone()),
-                Other::Space(..) => None,
+                Other::Space(..) | Other::On(_) => None,
             });
         self.bridges
             .iter()
             .map(|bridge| bridge.name.clone())
             .chain(ports)
             .collect()
+    }
+
+    /// The interfaces of the host, not the lab's, that something of it is on, or that are ports of its bridges.
+    #[must_use]
+    pub fn parents(&self) -> BTreeSet<&str> {
+        let ends = self.spaces.iter().flat_map(|space| &space.ends);
+        let devices = ends.filter_map(|end| match &end.other {
+            Other::On(device) => Some(device),
+            _ => None,
+        });
+        let devices = devices.chain(self.bridges.iter().map(|bridge| &bridge.device));
+        let parents = self.bridges.iter().filter_map(|one| one.parent.as_deref());
+        let all = devices.filter_map(Device::lower).chain(parents);
+        let own: HashSet<&str> = self.bridges.iter().map(|one| one.name.as_str()).collect();
+        all.filter(|name| !own.contains(name)).collect()
+    }
+
+    /// The VLANs of a bridge's port, or of the bridge itself: what it gets untagged is in the first, and the others come
+    /// with a tag.
+    #[must_use]
+    pub fn vlans(&self, bridge: &Bridge, port: &str) -> Vec<u16> {
+        let is_port = |end: &&End| matches!(&end.other, Other::Port(one) if one.name == port);
+        let ends = || self.spaces.iter().flat_map(|space| &space.ends);
+        let on = |port: &Port| port.bridge == bridge.name;
+        if let Some(Other::Port(port)) = ends().find(is_port).map(|end| &end.other) {
+            return vec![port.vlan.unwrap_or(1)];
+        }
+        let own = self.bridges.iter().filter_map(|one| match &one.device {
+            Device::Vlan(of, id) if *of == bridge.name => Some(*id),
+            _ => None,
+        });
+        let ports = ends().filter_map(|end| match &end.other {
+            Other::Port(port) if on(port) => port.vlan,
+            _ => None,
+        });
+        // What comes from outside may go to all of them, and to the host what it is on.
+        let tagged: BTreeSet<u16> = match port == bridge.name {
+            true => own.collect(),
+            false => own.chain(ports).collect(),
+        };
+        std::iter::once(1).chain(tagged).collect()
     }
 }
 
@@ -422,71 +537,6 @@ fn port_name(spec: &Spec, space: &Space, slot: usize, taken: &mut HashSet<String
         .unwrap_or_else(|| hash::interface(&[&spec.name, own, &slot.to_string()]));
     taken.insert(name.clone());
     name
-}
-
-/// The bridges.
-fn bridges(spec: &Spec, mark: &Mark) -> Vec<Bridge> {
-    let mut bridges: Vec<Bridge> = spec
-        .nets
-        .iter()
-        .map(|net| {
-            let name = &net.name.value;
-            let address = |v6| {
-                let prefix = net.subnet(v6)?.prefix_len();
-                IpNet::new(net.host_address(v6)?, prefix).ok()
-            };
-            let host4 = net.host_address(false).is_some();
-            let host6 = net.host_address(true).is_some();
-            // Without it the kernel drops what comes from 127.0.0.1 and leaves by the bridge.
-            let local = net
-                .forwards
-                .iter()
-                .any(|forward| forward.listen.is_none_or(|at| at.is_loopback()));
-            let mut sysctls = Vec::new();
-            let mut defaults = Vec::new();
-            // Below 1,280 octets the kernel takes IPv6 away (RFC 8200, section 5), and these settings with it.
-            let v6 = net.mtu.is_none_or(|mtu| mtu >= LEAST_V6);
-            for (family, setting, value, wanted) in [
-                ("ipv6", "accept_ra", "0", v6 && (host4 || host6)),
-                ("ipv6", "accept_dad", "0", v6 && host6),
-                ("ipv4", "route_localnet", "1", local),
-            ] {
-                let key = format!("net/{family}/conf/{name}/{setting}");
-                if wanted {
-                    sysctls.push((key, value.to_owned()));
-                } else {
-                    defaults.push((key, format!("net/{family}/conf/default/{setting}")));
-                }
-            }
-            Bridge {
-                name: name.clone(),
-                mac: hash::mac(&[&spec.name, name]),
-                mtu: net.mtu,
-                addresses: [false, true].into_iter().filter_map(address).collect(),
-                parent: net.parent.as_ref().map(|parent| parent.value.clone()),
-                alias: mark.alias(&format!("net/{name}")),
-                sysctls,
-                defaults,
-            }
-        })
-        .collect();
-    for service in spec.services.iter().filter(|_| spec.nodes.is_empty()) {
-        let Some(address) = service.address else {
-            continue;
-        };
-        // The service's address lives on the first target's bridge, so that the host has a route to it.
-        let net = service.to.iter().find_map(|to| {
-            let on = &spec.space(&to.value)?.attachments;
-            on.first().map(|on| on.net.value.clone())
-        });
-        if let Some(bridge) = bridges
-            .iter_mut()
-            .find(|bridge| Some(&bridge.name) == net.as_ref())
-        {
-            bridge.addresses.push(IpNet::from(address));
-        }
-    }
-    bridges
 }
 
 /// What passes the host by each bridge.

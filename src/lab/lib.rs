@@ -24,6 +24,7 @@ pub mod cni;
 mod conntrack;
 pub mod control;
 pub mod converge;
+pub mod device;
 mod error;
 pub mod exec;
 mod execute;

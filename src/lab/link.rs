@@ -14,9 +14,9 @@ use crate::netlink::{
     NLM_F_REPLACE, Socket, natural, string,
 };
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_GETLINK: u16 = 18;
+pub(crate) const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
@@ -29,28 +29,30 @@ const RTM_GETNEIGH: u16 = 30;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFLA_LINK: u16 = 5;
+pub(crate) const IFLA_LINK: u16 = 5;
 const IFLA_QDISC: u16 = 6;
-const IFLA_MASTER: u16 = 10;
-const IFLA_AF_SPEC: u16 = 26;
+pub(crate) const IFLA_MASTER: u16 = 10;
+pub(crate) const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_CONF: u16 = 2;
 /// Where the kernel has these in its list of a link's IPv6 settings.
 const ACCEPT_RA: usize = 3;
 const ACCEPT_DAD: usize = 27;
 const IFLA_PROTINFO: u16 = 12;
-const IFLA_LINKINFO: u16 = 18;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(crate) const IFLA_INFO_KIND: u16 = 1;
+pub(crate) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+pub(crate) const IFLA_VLAN_ID: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 /// What a dump of links may leave out: counters and VF data, most of it.
-const IFLA_EXT_MASK: u16 = 29;
+pub(crate) const IFLA_EXT_MASK: u16 = 29;
 const SKIP_COUNTERS: u32 = 1 << 3;
 
 const IFA_ADDRESS: u16 = 1;
@@ -110,6 +112,18 @@ pub struct Link {
     pub hairpin: bool,
     /// The kind of its root queueing discipline.
     pub queue: String,
+    /// Whether, as a bridge, it keeps VLANs apart.
+    pub filters: bool,
+    /// As a VLAN, its number.
+    pub vlan: u16,
+}
+
+impl Link {
+    /// Whether somebody made it: `lo` is there by itself, and devices of tunnels where their modules are loaded.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        !self.kind.is_empty() && !BY_THEMSELVES.contains(&self.name.as_str())
+    }
 }
 
 /// An address as the kernel has it.
@@ -138,8 +152,13 @@ pub struct Route {
     pub protocol: u8,
 }
 
+/// What modules of tunnels put into every namespace.
+const BY_THEMSELVES: &[&str] = &[
+    "tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip6tnl0", "ip6gre0", "ip_vti0", "ip6_vti0",
+];
+
 /// `struct ifinfomsg`
-fn link_header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
+pub(crate) fn link_header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
     let mut octets = [0; 16];
     octets[0] = family;
     octets[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -248,7 +267,7 @@ pub(crate) fn add_pair(
 }
 
 /// The attributes of one end.
-fn end_attributes(batch: &mut Batch, end: NewEnd<'_>, group: u32) {
+pub(crate) fn end_attributes(batch: &mut Batch, end: NewEnd<'_>, group: u32) {
     batch.text(IFLA_IFNAME, end.name).number(IFLA_GROUP, group);
     if !end.mac.is_empty() {
         batch.attribute(IFLA_ADDRESS, end.mac);
@@ -282,6 +301,8 @@ pub struct LinkChange {
     pub isolated: Option<bool>,
     /// Whether it takes packets for everybody.
     pub promiscuous: Option<bool>,
+    /// Whether, as a bridge, it keeps VLANs apart.
+    pub filters: Option<bool>,
 }
 
 /// Changes a link by name.
@@ -337,6 +358,21 @@ pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, ma
         batch.close(data);
         batch.close(info);
     }
+    if let Some(filters) = change.filters {
+        let info = batch.open(IFLA_LINKINFO);
+        batch.text(IFLA_INFO_KIND, "bridge");
+        let data = batch.open(IFLA_INFO_DATA);
+        batch.attribute(IFLA_BR_VLAN_FILTERING, &[u8::from(filters)]);
+        batch.close(data);
+        batch.close(info);
+    }
+}
+
+/// Gives a link another name.
+pub(crate) fn rename(batch: &mut Batch, index: u32, name: &str) {
+    batch
+        .message(RTM_NEWLINK, 0, &link_header(0, index, 0, 0))
+        .text(IFLA_IFNAME, name);
 }
 
 /// Removes a link by name; a pair's other end goes with it.
@@ -451,7 +487,7 @@ pub(crate) fn delete_route(batch: &mut Batch, to: IpNet, via: Option<IpAddr>) {
 }
 
 /// Repeats a dump that the kernel says it could not do in one go.
-fn retried<T>(mut dump: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn retried<T>(mut dump: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..16 {
         match dump() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -551,6 +587,15 @@ fn read_link(body: &[u8]) -> Option<Link> {
                     match kind {
                         IFLA_INFO_KIND => link.kind = string(value),
                         IFLA_INFO_SLAVE_DATA => link.hairpin = hairpin(value),
+                        IFLA_INFO_DATA if link.kind == "bridge" => {
+                            link.filters = Attributes(value)
+                                .any(|part| part == (IFLA_BR_VLAN_FILTERING, &[1][..]));
+                        }
+                        IFLA_INFO_DATA if link.kind == "vlan" => {
+                            let id = Attributes(value).find(|&(kind, _)| kind == IFLA_VLAN_ID);
+                            let id = id.and_then(|(_, value)| value.first_chunk());
+                            link.vlan = id.map_or(0, |octets| u16::from_ne_bytes(*octets));
+                        }
                         _ => {}
                     }
                 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::error::{During, Error, Result};
 use crate::hash::hash;
 use crate::journal::{directory, make_directory, replace};
-use crate::layout::{Layout, Other, SpaceLayout};
+use crate::layout::{Layout, SpaceLayout};
 use crate::spec::forms::label;
 use crate::spec::{DEFAULT, Dns, Record, Schema, Service, Spec, subnet_address};
 
@@ -181,12 +181,8 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
             .into_iter()
             .flat_map(|made| &made.ends)
         {
-            let net = match &end.other {
-                Other::Port(port) => &port.bridge,
-                Other::Space(other, _) => &layout.spaces[*other].name,
-            };
             addresses.extend(end.addresses.iter().map(|address| NetAddress {
-                net: label(net),
+                net: label(&end.net),
                 address: address.addr(),
             }));
         }

@@ -7,10 +7,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use crate::device;
 use crate::error::{During, Result};
 use crate::filter::Filter;
 use crate::journal::Journal;
-use crate::layout::{Layout, Mark, SpaceLayout, setting_of};
+use crate::layout::{Bridge, Layout, Mark, SpaceLayout, setting_of};
 use crate::link::{self, Address, Link, Route};
 use crate::listener::Listener;
 use crate::netlink::Socket;
@@ -116,6 +117,8 @@ pub struct Kernel {
     pub tables: Option<BTreeMap<String, nft::Seen>>,
     /// What of other tables concerns forwarding.
     pub filter: Filter,
+    /// The VLANs of bridges and their ports, by link, where the lab has any; the untagged one first.
+    pub vlans: HashMap<u32, Vec<u16>>,
     /// Who listens on the host, where the lab would take ports.
     pub listeners: Vec<Listener>,
     /// Settings as a new namespace has them, as far as some are to be taken back.
@@ -219,12 +222,22 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Looks who listens on the host, where the lab takes ports or has taken some.
+    /// Looks who listens on the host, where the lab takes ports or has taken some, and which VLANs there are.
     pub(crate) fn look_at_ports(&mut self, layout: &Layout, journal: Option<&Journal>) {
         let accepts = journal.is_some_and(|journal| journal.accepts);
         if accepts && let Ok(mut socket) = Socket::netfilter() {
             // Its own rules may stand in chains that no longer drop.
             self.filter = Filter::read(&mut socket, true).unwrap_or_default();
+        }
+        let filters = |bridge: &Bridge| {
+            bridge.device.filters()
+                || self
+                    .host_link(&bridge.name)
+                    .is_some_and(|link| link.filters)
+        };
+        if layout.bridges.iter().any(filters) {
+            let vlans = Socket::reader().and_then(|mut socket| device::vlans(&mut socket));
+            self.vlans = vlans.unwrap_or_default();
         }
         if layout.redirects.iter().any(|redirect| !redirect.service) {
             // A kernel that does not tell has nobody in the way.
@@ -260,9 +273,9 @@ impl Kernel {
                     host.links.push(link);
                 }
             }
-            let parents = layout.bridges.iter().filter_map(|one| one.parent.as_ref());
-            for parent in parents.chain(journal.parents.keys()) {
-                if !host.links.iter().any(|link| link.name == *parent) {
+            let parents = journal.parents.keys().map(String::as_str);
+            for parent in layout.parents().into_iter().chain(parents) {
+                if !host.links.iter().any(|link| link.name == parent) {
                     host.links.extend(link::link(&mut socket, parent)?);
                 }
             }

@@ -24,7 +24,10 @@ use crate::observe::{Inside, Kernel, Seen};
 use crate::redirect::changed;
 
 mod conflicts;
+mod devices;
 mod spaces;
+
+pub(crate) use devices::is_on;
 
 /// Steps, and what stands against them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct Conflict {
 pub enum Subject {
     /// All of it.
     Lab,
+    /// What it needs of the kernel: another machine may have it, so `check` warns.
+    Kernel,
     /// A network.
     Net(String),
     /// A namespace.
@@ -99,11 +104,13 @@ impl Plan {
         let mut planner = Planner::new(layout, journal, kernel);
         planner.conflicts();
         planner.removals();
+        planner.stale_on();
         planner.former_parents();
         for bridge in &layout.bridges {
             planner.bridge(bridge);
         }
         planner.spaces();
+        planner.vlans();
         planner.host_settings();
         planner.table();
         planner.redirects();
@@ -138,11 +145,11 @@ impl Plan {
         for space in &layout.spaces {
             kernel.spaces.insert(space.name.clone(), Seen::Absent);
         }
-        for parent in layout.bridges.iter().filter_map(|one| one.parent.as_ref()) {
+        for parent in layout.parents() {
             let at = kernel.host.links.len();
-            kernel.host_links.insert(parent.clone(), at);
+            kernel.host_links.insert(parent.to_owned(), at);
             kernel.host.links.push(Link {
-                name: parent.clone(),
+                name: parent.to_owned(),
                 index: u32::MAX,
                 ..Link::default()
             });
@@ -152,6 +159,7 @@ impl Plan {
             planner.bridge(bridge);
         }
         planner.spaces();
+        planner.vlans();
         planner.host_settings();
         planner.table();
         for space in &layout.spaces {
@@ -292,9 +300,14 @@ impl<'a> Planner<'a> {
                 _ if declared.is_some() => {}
                 Some(Seen::There(inside))
                     if owned(name, inside, &self.layout.mark, self.journal).is_err() => {}
-                Some(Seen::There(_) | Seen::HalfMade) => self.step(Action::RemoveSpace {
-                    space: name.clone(),
-                }),
+                Some(seen @ (Seen::There(_) | Seen::HalfMade)) => {
+                    if let Seen::There(inside) = seen {
+                        self.remove_on(name, inside);
+                    }
+                    self.step(Action::RemoveSpace {
+                        space: name.clone(),
+                    });
+                }
                 _ => {}
             }
             let kept = |path: &Path| {
@@ -359,8 +372,10 @@ impl<'a> Planner<'a> {
     fn former_parents(&mut self) {
         let Some(journal) = self.journal else { return };
         for (name, up) in &journal.parents {
-            let mut declared = self.layout.bridges.iter();
-            if declared.any(|bridge| bridge.parent.as_ref() == Some(name)) {
+            let mut ports = self.layout.bridges.iter();
+            let is_port = ports.any(|bridge| bridge.parent.as_ref() == Some(name));
+            let stays = self.layout.parents().contains(name.as_str());
+            if is_port {
                 continue;
             }
             let Some(link) = self.kernel.host_link(name) else {
@@ -371,7 +386,7 @@ impl<'a> Planner<'a> {
             let ours = master.any(|other| self.ours(other)) && !self.gone.contains(&link.master);
             let change = LinkChange {
                 master: ours.then(String::new),
-                up: (!up && link.up).then_some(false),
+                up: (!stays && !up && link.up).then_some(false),
                 ..LinkChange::default()
             };
             if change != LinkChange::default() {
@@ -388,11 +403,18 @@ impl<'a> Planner<'a> {
     fn bridge(&mut self, bridge: &'a Bridge) {
         let group = self.layout.mark.group();
         let link = self.kernel.host_link(&bridge.name);
+        if let Some(lower) = bridge.device.lower() {
+            self.lower(lower, &bridge.device);
+        }
         match link {
-            Some(link) if link.kind == "bridge" => {
+            Some(link) if self.stands(link, &bridge.device) => {
+                let has_mac = bridge.device.has_mac();
                 let change = LinkChange {
-                    mac: (link.mac != bridge.mac).then(|| bridge.mac.to_vec()),
-                    mtu: other_mtu(bridge.mtu, link.mtu),
+                    mac: (has_mac && link.mac != bridge.mac).then(|| bridge.mac.to_vec()),
+                    mtu: other_mtu(bridge.mtu.or(self.mtu_below(&bridge.device)), link.mtu),
+                    filters: (link.filters != bridge.device.filters())
+                        .then_some(bridge.device.filters()),
+                    master: self.other_master(bridge, link.master),
                     alias: (link.alias != bridge.alias).then(|| bridge.alias.clone()),
                     ..LinkChange::default()
                 };
@@ -416,6 +438,16 @@ impl<'a> Planner<'a> {
                     bridge: bridge.clone(),
                     group,
                 });
+                if let Some(master) = self.other_master(bridge, 0) {
+                    self.step(Action::ChangeLink {
+                        space: None,
+                        link: bridge.name.clone(),
+                        change: LinkChange {
+                            master: Some(master),
+                            ..LinkChange::default()
+                        },
+                    });
+                }
             }
         }
         let kept = link.filter(|_| !self.fresh_bridges.contains(bridge.name.as_str()));

@@ -122,11 +122,25 @@ pub enum Hosts {
     Off,
 }
 
-/// A network: one bridge.
+/// How namespaces are on a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// As ports of a bridge.
+    #[default]
+    Bridge,
+    /// With MAC addresses of their own on an interface of the host.
+    Macvlan,
+    /// With addresses of their own on an interface of the host, whose MAC address they share.
+    Ipvlan,
+}
+
+/// A network: a bridge, a VLAN of another network's bridge, or interfaces on one of the host's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
-    /// The bridge's name.
+    /// Its name, which is that of the host's interface on it.
     pub name: At<String>,
+    /// How namespaces are on it.
+    pub kind: Kind,
     /// One subnet of each family at most.
     pub subnets: Vec<At<IpNet>>,
     /// The host's own addresses on the bridge.
@@ -139,8 +153,10 @@ pub struct Net {
     pub isolate: bool,
     /// The largest packet.
     pub mtu: Option<u32>,
-    /// An interface of the host that is a port of it.
+    /// An interface of the host that is a port of it, or that its namespaces share; or the network that it is a VLAN of.
     pub parent: Option<At<String>>,
+    /// Its VLAN there.
+    pub vlan: Option<At<u16>>,
     /// What its namespaces' interfaces do to what they send.
     pub shape: Shape,
     /// Masquerade IPv4.
@@ -403,6 +419,12 @@ impl Spec {
         self.nets.iter().find(|net| net.name.value == name)
     }
 
+    /// The network whose bridge has this one as a VLAN.
+    #[must_use]
+    pub fn switch(&self, net: &Net) -> Option<&Net> {
+        self.net(&net.parent.as_ref()?.value)
+    }
+
     /// The namespace of that name.
     #[must_use]
     pub fn space(&self, name: &str) -> Option<&Space> {
@@ -534,7 +556,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "LAB0113",
-        "The interface cannot be `parent`: the machine does not have it, it is a bridge or the loopback interface, or a port of something else; `apply` refuses.",
+        "The interface cannot be `parent`: the machine does not have it, it is a bridge or the loopback interface, or a port of something else; `apply` refuses. macvlan and ipvlan take a bridge, too.",
     ),
     (
         "LAB0114",
@@ -547,5 +569,9 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "LAB0206",
         "A forward chain of this machine drops packets of the lab: a rule must let them through, and `apply --fix-forward` puts it there.",
+    ),
+    (
+        "LAB0207",
+        "This kernel lacks a module that the lab needs: `apply` refuses here, and works where it is there.",
     ),
 ];

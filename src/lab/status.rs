@@ -11,7 +11,7 @@ use crate::converge;
 use crate::error::Result;
 use crate::graph::{self, Condition, Live};
 use crate::journal::{Journal, Phase};
-use crate::layout::{Layout, Other};
+use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::reach::Picture;
 use crate::spec::Spec;
@@ -179,11 +179,7 @@ impl Status {
                 .map(|end| {
                     let addresses: Vec<String> =
                         end.addresses.iter().map(ToString::to_string).collect();
-                    let other = match &end.other {
-                        Other::Port(port) => port.bridge.clone(),
-                        Other::Space(other, _) => layout.spaces[*other].name.clone(),
-                    };
-                    format!("{} {} on {other}", end.name, addresses.join(" "))
+                    format!("{} {} on {}", end.name, addresses.join(" "), end.net)
                 })
                 .collect();
             let dns = picture.resolver(at).filter(|_| there).map(|server| {

@@ -20,7 +20,7 @@ use crate::observe::{BRIDGED, Inside, read_sysctl};
 use crate::plan::{Subject, possible};
 use crate::redirect::{Redirect, elsewhere};
 use crate::spec::forms::overlap;
-use crate::spec::{Forward, Spec};
+use crate::spec::{Forward, Kind, Spec};
 
 /// Routes that come with an address (`RTPROT_KERNEL`): the address is told.
 const KERNEL: u8 = 2;
@@ -105,8 +105,18 @@ fn parents(spec: &Spec) -> Result<Vec<Diagnostic>> {
     for (net, parent) in parents() {
         let name = &parent.value;
         let link = host.links.iter().find(|link| link.name == *name);
-        let why = match possible(name, link, &net.name.value) {
+        if spec.switch(net).is_some() {
+            continue;
+        }
+        let is_port = net.kind == Kind::Bridge && net.vlan.is_none();
+        let found_link = match is_port {
+            true => possible(name, link, &net.name.value),
+            false => link.ok_or_else(|| format!("the host has no interface {name}")),
+        };
+        let why = match found_link {
             Err(why) => why,
+            // VLANs of a port are nobody else's.
+            Ok(_) if net.vlan.is_some() => continue,
             Ok(link) => {
                 let mut masters = host.links.iter();
                 match masters.find(|other| link.master != 0 && other.index == link.master) {
@@ -215,6 +225,11 @@ fn names(spec: &Spec) -> Result<Vec<Diagnostic>> {
     for conflict in crate::converge::plan(spec)?.conflicts {
         let span = match &conflict.of {
             Subject::Lab => Some(spec.span),
+            Subject::Kernel => {
+                let warning = Diagnostic::warning("LAB0207", conflict.text);
+                found.push(warning.at(spec.span, ""));
+                continue;
+            }
             Subject::Net(name) => spec.net(name).map(|net| net.name.span),
             Subject::Space(name) => spec.space(name).map(|space| space.name.span),
             Subject::Place => continue,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Planner, Subject};
 use crate::action::Action;
 use crate::claim::{is_marked, owned, owner};
+use crate::device;
 use crate::journal::Phase;
 use crate::link::Link;
 use crate::listener::who;
@@ -24,10 +25,13 @@ impl Planner<'_> {
         });
         if ends().any(|end| end.shape.needs_netem()) && !has && !has_netem() {
             self.conflict(
-                Subject::Lab,
+                Subject::Kernel,
                 "this kernel has no netem (CONFIG_NET_SCH_NETEM), which `delay`, `jitter`, `loss` and `reorder` need; `rate` alone does without"
                     .to_owned(),
             );
+        }
+        for why in device::lacking(self.layout) {
+            self.conflict(Subject::Kernel, why);
         }
         for name in self.layout.host_links() {
             if let Some(link) = self.kernel.host_link(&name)

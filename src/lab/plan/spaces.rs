@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use ipnet::IpNet;
 
-use super::{Planner, Subject, other_mtu};
+use super::{Planner, Subject, is_on, other_mtu};
 use crate::action::Action;
 use crate::journal::Phase;
 use crate::layout::{End, LEAST_V6, Other, Port, SpaceLayout, setting_of};
@@ -20,7 +20,7 @@ fn same(one: &str, other: &str) -> bool {
 
 impl<'a> Planner<'a> {
     /// The namespace, if it is there.
-    fn inside(&self, name: &str) -> Option<&'a Inside> {
+    pub(super) fn inside(&self, name: &str) -> Option<&'a Inside> {
         match self.kernel.spaces.get(name) {
             Some(Seen::There(inside)) => Some(inside),
             _ => None,
@@ -77,6 +77,7 @@ impl<'a> Planner<'a> {
             for (slot, end) in space.ends.iter().enumerate() {
                 let fresh = match &end.other {
                     Other::Port(port) => self.port(space, end, port),
+                    Other::On(device) => self.on(space, end, device),
                     Other::Space(..) => fresh_links.contains(&(at, slot)),
                 };
                 changed |= self.end(space, end, fresh);
@@ -238,6 +239,7 @@ impl<'a> Planner<'a> {
             let goes_anyway = self.gone.contains(&link.peer);
             if link.group == self.layout.mark.group()
                 && !link.kind.is_empty()
+                && !is_on(link)
                 && !declared
                 && !goes_anyway
             {
@@ -349,14 +351,14 @@ impl<'a> Planner<'a> {
             && outer.is_none_or(|outer| outer.index != inner.peer)
             && !self.gone.contains(&inner.peer)
         {
-            if inner.group == self.layout.mark.group() {
+            if inner.group != self.layout.mark.group() {
+                let text = format!("{} in {} is not the lab's", inner.name, space.name);
+                self.conflict(Subject::Space(space.name.clone()), text);
+            } else if !is_on(inner) {
                 self.step(Action::DeleteLink {
                     space: Some(space.name.clone()),
                     link: inner.name.clone(),
                 });
-            } else {
-                let text = format!("{} in {} is not the lab's", inner.name, space.name);
-                self.conflict(Subject::Space(space.name.clone()), text);
             }
         }
         self.step(Action::MakePort {
@@ -379,9 +381,12 @@ impl<'a> Planner<'a> {
         let change = LinkChange {
             up: (!link.is_some_and(|link| link.up)).then_some(true),
             mtu: match (link, &end.other) {
+                (Some(link), Other::On(device)) => {
+                    other_mtu(end.mtu.or(self.mtu_below(device)), link.mtu)
+                }
                 (Some(link), _) => other_mtu(end.mtu, link.mtu),
-                // A port is made with it.
-                (None, Other::Port(_)) => None,
+                // They are made with it.
+                (None, Other::Port(_) | Other::On(_)) => None,
                 (None, Other::Space(..)) => end.mtu,
             },
             ..LinkChange::default()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use corefile::Span;
 
 use super::reader::{Reader, Value};
-use super::{At, Dns, Spec, mistake};
+use super::{At, Dns, Kind, Spec, mistake};
 use crate::shape::Shape;
 
 /// Servers that resolvers read (glibc's MAXNS).
@@ -20,6 +20,35 @@ impl Reader<'_> {
             self.wrong("LAB0102", span, "an MTU is 68 to 65535", "");
         }
         mtu
+    }
+
+    /// How namespaces are on a network.
+    pub(super) fn kind(&mut self, value: &Value<'_>) -> Kind {
+        match self.string(value, "kind") {
+            Some("bridge") | None => Kind::Bridge,
+            Some("macvlan") => Kind::Macvlan,
+            Some("ipvlan") => Kind::Ipvlan,
+            Some(text) => {
+                let known = ["bridge", "macvlan", "ipvlan"];
+                self.choice(self.span(value), "kind", text, &known, "");
+                Kind::Bridge
+            }
+        }
+    }
+
+    /// The number of a VLAN.
+    pub(super) fn vlan(&mut self, value: &Value<'_>) -> Option<At<u16>> {
+        let span = self.span(value);
+        let number = self.number(value, "vlan")?;
+        let value = u16::try_from(number).ok();
+        let value = value.filter(|number| (1..=4_094).contains(number));
+        if value.is_none() {
+            self.wrong("LAB0102", span, "a VLAN is 1 to 4094", "");
+        }
+        Some(At {
+            value: value?,
+            span,
+        })
     }
 
     /// The names of a link's two interfaces.

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::forms::{forward, is_domain, label, pick_subnets};
 use super::include;
 use super::reader::{Reader, Value, is_name, place};
-use super::{At, Dns, HostEnd, Hosts, Net, PointToPoint, Schema, Spec, mistake};
+use super::{At, Dns, HostEnd, Hosts, Kind, Net, PointToPoint, Schema, Spec, mistake};
 use crate::shape::Shape;
 
 const TOP: &[&str] = &["include", "lab", "net", "link", "ns", "record", "service"];
@@ -17,8 +17,8 @@ const LAB: &[&str] = &[
     "nodes",
 ];
 const NET: &[&str] = &[
-    "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward", "parent", "delay",
-    "jitter", "loss", "reorder", "rate",
+    "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward", "kind", "parent",
+    "vlan", "delay", "jitter", "loss", "reorder", "rate",
 ];
 const LINK: &[&str] = &[
     "subnet", "mtu", "dev", "delay", "jitter", "loss", "reorder", "rate",
@@ -303,6 +303,8 @@ impl Reader<'_> {
                 isolate: false,
                 mtu: None,
                 parent: None,
+                kind: Kind::Bridge,
+                vlan: None,
                 shape: Shape::default(),
                 nat4: false,
                 nat6: false,
@@ -350,6 +352,8 @@ impl Reader<'_> {
                     });
                 }
             }
+            ("kind", _) => net.kind = self.kind(value),
+            ("vlan", _) => net.vlan = self.vlan(value),
             ("delay" | "jitter" | "loss" | "reorder" | "rate", _) => {
                 self.shape(key, value, &mut net.shape);
             }

@@ -323,11 +323,8 @@ fn absent(what: &str, key: &str) -> Option<&'static str> {
         ("a network", "upstream") => {
             "names outside of the lab are asked where the server's Corefile says, as in `forward . 192.0.2.53`"
         }
-        ("a network", "kind") => {
-            "a network is a bridge of its own; an interface of the host becomes a port of it by `parent`"
-        }
-        ("a network" | "a namespace", "vlan" | "vlans" | "trunk") => {
-            "bridges here have no VLANs: make a network for each"
+        ("a namespace", "vlan" | "vlans" | "trunk") | ("a network", "vlans" | "trunk") => {
+            "a VLAN is a network: parent = \"switch\" and vlan = 10 in [net.NAME], where `switch` is another network or an interface of the host"
         }
         _ => return None,
     })

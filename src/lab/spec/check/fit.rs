@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::layout::LEAST_V6;
 use crate::spec::address::Addresses;
-use crate::spec::{Schema, Service, Spec, mistake};
+use crate::spec::{Kind, Schema, Service, Spec, mistake};
 
 /// Values that cannot stand together.
 pub(super) fn unfitting(spec: &Spec, report: &mut Report) {
@@ -131,21 +131,61 @@ pub(super) fn devices(spec: &Spec, report: &mut Report) {
     }
 }
 
-/// Interfaces of the host that two networks would have, or that the lab makes itself.
+/// Interfaces of the host that two networks would have each for itself, and VLANs of what has none.
 pub(super) fn parents(spec: &Spec, report: &mut Report) {
-    let mut taken: HashMap<&str, Span> = HashMap::new();
-    taken.extend(
-        spec.nets
-            .iter()
-            .map(|net| (net.name.value.as_str(), net.name.span)),
-    );
-    for parent in spec.nets.iter().filter_map(|net| net.parent.as_ref()) {
-        if let Some(before) = taken.insert(&parent.value, parent.span) {
-            let message = format!(
-                "`{}` cannot be a port of two bridges, nor be one",
-                parent.value
+    let mut taken: HashMap<(&str, Option<u16>), (Kind, Span)> = HashMap::new();
+    for net in &spec.nets {
+        if net.parent.is_none() {
+            for (key, span) in [
+                ("vlan", net.vlan.as_ref().map(|vlan| vlan.span)),
+                ("kind", (net.kind != Kind::Bridge).then_some(net.name.span)),
+            ] {
+                if let Some(span) = span {
+                    let message = format!("`{key}` of `{}` needs a `parent`", net.name.value);
+                    let found = mistake("LAB0108", message, span, "");
+                    report.push(found.help("parent is an interface of the host, as in parent = \"eth1\"; that of a VLAN may be another network"));
+                }
+            }
+        }
+        let Some(parent) = &net.parent else { continue };
+        if let Some(switch) = spec.switch(net) {
+            let why = if net.name.value == switch.name.value {
+                "is the network itself"
+            } else if net.vlan.as_ref().is_none_or(|vlan| vlan.value == 1) {
+                "is a network, and a network can only be a VLAN of it: vlan = 2 to 4094"
+            } else if net.kind != Kind::Bridge || switch.kind != Kind::Bridge {
+                "is a network, and VLANs of networks are there for bridges only"
+            } else if spec.switch(switch).is_some() {
+                "is a VLAN itself"
+            } else {
+                ""
+            };
+            if !why.is_empty() {
+                let message = format!("`{}` {why}", parent.value);
+                report.push(mistake("LAB0108", message, parent.span, ""));
+            }
+        }
+        let place = (
+            parent.value.as_str(),
+            net.vlan.as_ref().map(|vlan| vlan.value),
+        );
+        if let Some((kind, before)) = taken.insert(place, (net.kind, parent.span))
+            && (kind != net.kind || kind == Kind::Bridge)
+        {
+            let message = format!("two networks cannot have `{}` like this", parent.value);
+            report.push(
+                mistake("LAB0105", message, parent.span, "")
+                    .beside(before, "the other")
+                    .note("a port is one bridge's, a VLAN one network's, and an interface carries macvlan or ipvlan"),
             );
-            report.push(mistake("LAB0105", message, parent.span, "").beside(before, "the other"));
+        }
+    }
+    for space in spec.spaces.iter().filter(|space| space.mac.is_some()) {
+        let first = space.attachments.first();
+        let net = first.and_then(|on| spec.net(&on.net.value));
+        if net.is_some_and(|net| net.kind == Kind::Ipvlan) {
+            let message = format!("`{}` shares its parent's MAC address", space.name.value);
+            report.push(mistake("LAB0108", message, space.name.span, ""));
         }
     }
 }

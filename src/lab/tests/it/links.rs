@@ -215,7 +215,7 @@ fn an_interface_of_the_host_is_a_port_of_a_bridge() {
     world.file("demo", &text("parent = \"other\"\n"));
     let check = world.lab(&["check", path]);
     assert!(
-        check.code == 1 && check.err.contains("nor be one"),
+        check.code == 1 && check.err.contains("a network can only be a VLAN of it"),
         "{check:?}"
     );
 }

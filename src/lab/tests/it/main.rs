@@ -17,6 +17,7 @@ mod mistakes;
 mod names;
 mod owners;
 mod pages;
+mod parents;
 mod printing;
 mod privileges;
 mod resolving;

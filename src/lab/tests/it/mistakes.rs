@@ -475,7 +475,8 @@ fn every_mistake_has_its_place_and_its_cure() {
             "4:16",
             "a meaning of its own",
         ),
-        ("NETvlan = 7\n", "LAB0004", "3:1", "no VLANs"),
+        ("NETvlan = 7\n", "LAB0108", "3:8", "needs a `parent`"),
+        ("NETtrunk = 7\n", "LAB0004", "3:1", "a VLAN is a network"),
         (
             "[lab]\ndns = [\"bridge\", \"x\"]\n",
             "LAB0102",
