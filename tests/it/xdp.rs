@@ -46,6 +46,9 @@ waits.example:53 {
 whoami.example:53 {
     whoami
 }
+plain.example:53 {
+    file plain.zone
+}
 ";
 
 /// Three namespaces with two pairs between them; gone when dropped.
@@ -105,6 +108,8 @@ impl Rig {
         rig.ip("b", "route add 192.0.2.0/24 via 198.51.100.53");
         rig.run("s", &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
         fs::write(rig.dir.join("names"), names()).expect("written");
+        let zone = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/zones/plain.zone");
+        fs::copy(zone, rig.dir.join("plain.zone")).expect("copied");
         Some(rig)
     }
 

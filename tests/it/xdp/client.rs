@@ -12,6 +12,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
 use super::Rig;
+use crate::rfcs::{self, authoritative, edns, probes};
 
 /// What to do, and with what.
 const TASK: &str = "NAMEPLATE_XDP_TASK";
@@ -157,6 +158,13 @@ fn corpus() -> Vec<Vec<u8>> {
             out.push(plain);
         }
     }
+    // The tables of the RFCs, and what is no query.
+    let tables = [authoritative::ZONE, edns::EDNS, &probes::PROBES].concat();
+    let rows = tables
+        .iter()
+        .map(|(_, _, query, _)| rfcs::Query::read(query));
+    out.extend(rows.map(|query| query.octets()));
+    out.extend(edns::malformed().into_iter().map(|(_, octets, _)| octets));
     out
 }
 
