@@ -49,7 +49,7 @@ pub(super) fn read(frame: &[u8]) -> Option<Datagram> {
 fn read_four(frame: &[u8]) -> Option<Datagram> {
     let header: &[u8; IPV4] = frame.get(ETHERNET..)?.first_chunk()?;
     let fragmented = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
-    if header[0] != 0x45 || header[9] != PROTOCOL_UDP || fragmented || sum(header, 0) != 0xffff {
+    if header[0] != 0x45 || header[9] != PROTOCOL_UDP || fragmented || fold(sum(header)) != 0xffff {
         return None;
     }
     let end = ETHERNET + usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -60,8 +60,7 @@ fn read_four(frame: &[u8]) -> Option<Datagram> {
     if forged || source.octets()[0] == 0 {
         return None;
     }
-    let addresses = u64::from(source.to_bits()) + u64::from(destination.to_bits());
-    let (ports, message) = udp(frame, ETHERNET + IPV4..end, addresses, false)?;
+    let (ports, message) = udp(frame, ETHERNET + IPV4..end, sum(&header[12..]), false)?;
     Some(Datagram {
         peer: SocketAddr::new(source.into(), ports.0),
         local: SocketAddr::new(destination.into(), ports.1),
@@ -83,8 +82,7 @@ fn read_six(frame: &[u8]) -> Option<Datagram> {
     if forged || source.to_ipv4_mapped().is_some() {
         return None;
     }
-    let addresses = u64::from(sum(&header[8..], 0));
-    let (ports, message) = udp(frame, start..end, addresses, true)?;
+    let (ports, message) = udp(frame, start..end, sum(&header[8..]), true)?;
     Some(Datagram {
         peer: SocketAddr::new(source.into(), ports.0),
         local: SocketAddr::new(destination.into(), ports.1),
@@ -93,6 +91,7 @@ fn read_six(frame: &[u8]) -> Option<Datagram> {
 }
 
 /// The ports and the message of a UDP datagram, whose pseudo-header's addresses add up to `addresses`.
+#[inline(always)]
 fn udp(
     frame: &[u8],
     range: Range<usize>,
@@ -105,15 +104,15 @@ fn udp(
     if usize::from(len) != datagram.len() {
         return None;
     }
-    let found = u16::from_be_bytes([header[6], header[7]]);
+    let found = u16::from_ne_bytes([header[6], header[7]]);
     if found == 0 {
         if mandatory {
             return None;
         }
     } else {
-        let pseudo = addresses + u64::from(PROTOCOL_UDP) + u64::from(len);
+        let pseudo = pseudo(addresses, len);
         // A frame of this machine has the sum of the pseudo-header alone, for a network card to complete.
-        if found != sum(&[], pseudo) && sum(datagram, pseudo) != 0xffff {
+        if found != fold(pseudo) && fold(add(pseudo, sum(datagram))) != 0xffff {
             return None;
         }
     }
@@ -145,12 +144,10 @@ pub(super) fn turn(
         return None;
     }
     let (ethernet, rest) = frame.split_first_chunk_mut::<ETHERNET>()?;
-    let (to, from) = ethernet[..12].split_at_mut(6);
-    to.swap_with_slice(from);
+    swap::<6>(ethernet.first_chunk_mut::<12>()?);
     let addresses = if four {
         let header: &mut [u8; IPV4] = rest.first_chunk_mut()?;
-        let (source, destination) = header[12..].split_at_mut(4);
-        source.swap_with_slice(destination);
+        swap::<4>(header.last_chunk_mut::<8>()?);
         // Type of service, length, identification, no flags.
         header[1] = 0;
         header[2..4].copy_from_slice(&((IPV4 + len) as u16).to_be_bytes());
@@ -158,51 +155,82 @@ pub(super) fn turn(
         header[6..8].fill(0);
         header[8] = HOPS;
         header[10..12].fill(0);
-        let checksum = !sum(header, 0);
-        header[10..12].copy_from_slice(&checksum.to_be_bytes());
-        u64::from(sum(&header[12..], 0))
+        let checksum = !fold(sum(header));
+        header[10..12].copy_from_slice(&checksum.to_ne_bytes());
+        sum(&header[12..])
     } else {
         let header: &mut [u8; IPV6] = rest.first_chunk_mut()?;
         header[..4].copy_from_slice(&[0x60, 0, 0, 0]);
         header[4..6].copy_from_slice(&(len as u16).to_be_bytes());
         header[7] = HOPS;
-        let (source, destination) = header[8..].split_at_mut(16);
-        source.swap_with_slice(destination);
-        u64::from(sum(&header[8..], 0))
+        swap::<16>(header.last_chunk_mut::<32>()?);
+        sum(&header[8..])
     };
     let datagram = rest.get_mut(start - ETHERNET..total - ETHERNET)?;
     let (header, message) = datagram.split_first_chunk_mut::<UDP>()?;
-    let (from, to) = header[..4].split_at_mut(2);
-    from.swap_with_slice(to);
+    swap::<2>(header.first_chunk_mut::<4>()?);
     header[4..6].copy_from_slice(&(len as u16).to_be_bytes());
     header[6..8].fill(0);
     message.copy_from_slice(response);
-    let pseudo = addresses + u64::from(PROTOCOL_UDP) + len as u64;
+    let whole = add(pseudo(addresses, len as u16), sum(datagram));
     // Zero would say that there is none (RFC 768).
-    let checksum = match !sum(datagram, pseudo) {
+    let checksum = match !fold(whole) {
         0 => 0xffff,
         checksum => checksum,
     };
-    datagram[6..8].copy_from_slice(&checksum.to_be_bytes());
+    datagram[6..8].copy_from_slice(&checksum.to_ne_bytes());
     Some(total)
 }
 
-/// The Internet checksum before it is inverted (RFC 1071), of so much and of octets; 0xffff over what has a right one.
-#[inline]
-fn sum(octets: &[u8], so_far: u64) -> u16 {
-    let (words, rest) = octets.as_chunks::<4>();
-    let mut total = so_far;
-    for word in words {
-        total += u64::from(u32::from_be_bytes(*word));
+/// Has two fields of so many octets change places.
+#[inline(always)]
+fn swap<const OCTETS: usize>(both: &mut [u8]) {
+    if let Some((first, second)) = both.split_first_chunk_mut::<OCTETS>()
+        && let Some(second) = second.first_chunk_mut::<OCTETS>()
+    {
+        std::mem::swap(first, second);
     }
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    total += u64::from(u32::from_be_bytes(last));
-    total = (total >> 32) + (total & 0xffff_ffff);
-    total = (total >> 16) + (total & 0xffff);
-    total = (total >> 16) + (total & 0xffff);
-    total = (total >> 16) + (total & 0xffff);
-    total as u16
+}
+
+/// What the pseudo-header of a UDP datagram of this length adds to its checksum, where its addresses add up to so much.
+#[inline(always)]
+fn pseudo(addresses: u64, len: u16) -> u64 {
+    let protocol = u64::from(u16::from(PROTOCOL_UDP).to_be());
+    add(addresses, protocol + u64::from(len.to_be()))
+}
+
+/// The sum of octets in words for the Internet checksum (RFC 1071); odd ones have a zero behind them.
+///
+/// The sum of words in another order of octets is the sum in that order (section 2, B), so they are added as they lie, eight octets at
+/// once, and the checksum is written as it lies.
+#[inline(always)]
+fn sum(octets: &[u8]) -> u64 {
+    let (words, rest) = octets.as_chunks::<8>();
+    let mut total = 0;
+    for word in words {
+        total = add(total, u64::from_ne_bytes(*word));
+    }
+    let mut last = [0; 8];
+    for (to, octet) in last.iter_mut().zip(rest) {
+        *to = *octet;
+    }
+    add(total, u64::from_ne_bytes(last))
+}
+
+/// The sum of two, with the carry added to it.
+#[inline(always)]
+fn add(a: u64, b: u64) -> u64 {
+    let (sum, carried) = a.overflowing_add(b);
+    sum + u64::from(carried)
+}
+
+/// The sum of the four words in one: the checksum before it is inverted; 0xffff over what has a right one.
+#[inline(always)]
+fn fold(total: u64) -> u16 {
+    let total = (total >> 32) + (total & 0xffff_ffff);
+    let total = (total >> 32) as u32 + total as u32;
+    let total = (total >> 16) + (total & 0xffff);
+    (total >> 16) as u16 + total as u16
 }
 
 /// Two octets in network order.
@@ -318,9 +346,9 @@ mod tests {
             // With the sum of the pseudo-header alone.
             let datagram = &good[start..];
             let mut partial = good.clone();
-            let addresses = u64::from(sum(&good[if six { 22 } else { 26 }..start], 0));
-            let pseudo = sum(&[], addresses + 17 + datagram.len() as u64);
-            partial[start + 6..start + 8].copy_from_slice(&pseudo.to_be_bytes());
+            let addresses = sum(&good[if six { 22 } else { 26 }..start]);
+            let pseudo = fold(pseudo(addresses, datagram.len() as u16));
+            partial[start + 6..start + 8].copy_from_slice(&pseudo.to_ne_bytes());
             assert!(read(&partial).is_some());
         }
     }
