@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::setup::{Build, BuildError, Parse, ProxyPolicy, ProxyProtocol, Registration, Setup};
-use corefile::{Diagnostic, Directive, Line, Report, Token, value};
+use corefile::{Diagnostic, Directive, Line, Report, Token, nearest, value};
 
 /// `proxyproto` in the catalogue.
 pub(crate) const REGISTRATION: Registration = Registration {
@@ -70,16 +70,24 @@ fn option(parse: &mut Parse<'_>, directive: &Directive, line: &Line, options: &m
             let known = POLICIES.iter().find(|(word, _)| *word == words[0].text);
             match known {
                 Some((_, policy)) => options.default = Some(*policy),
-                None => parse.report.push(
-                    Diagnostic::error(
+                None => {
+                    let diagnostic = Diagnostic::error(
                         "CF0211",
                         format!(
                             "Wrong argument count or unexpected line ending after '{}'",
                             words[0].text
                         ),
                     )
-                    .at(words[0].span, "expected use, ignore, reject or skip"),
-                ),
+                    .at(words[0].span, "expected use, ignore, reject or skip");
+                    parse.report.push(
+                        match nearest(&words[0].text, POLICIES.map(|(word, _)| word)) {
+                            Some(near) => diagnostic
+                                .help("a similar policy exists")
+                                .replace(words[0].span, near),
+                            None => diagnostic,
+                        },
+                    );
+                }
             }
         }
         "udp_session_tracking" => {

@@ -29,7 +29,7 @@ const SHAPE: &str = "tls CERT KEY [CA]";
 pub(super) struct Options {
     paths: Paths,
     pub(super) auth: ClientAuth,
-    key_log: Option<PathBuf>,
+    key_log: Option<(PathBuf, Span)>,
     span: Span,
 }
 
@@ -124,7 +124,8 @@ fn option(parse: &mut Parse<'_>, directive: &Directive, line: &Line, options: &m
         }
         "keylog" => {
             if parse.arguments(line, 1..=1, "keylog FILE") {
-                options.key_log = Some(PathBuf::from(&line.words[1].text));
+                let file = &line.words[1];
+                options.key_log = Some((PathBuf::from(&file.text), file.span));
             }
         }
         _ => parse.unknown_option(directive, line, &OPTIONS),
@@ -180,13 +181,25 @@ impl Setup for Options {
         if let Err(wrong) = Pair::check(paths, self.auth) {
             inspect.tell(Severity::Error, wrong, self.span);
         }
+        // Its file is made when the server starts; its folder has to be there.
+        if let Some((log, span)) = &self.key_log {
+            let path = inspect.path(&log.to_string_lossy());
+            let missing = path.parent().filter(|folder| !folder.is_dir());
+            let why = match missing {
+                Some(folder) => format!("there is no folder {}", folder.display()),
+                None if path.is_dir() => "it is a folder".to_owned(),
+                None => return,
+            };
+            let message = format!("unable to open keylog file {}: {why}", path.display());
+            inspect.tell(Severity::Error, message, *span);
+        }
     }
 
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let paths = self.paths(|path| build.path(path));
         let key_log: Arc<dyn KeyLog> = match &self.key_log {
             None => Arc::new(NoKeyLog {}),
-            Some(path) => {
+            Some((path, _)) => {
                 let path = build.path(&path.to_string_lossy());
                 let opened = KeyLogFile::open(&path).map_err(|error| {
                     BuildError::new(format!(

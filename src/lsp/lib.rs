@@ -56,9 +56,16 @@ pub fn serve(
     let (sender, messages) = mpsc::sync_channel(AHEAD);
     // It ends with its input, or with the process.
     std::thread::spawn(move || {
-        while let Ok(Some(read)) = message::read(&mut input)
-            && sender.send(read).is_ok()
-        {}
+        loop {
+            match message::read(&mut input) {
+                Ok(Some(read)) if sender.send(read).is_ok() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    let _ = writeln!(io::stderr(), "nameplate lsp: {error}");
+                    break;
+                }
+            }
+        }
     });
     let mut session = Session::new(plugins, Manuals::read(plugins.manuals));
     loop {

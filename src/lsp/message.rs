@@ -37,15 +37,16 @@ pub(crate) fn read(input: &mut dyn BufRead) -> io::Result<Option<Result<Value, S
         }
         let (name, value) = line
             .split_once(':')
-            .ok_or_else(|| io::Error::other("a header without a colon"))?;
+            .ok_or_else(|| header(line, "it has no colon"))?;
         if name.eq_ignore_ascii_case("content-length") {
-            let value = value.trim().parse::<u64>().map_err(io::Error::other)?;
-            length = Some(value);
+            let octets = value.trim().parse::<u64>();
+            length = Some(octets.map_err(|error| header(line, &error.to_string()))?);
         }
     }
     let length = length.unwrap_or_default();
     if length > LONGEST {
-        return Err(io::Error::other("the message is too long"));
+        let limit = format!("a message of {length} octets; {LONGEST} at most are read");
+        return Err(io::Error::other(limit));
     }
     let mut body = Vec::new();
     input.take(length).read_to_end(&mut body)?;
@@ -55,6 +56,11 @@ pub(crate) fn read(input: &mut dyn BufRead) -> io::Result<Option<Result<Value, S
     Ok(Some(
         serde_json::from_slice(&body).map_err(|error| error.to_string()),
     ))
+}
+
+/// Why a header cannot be read.
+fn header(line: &str, why: &str) -> io::Error {
+    io::Error::other(format!("a header that cannot be read, `{line}`: {why}"))
 }
 
 /// Writes a message.

@@ -197,7 +197,14 @@ fn messages_are_framed() {
     assert!(matches!(message::read(&mut input), Ok(Some(Ok(_)))));
     assert!(matches!(message::read(&mut input), Ok(Some(Err(_)))));
     assert!(matches!(message::read(&mut input), Ok(None)));
-    assert!(message::read(&mut "nonsense\r\n\r\n".as_bytes()).is_err());
+    for (header, why) in [
+        ("nonsense", "`nonsense`: it has no colon"),
+        ("Content-Length: x", "`Content-Length: x`: invalid digit"),
+        ("Content-Length: 99999999999", "67108864 at most"),
+    ] {
+        let error = message::read(&mut format!("{header}\r\n\r\n").as_bytes()).expect_err(header);
+        assert!(error.to_string().contains(why), "{error}");
+    }
     assert!(matches!(
         message::read(&mut "Content-Length: 9\r\n\r\n{}".as_bytes()),
         Ok(None)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use corefile::nearest;
 use wire::{Class, NameBuf, Type};
 
 /// How a reply is written.
@@ -185,8 +186,10 @@ struct Question {
 
 impl Question {
     fn set_name(&mut self, text: &str) -> Result<(), String> {
-        if self.name.is_some() {
-            return Err(format!("{text}: one name at a time"));
+        if let Some(name) = &self.name {
+            return Err(format!(
+                "{text}: neither a type nor a class, and the name is {name}: one name at a time"
+            ));
         }
         let whole = match text.ends_with('.') {
             true => text.to_owned(),
@@ -416,9 +419,16 @@ impl Options {
             Some("https") => Scheme::Https(PATH.to_owned()),
             Some("quic") => Scheme::Quic,
             Some(other) => {
-                return Err(format!(
-                    "@{at}: cannot speak {other}: only dns, udp, tcp, tls, https and quic"
-                ));
+                return Err(
+                    match nearest(other, ["dns", "udp", "tcp", "tls", "https", "quic"]) {
+                        Some(near) => format!("@{at}: cannot speak {other}; {near}:// is near"),
+                        None => {
+                            format!(
+                                "@{at}: cannot speak {other}: only dns, udp, tcp, tls, https and quic"
+                            )
+                        }
+                    },
+                );
             }
         };
         let scheme = match (scheme, path) {

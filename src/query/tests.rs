@@ -80,6 +80,11 @@ fn mistakes_are_told() {
         ("a. -p x", "not a port"),
         ("-x a.b", "not an address"),
         ("a. b.", "one name at a time"),
+        (
+            "a. AAAAA",
+            "AAAAA: neither a type nor a class, and the name is a.",
+        ),
+        ("a. @tsl://192.0.2.1", "cannot speak tsl; tls:// is near"),
         ("a..b", "not a domain name"),
         ("a. AXFR", "zone transfers"),
         ("a. --compare @192.0.2.1", "needs two servers"),
