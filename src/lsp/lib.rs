@@ -57,13 +57,16 @@ pub fn serve(
     // It ends with its input, or with the process.
     std::thread::spawn(move || {
         loop {
-            match message::read(&mut input) {
-                Ok(Some(read)) if sender.send(read).is_ok() => {}
-                Ok(_) => break,
+            let ended = match message::read(&mut input) {
+                Ok(Some(read)) => sender.send(read).is_err(),
+                Ok(None) => true,
                 Err(error) => {
                     let _ = writeln!(io::stderr(), "nameplate lsp: {error}");
-                    break;
+                    true
                 }
+            };
+            if ended {
+                break;
             }
         }
     });
