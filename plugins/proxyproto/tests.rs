@@ -24,10 +24,6 @@ fn lines() {
         ),
         ("proxyproto {\n  default\n}", "Wrong argument"),
         ("proxyproto {\n  default other\n}", "Wrong argument"),
-        (
-            "proxyproto {\n  default rejct\n}",
-            "a similar policy exists",
-        ),
         ("proxyproto {\n  udp_session_tracking\n}", "Wrong argument"),
         (
             "proxyproto {\n  udp_session_tracking never\n}",

@@ -84,7 +84,6 @@ fn mistakes_are_told() {
             "a. AAAAA",
             "AAAAA: neither a type nor a class, and the name is a.",
         ),
-        ("a. @tsl://192.0.2.1", "cannot speak tsl; tls:// is near"),
         ("a..b", "not a domain name"),
         ("a. AXFR", "zone transfers"),
         ("a. --compare @192.0.2.1", "needs two servers"),
@@ -144,6 +143,7 @@ fn servers_are_read_with_their_schemes_and_ports() {
             "@sftp://192.0.2.1",
             "cannot speak sftp: only dns, udp, tcp, tls, https and quic",
         ),
+        ("@tsl://192.0.2.1", "cannot speak tsl; tls:// is near"),
         ("@tls://192.0.2.1/dns-query", "only https has a path"),
         ("@192.0.2.1:x", "not a server"),
     ] {
