@@ -41,6 +41,7 @@ mod mistakes;
 mod output;
 mod pages;
 mod peers;
+mod primaries;
 mod proxies;
 mod query;
 mod quic;
