@@ -62,6 +62,19 @@ impl Copy {
         file.set_modified(SystemTime::now())
     }
 
+    /// Moves it to where it is kept from now on; where that cannot be, it is written there with the next version.
+    pub(super) fn move_to(&self, other: &Self) {
+        if self.0 == other.0 {
+            return;
+        }
+        if let Some(directory) = other.0.parent() {
+            let _ = std::fs::create_dir(directory);
+        }
+        if std::fs::rename(&self.0, &other.0).is_err() {
+            self.remove();
+        }
+    }
+
     /// Removes it: the zone is no longer ours.
     pub(super) fn remove(&self) {
         let _ = std::fs::remove_file(&self.0);

@@ -9,6 +9,8 @@
 //! zone with the same primaries goes on as it is.
 
 mod catalog;
+#[cfg(test)]
+mod catalog_tests;
 mod client;
 mod follow;
 mod incoming;
@@ -93,8 +95,7 @@ impl Plugin for Secondary {
     }
 
     fn zones(&self) -> Vec<ZoneReport> {
-        let places = self.members.places();
-        places.iter().map(|place| place.report()).collect()
+        self.members.reports()
     }
 
     fn order(&self, apex: Name<'_>, order: ZoneOrder) -> Option<Result<String, String>> {

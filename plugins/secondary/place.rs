@@ -52,12 +52,16 @@ struct State {
 /// What is known of a place beside its zone: the next configuration goes on with it.
 type Living = HashMap<String, Weak<Place>>;
 
+fn living() -> MutexGuard<'static, Living> {
+    static LIVING: OnceLock<Mutex<Living>> = OnceLock::new();
+    let living = LIVING.get_or_init(Mutex::default);
+    living.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Place {
     /// The place of the zone `apex`: that of the configuration before, if it has the same sources.
     pub(super) fn of(apex: Name<'_>, sources: &Sources, catalog: bool) -> Arc<Self> {
-        static LIVING: OnceLock<Mutex<Living>> = OnceLock::new();
-        let living = LIVING.get_or_init(Mutex::default);
-        let mut living = living.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut living = living();
         let name = format!("{apex} {} {catalog}", sources.identity());
         if let Some(place) = living.get(&name).and_then(Weak::upgrade) {
             return place;
@@ -79,9 +83,30 @@ impl Place {
         place
     }
 
-    /// The place of another zone with the same sources.
-    pub(super) fn beside(&self, apex: Name<'_>) -> Arc<Self> {
-        Self::of(apex, &self.sources, false)
+    /// The place of the same zone, which comes from elsewhere from now on: what is served, what is known of it and what is on disk
+    /// stays.
+    pub(super) fn moved(&self, sources: &Sources) -> Arc<Self> {
+        let apex = self.served.apex();
+        let keep = sources.keep.as_ref();
+        let copy = keep.map(|keep| Arc::new(Copy::new(keep.file(apex))));
+        match (&self.copy, &copy) {
+            (Some(old), Some(new)) => old.move_to(new),
+            (Some(old), None) => old.remove(),
+            // It is written when a primary has confirmed what is served.
+            (None, _) => {}
+        }
+        let place = Arc::new(Self {
+            served: self.served.clone(),
+            sources: sources.clone(),
+            catalog: false,
+            copy,
+            told: Notify::new(),
+            whole: AtomicBool::new(false),
+            state: Mutex::new(self.state().clone()),
+        });
+        let name = format!("{apex} {} false", sources.identity());
+        living().insert(name, Arc::downgrade(&place));
+        place
     }
 
     /// Whether a NOTIFY from this address, signed with this key, is a primary's: by the key where there is one, else by the address. It

@@ -32,16 +32,27 @@ const OPTIONS: &[&str] = &[
     "tls",
     "tls_servername",
     "catalog",
+    "group",
     "zonemd",
     "max_records",
     "fallthrough",
     "upstream",
 ];
+/// What a group may say of its members.
+const GROUP_OPTIONS: &[&str] = &[
+    "transfer",
+    "file",
+    "tls",
+    "tls_servername",
+    "zonemd",
+    "max_records",
+];
+const GROUP: &str = "group NAME { ... }";
 const TRANSFER: &str = "transfer from ADDRESS... [key NAME]";
 
-/// One line of a server block.
-struct Config {
-    zones: Vec<String>,
+/// Where zones come from, and where they are kept: those of a line, or the members of a group.
+#[derive(Clone)]
+struct Settings {
     primaries: Vec<Target>,
     key: Option<(NameBuf, Span)>,
     digest: DigestPolicy,
@@ -53,8 +64,16 @@ struct Config {
     tls_server_name: Option<String>,
     /// Where TLS is set up.
     tls_span: Option<Span>,
+}
+
+/// One line of a server block.
+struct Config {
+    zones: Vec<String>,
+    settings: Settings,
     /// Whether the zones are catalogs, and the names at and below which they may have members.
     catalog: Option<Vec<NameBuf>>,
+    /// What is other for members of groups.
+    groups: Vec<(String, Settings)>,
 }
 
 /// All lines of a server block; `fallthrough` is theirs together, as in CoreDNS.
@@ -78,26 +97,25 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
 fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) -> Config {
     let mut config = Config {
         zones: parse.read_zones(&directive.args, OPTIONS),
-        primaries: Vec::new(),
-        key: None,
-        digest: DigestPolicy::default(),
-        max_records: usize::MAX - 1,
-        file: None,
-        tls: Files::default(),
-        tls_server_name: None,
-        tls_span: None,
+        settings: Settings {
+            primaries: Vec::new(),
+            key: None,
+            digest: DigestPolicy::default(),
+            max_records: usize::MAX - 1,
+            file: None,
+            tls: Files::default(),
+            tls_server_name: None,
+            tls_span: None,
+        },
         catalog: None,
+        groups: Vec::new(),
     };
-    let mut named = false;
+    let (mut named, mut groups) = (false, Vec::new());
     for line in directive.block.iter().flat_map(|block| &block.lines) {
         let Some(word) = line.words.first() else {
             continue;
         };
         match word.text.as_str() {
-            "transfer" => {
-                named = true;
-                read_transfer(parse, line, &mut config);
-            }
             "fallthrough" => *fall = parse.read_fallthrough(line, &config.zones),
             "catalog" => {
                 let allowed = config.catalog.get_or_insert_default();
@@ -108,36 +126,15 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
                     }
                 }
             }
-            "file" if parse.arguments(line, 1..=1, "file PATH") => {
-                config.file = Some(line.words[1].text.clone());
-            }
-            "tls" if parse.arguments(line, 0..=3, "tls [CERT KEY] [CA]") => {
-                config.tls = Files::of(&line.words[1..]);
-                config.tls_span = Some(word.span);
-            }
-            "tls_servername" if parse.arguments(line, 1..=1, "tls_servername NAME") => {
-                let name = &line.words[1];
-                config.tls_server_name = Some(name.text.clone());
-                config.tls_span = Some(word.span);
-                if rustls::pki_types::ServerName::try_from(name.text.as_str()).is_err() {
-                    let mistake = format!("not a TLS server name: `{}`", name.text);
-                    parse.report.push(
-                        Diagnostic::error("CF0205", mistake)
-                            .at(name.span, "expected a name such as `primary.example.net`"),
-                    );
+            "group" if parse.arguments(line, 1..=1, GROUP) => groups.push(line),
+            // CoreDNS reads `upstream` and does nothing with it; so do we.
+            "group" | "upstream" => {}
+            other => {
+                named |= other == "transfer";
+                if !config.settings.line(parse, line) {
+                    parse.unknown_option(directive, line, OPTIONS);
                 }
             }
-            "zonemd" => config.digest = parse.read_digest_policy(line).unwrap_or_default(),
-            "max_records" if parse.arguments(line, 1..=1, "max_records N") => {
-                match value::integer(&line.words[1], 1..=i64::from(u32::MAX)) {
-                    Ok(most) => config.max_records = most as usize,
-                    Err(diagnostic) => parse.report.push(diagnostic),
-                }
-            }
-            "file" | "tls" | "tls_servername" | "max_records" => {}
-            // CoreDNS reads it and does nothing with it; so do we.
-            "upstream" => {}
-            _ => parse.unknown_option(directive, line, OPTIONS),
         }
     }
     if !named {
@@ -146,22 +143,105 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
                 .at(directive.name.span, format!("expected a line `{TRANSFER}`")),
         );
     }
-    let secure = |primary: &Target| primary.scheme == Scheme::Tls;
-    if let (Some(span), false) = (config.tls_span, config.primaries.iter().any(secure)) {
-        parse.report.push(
-            Diagnostic::error("CF0211", "TLS is set up and no primary is asked over TLS")
-                .at(
-                    span,
-                    "no primary begins with `tls://`: zones come in clear text",
-                )
-                .help("write `tls://` before the addresses that speak TLS, or take the option out"),
-        );
+    config.settings.check(parse);
+    for line in groups {
+        if config.catalog.is_none() {
+            let mistake = "a group is one of members of a catalog, and there is no `catalog` here";
+            parse.report.push(
+                Diagnostic::error("CF0211", mistake)
+                    .at(line.words[0].span, "no zone is in this group")
+                    .help("add a line `catalog`, or take the group out"),
+            );
+        }
+        let settings = config.settings.of_group(parse, directive, line);
+        config.groups.push((line.words[1].text.clone(), settings));
     }
     config
 }
 
+impl Settings {
+    /// Reads a line; `false` where it is none of these options.
+    fn line(&mut self, parse: &mut Parse<'_>, line: &Line) -> bool {
+        let Some(word) = line.words.first() else {
+            return true;
+        };
+        match word.text.as_str() {
+            "transfer" => read_transfer(parse, line, self),
+            "file" if parse.arguments(line, 1..=1, "file PATH") => {
+                self.file = Some(line.words[1].text.clone());
+            }
+            "tls" if parse.arguments(line, 0..=3, "tls [CERT KEY] [CA]") => {
+                self.tls = Files::of(&line.words[1..]);
+                self.tls_span = Some(word.span);
+            }
+            "tls_servername" if parse.arguments(line, 1..=1, "tls_servername NAME") => {
+                let name = &line.words[1];
+                self.tls_server_name = Some(name.text.clone());
+                self.tls_span = Some(word.span);
+                if rustls::pki_types::ServerName::try_from(name.text.as_str()).is_err() {
+                    let mistake = format!("not a TLS server name: `{}`", name.text);
+                    parse.report.push(
+                        Diagnostic::error("CF0205", mistake)
+                            .at(name.span, "expected a name such as `primary.example.net`"),
+                    );
+                }
+            }
+            "zonemd" => self.digest = parse.read_digest_policy(line).unwrap_or_default(),
+            "max_records" if parse.arguments(line, 1..=1, "max_records N") => {
+                match value::integer(&line.words[1], 1..=i64::from(u32::MAX)) {
+                    Ok(most) => self.max_records = most as usize,
+                    Err(diagnostic) => parse.report.push(diagnostic),
+                }
+            }
+            "file" | "tls" | "tls_servername" | "max_records" => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// What a group says; what it does not say is as for other members.
+    fn of_group(&self, parse: &mut Parse<'_>, directive: &Directive, line: &Line) -> Self {
+        let mut settings = Self {
+            tls_span: None,
+            ..self.clone()
+        };
+        let lines = || line.block.iter().flat_map(|block| &block.lines);
+        let transfers = |line: &Line| {
+            line.words
+                .first()
+                .is_some_and(|word| word.text == "transfer")
+        };
+        if lines().any(transfers) {
+            settings.primaries.clear();
+            settings.key = None;
+        }
+        for line in lines() {
+            if !settings.line(parse, line) {
+                parse.unknown_option(directive, line, GROUP_OPTIONS);
+            }
+        }
+        settings.check(parse);
+        settings
+    }
+
+    /// Reports what is set up and not used.
+    fn check(&self, parse: &mut Parse<'_>) {
+        let secure = |primary: &Target| primary.scheme == Scheme::Tls;
+        if let (Some(span), false) = (self.tls_span, self.primaries.iter().any(secure)) {
+            parse.report.push(
+                Diagnostic::error("CF0211", "TLS is set up and no primary is asked over TLS")
+                    .at(
+                        span,
+                        "no primary begins with `tls://`: zones come in clear text",
+                    )
+                    .help("write `tls://` before the addresses that speak TLS, or take the option out"),
+            );
+        }
+    }
+}
+
 /// Reads `transfer from ADDRESS... [key NAME]`.
-fn read_transfer(parse: &mut Parse<'_>, line: &Line, config: &mut Config) {
+fn read_transfer(parse: &mut Parse<'_>, line: &Line, settings: &mut Settings) {
     if !parse.arguments(line, 2..=usize::MAX - 1, TRANSFER) {
         return;
     }
@@ -181,7 +261,7 @@ fn read_transfer(parse: &mut Parse<'_>, line: &Line, config: &mut Config) {
     match key {
         None => {}
         Some([name]) if !hosts.is_empty() => match NameBuf::parse(&name.text, Name::ROOT) {
-            Ok(key) => config.key = Some((key.to_lower(), name.span)),
+            Ok(key) => settings.key = Some((key.to_lower(), name.span)),
             Err(why) => {
                 let mistake = format!("not the name of a key: `{}`", name.text);
                 parse
@@ -206,7 +286,7 @@ fn read_transfer(parse: &mut Parse<'_>, line: &Line, config: &mut Config) {
             continue;
         }
         match primary(host) {
-            Ok(primary) => config.primaries.push(primary),
+            Ok(primary) => settings.primaries.push(primary),
             Err(diagnostic) => parse.report.push(diagnostic),
         }
     }
@@ -233,14 +313,14 @@ fn primary(word: &Token) -> Result<Target, Diagnostic> {
     Err(Diagnostic::error("CF0208", mistake).at(word.span, "expected the address of a primary"))
 }
 
-/// Where the zones of a line come from, and where they are kept. A path that is a directory, ends in a slash, or is that of many zones
-/// is a directory.
-fn sources(config: &Config, zones: usize, build: &mut Build<'_>) -> Result<Sources, BuildError> {
-    let mut files = config.tls.clone();
+/// Where the zones of a line come from, and where they are kept. A path that is a directory, ends in a slash, or is that of `many`
+/// zones is a directory.
+fn sources(settings: &Settings, many: bool, build: &mut Build<'_>) -> Result<Sources, BuildError> {
+    let mut files = settings.tls.clone();
     files.resolve(|text| build.path(text));
     let mut tls: Option<Arc<ClientConfig>> = None;
     let mut primaries = Vec::new();
-    for primary in &config.primaries {
+    for primary in &settings.primaries {
         let target::Place::Address(address) = primary.place else {
             continue;
         };
@@ -250,7 +330,9 @@ fn sources(config: &Config, zones: usize, build: &mut Build<'_>) -> Result<Sourc
                     Some(shared) => shared.clone(),
                     None => tls.insert(files.transfer_config(ALPN)?).clone(),
                 };
-                let name = primary.server_name().or(config.tls_server_name.as_deref());
+                let name = primary
+                    .server_name()
+                    .or(settings.tls_server_name.as_deref());
                 Some(Session {
                     name: server_name(name, address.ip())
                         .map_err(|error| error.at(primary.span))?,
@@ -264,9 +346,8 @@ fn sources(config: &Config, zones: usize, build: &mut Build<'_>) -> Result<Sourc
             tls: session,
         });
     }
-    let keep = config.file.as_ref().map(|text| {
+    let keep = settings.file.as_ref().map(|text| {
         let path = build.path(text);
-        let many = zones > 1 || config.catalog.is_some();
         match many || text.ends_with('/') || path.is_dir() {
             true => Keep::Directory(path),
             false => Keep::File(path),
@@ -274,16 +355,20 @@ fn sources(config: &Config, zones: usize, build: &mut Build<'_>) -> Result<Sourc
     });
     Ok(Sources {
         primaries,
-        key: config.key.as_ref().map(|(key, _)| *key),
+        key: settings.key.as_ref().map(|(key, _)| *key),
         keep,
-        digest: config.digest,
-        max_records: config.max_records,
+        digest: settings.digest,
+        max_records: settings.max_records,
     })
 }
 
 impl Setup for SecondarySetup {
     fn validate(&self, scene: &Scene<'_>, report: &mut Report) {
-        let keyed = self.configs.iter().find_map(|config| config.key.as_ref());
+        let settings = self.configs.iter().flat_map(|config| {
+            let groups = config.groups.iter().map(|(_, settings)| settings);
+            std::iter::once(&config.settings).chain(groups)
+        });
+        let keyed = settings.filter_map(|settings| settings.key.as_ref()).next();
         if let (Some((_, span)), None) = (keyed, scene.directive("tsig")) {
             report.push(
                 Diagnostic::error("CF0309", "there are no keys in this server block")
@@ -304,16 +389,24 @@ impl Setup for SecondarySetup {
         let mut catalogs: Vec<Catalog> = Vec::new();
         for config in &self.configs {
             let origins = build.origins(&config.zones)?;
-            let sources = sources(config, origins.len(), build)?;
+            let many = origins.len() > 1 || config.catalog.is_some();
+            let line = sources(&config.settings, many, build)?;
+            let mut groups = Vec::new();
+            for (group, settings) in &config.groups {
+                groups.push((group.clone(), sources(settings, true, build)?));
+            }
             for apex in origins {
                 let is_catalog = config.catalog.is_some();
-                let place = Place::of(apex.as_name(), &sources, is_catalog);
+                let place = Place::of(apex.as_name(), &line, is_catalog);
                 // Of two lines for one zone, the later counts.
                 places.retain(|known| known.served.apex() != apex.as_name());
                 catalogs.retain(|known| known.place.served.apex() != apex.as_name());
                 if let Some(allowed) = config.catalog.clone() {
-                    let place = place.clone();
-                    catalogs.push(Catalog { place, allowed });
+                    catalogs.push(Catalog {
+                        place: place.clone(),
+                        allowed,
+                        groups: groups.clone(),
+                    });
                 }
                 places.push(place);
             }

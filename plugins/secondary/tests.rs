@@ -436,6 +436,26 @@ fn lines() {
         ),
         ("secondary {\n transfer from 127.0.0.1\n catalog\n}", ""),
         (
+            "secondary {\n transfer from 127.0.0.1\n catalog\n group far {\n  transfer from 192.0.2.1 192.0.2.2\n  file far/\n  zonemd require\n }\n group none\n}",
+            "",
+        ),
+        (
+            "secondary {\n transfer from 127.0.0.1\n group far {\n  zonemd off\n }\n}",
+            "there is no `catalog` here",
+        ),
+        (
+            "secondary {\n transfer from 127.0.0.1\n catalog\n group {\n  zonemd off\n }\n}",
+            "unexpected line ending after 'group'",
+        ),
+        (
+            "secondary {\n transfer from 127.0.0.1\n catalog\n group far {\n  catalog\n }\n}",
+            "unknown property 'catalog'",
+        ),
+        (
+            "secondary {\n transfer from 127.0.0.1\n catalog\n group far {\n  tls_servername x.example\n }\n}",
+            "TLS is set up and no primary is asked over TLS",
+        ),
+        (
             "secondary {\n transfer from 127.0.0.1\n max_records 1000000\n}",
             "",
         ),

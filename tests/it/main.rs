@@ -11,6 +11,7 @@ mod attacks_streams;
 mod attacks_tls;
 mod attacks_upstreams;
 mod bad_links;
+mod catalogs;
 mod clusters;
 mod clusters_kept;
 mod clusters_outside;
