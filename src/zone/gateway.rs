@@ -72,7 +72,8 @@ pub(crate) fn read_amtrelay(fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Resul
     gateway(kind, fields, out)
 }
 
-/// Whether `rdata` holds, `head` octets in, a gateway whose kind stands at `kind_at`; only an IPSECKEY has octets behind it.
+/// Whether `rdata` holds, `head` octets in, a gateway whose kind stands at `kind_at`; only an IPSECKEY has octets behind it. A relay of a
+/// kind that nobody knows may be any octets (RFC 8777, section 4.2.4).
 pub(crate) fn check_gateway(rdata: &[u8], kind_at: usize, head: usize) -> bool {
     let Some(rest) = rdata.get(head..) else {
         return false;
@@ -82,6 +83,7 @@ pub(crate) fn check_gateway(rdata: &[u8], kind_at: usize, head: usize) -> bool {
         1 => Some(4),
         2 => Some(16),
         3 => name_len(rest),
+        _ if head == 2 => Some(rest.len()),
         _ => None,
     };
     len.is_some_and(|len| len == rest.len() || (head == 3 && len < rest.len()))

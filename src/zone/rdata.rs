@@ -284,17 +284,20 @@ fn generic(fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     }
 }
 
-/// Whether `rdata` is RDATA of `rtype`, names uncompressed; types without a grammar take any octets.
+const NO_RDATA: &str = "the octets are no RDATA of this type";
+
+/// Whether `rdata` is RDATA of `rtype`, names uncompressed; types that nobody knows take any octets.
 pub fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
     if rdata.len() > 65_535 {
         return Err("the RDATA is longer than 65,535 octets");
     }
     let Some(grammar) = grammar(rtype) else {
-        return Ok(());
+        let known = rules::has_form(rtype, rdata);
+        return known.then_some(()).ok_or(NO_RDATA);
     };
     let mut rest = rdata;
     for &field in grammar {
-        rest = check_field(field, rest).ok_or("the octets are no RDATA of this type")?;
+        rest = check_field(field, rest).ok_or(NO_RDATA)?;
     }
     if rest.is_empty() {
         rules::check(rtype, rdata)
@@ -440,7 +443,8 @@ fn read_field(field: Field, fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Resul
                 keys::protocol(text).ok_or_else(|| fields.fault("unknown protocol of a key"))?;
             out.push(value);
         }
-        Field::Key if keys::is_absent(&out[out.len().saturating_sub(4)..]) => {}
+        Field::Key
+            if fields.peek().is_none() && keys::is_absent(&out[out.len().saturating_sub(4)..]) => {}
         Field::Key => fields.digits(("base64", 6), out, Digits::base64)?,
         Field::CertType => {
             let text = fields.take("a certificate type")?;

@@ -60,9 +60,15 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
                 "a tag is letters and digits (RFC 8659, section 4.1)",
             )
         }
-        Type::DNSKEY | Type::CDNSKEY | Type::RKEY | Type::KEY => expect(
+        Type::DNSKEY | Type::CDNSKEY => expect(rest(4) > 0, "the key is missing"),
+        Type::RKEY if (octet(0), octet(1)) != (0, 0) => Err("the flags of an RKEY record are 0"),
+        Type::RKEY | Type::KEY => expect(
             keys::is_absent(rdata) == (rest(4) == 0),
             "a key stands where the flags say that there is none, or is missing (RFC 2535, 3.1.2)",
+        ),
+        Type::WKS => expect(
+            rest(5) == 0 || rdata.last() != Some(&0),
+            "the bitmap ends in an octet without a port",
         ),
         Type::X25 => {
             let digits = rdata.get(1..).unwrap_or_default();
@@ -95,5 +101,39 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
             svcb::check_rules(rdata.get(params..).unwrap_or_default())
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether octets have the form of a type that has no text form here.
+pub(crate) fn has_form(rtype: Type, rdata: &[u8]) -> bool {
+    match (rtype, rdata) {
+        (Type::EID | Type::NIMLOC, octets) => !octets.is_empty(),
+        (Type::SINK, octets) => octets.len() >= 3,
+        // A format, and for E.164 digits.
+        (Type::ATMA, [format, address @ ..]) => {
+            !address.is_empty() && (*format != 1 || address.iter().all(u8::is_ascii_digit))
+        }
+        // RFC 2874, section 3.1: the length of a prefix, what is behind it of an address, and who has the prefix.
+        (Type::A6, [prefix @ 0..=128, rest @ ..]) => {
+            let name = rest.get(16 - usize::from(prefix / 8)..);
+            name.is_some_and(|name| match prefix {
+                0 => name.is_empty(),
+                _ => name_len(name) == Some(name.len()),
+            })
+        }
+        // RFC 2535, section 5.2: the next name, and a bitmap of types up to 127, the first bit of which is clear.
+        (Type::NXT, octets) => {
+            let bitmap = name_len(octets).and_then(|len| octets.get(len..));
+            bitmap.is_some_and(|bitmap| match bitmap {
+                [] | [0x80..=0xFF, ..] => true,
+                [.., last] => bitmap.len() <= 16 && *last != 0,
+            })
+        }
+        // An enterprise and a type, a location, a media type behind its length, data.
+        (Type::DOA, octets) => octets
+            .get(9)
+            .is_some_and(|len| octets.len() >= 10 + usize::from(*len)),
+        (Type::ATMA | Type::A6, _) => false,
+        _ => true,
     }
 }

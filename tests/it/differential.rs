@@ -1,4 +1,4 @@
-//! The same zone files served by Knot DNS, NSD, BIND and by us; thousands of generated queries; same RCODE, flags and sections.
+//! The same zone files served by Knot DNS, NSD, BIND, hickory-server and by us; thousands of generated queries; same RCODE, flags and sections.
 //!
 //! Names in, near and below each zone × all types × DO on and off, on a plain zone and on the same zone signed elsewhere with NSEC and
 //! with NSEC3 (opt-out). What differs on purpose is normalised in [`Answer::normalise`], each with its reason.
