@@ -17,8 +17,8 @@ use std::sync::Arc;
 use chain::authority::{Authoritative, outside};
 use chain::keeper::{ZoneOrder, ZoneReport};
 use chain::master::Kept;
-use chain::{Exchange, Failure, Flow, Plugin, Query, Resolving};
-use wire::{Name, Response};
+use chain::{Exchange, Failure, Flow, Hooks, Plugin, Query, Resolving};
+use wire::{Name, Qname, Response};
 
 pub(crate) use setup::REGISTRATION;
 
@@ -32,6 +32,14 @@ struct Zones {
 impl Plugin for Zones {
     fn name(&self) -> &'static str {
         "file"
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks::QUERY.and(Hooks::AHEAD)
+    }
+
+    fn ahead(&self, qnames: &[&Qname]) -> bool {
+        self.authoritative.ahead(qnames)
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {

@@ -26,8 +26,8 @@ use std::sync::Arc;
 use chain::authority::{Authoritative, outside};
 use chain::keeper::{ZoneOrder, ZoneReport};
 use chain::trace::Remark;
-use chain::{Admits, Exchange, Failure, Flow, Opcodes, Plugin, Query, Resolving};
-use wire::{Flags, Name, NameBuf, Opcode, Rcode, Response, Type};
+use chain::{Admits, Exchange, Failure, Flow, Hooks, Opcodes, Plugin, Query, Resolving};
+use wire::{Flags, Name, NameBuf, Opcode, Qname, Rcode, Response, Type};
 
 use self::catalog::Members;
 
@@ -69,6 +69,14 @@ impl Secondary {
 impl Plugin for Secondary {
     fn name(&self) -> &'static str {
         "secondary"
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks::QUERY.and(Hooks::AHEAD)
+    }
+
+    fn ahead(&self, qnames: &[&Qname]) -> bool {
+        self.authoritative.ahead(qnames)
     }
 
     fn admits(&self) -> Admits {

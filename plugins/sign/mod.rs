@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use chain::authority::{Authoritative, outside};
 use chain::keeper::{ZoneOrder, ZoneReport};
-use chain::{Exchange, Failure, Flow, Plugin, Query, Resolving};
-use wire::{Name, Response};
+use chain::{Exchange, Failure, Flow, Hooks, Plugin, Query, Resolving};
+use wire::{Name, Qname, Response};
 
 use self::signer::Signer;
 pub(crate) use setup::REGISTRATION;
@@ -33,6 +33,14 @@ struct Signed {
 impl Plugin for Signed {
     fn name(&self) -> &'static str {
         "sign"
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks::QUERY.and(Hooks::AHEAD)
+    }
+
+    fn ahead(&self, qnames: &[&Qname]) -> bool {
+        self.authoritative.ahead(qnames)
     }
 
     fn query(&self, query: &mut Query<'_>, response: &mut Response<'_>) -> Result<Flow, Failure> {

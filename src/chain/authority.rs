@@ -60,6 +60,15 @@ impl Authoritative {
         }
     }
 
+    /// Loads what the answers to these names will be found by ([`crate::Plugin::ahead`]), as far as they are in the zone of the first.
+    pub fn ahead(&self, qnames: &[&Qname]) -> bool {
+        let first = qnames.first().zip(self.zones.fixed_zones());
+        let found = first.and_then(|(qname, zones)| zones.nearest_from(qname, 0));
+        let contents = found.map(|(_, served)| served.load());
+        let zone = contents.as_ref().and_then(|contents| contents.as_ref());
+        zone.is_some_and(|zone| zone.load_ahead(qnames))
+    }
+
     /// The same from zones that come and go.
     #[inline(never)]
     fn answer_changing(

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use wire::reencode::ReencodeError;
-use wire::{Name, Rcode, Response};
+use wire::{Name, Qname, Rcode, Response};
 
 use crate::admission::Admits;
 use crate::block::BlockInfo;
@@ -32,6 +32,8 @@ impl Hooks {
     pub const NONE: Self = Self(0);
     /// [`Plugin::label`].
     pub const LABELS: Self = Self(4);
+    /// [`Plugin::ahead`].
+    pub const AHEAD: Self = Self(8);
 
     /// These and `other`.
     #[inline]
@@ -107,6 +109,12 @@ pub trait Plugin: Send + Sync + 'static {
     /// The response comes begun: ID, RD and question of the query, NOERROR, AA clear, no records.
     fn query(&self, _query: &mut Query<'_>, _response: &mut Response<'_>) -> Result<Flow, Failure> {
         Ok(Flow::Next)
+    }
+
+    /// Loads what [`Plugin::query`] will read for these names, the queries of a batch: each look-up in much data waits for memory, and so
+    /// they wait at the same time. Whether it did; `false` where all is near.
+    fn ahead(&self, _qnames: &[&Qname]) -> bool {
+        false
     }
 
     /// Sees the response on its way up, in reverse order; also the one that the server makes of a [`Failure`], which

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corefile::Span;
-use wire::{Class, Name, Opcode, Rcode, Response, Type};
+use wire::{Class, Name, Opcode, Qname, Rcode, Response, Type};
 
 use crate::admission::{Admits, Steps, is_ordinary};
 use crate::block::Block;
@@ -81,6 +81,8 @@ pub struct Chain {
     steps: Box<[Step]>,
     /// The steps that see a QUERY of class IN.
     ordinary: Steps,
+    /// The first step that loads ahead.
+    ahead: Option<usize>,
     /// What it collects labels with; `None` where `metadata` does not stand in the block.
     pub(crate) collected: Option<Collected>,
     place: Option<Span>,
@@ -94,6 +96,7 @@ impl Chain {
         } else {
             Ok(Self {
                 ordinary: admitted(&steps, Opcode::QUERY, Class::IN),
+                ahead: steps.iter().position(|step| step.hooks.has(Hooks::AHEAD)),
                 place: None,
                 steps: steps.into(),
                 collected: None,
@@ -148,6 +151,13 @@ impl Chain {
         let bits = queries & u64::MAX.checked_shl(from as u32).unwrap_or(0);
         let at = bits.trailing_zeros() as usize;
         self.steps.get(at).map(|step| (at, step))
+    }
+
+    /// Has a plugin load what it will read for these names ([`Plugin::ahead`]).
+    #[inline]
+    pub fn ahead(&self, qnames: &[&Qname]) -> bool {
+        let step = self.ahead.and_then(|at| self.steps.get(at));
+        step.is_some_and(|step| step.plugin.ahead(qnames))
     }
 
     /// The steps.

@@ -26,12 +26,37 @@ pub(crate) enum Verdict<'a> {
     Stream(&'a Arc<Block>, usize),
 }
 
+/// The block that is to answer, if one is.
+pub(crate) type Routed<'a> = Result<Option<&'a Arc<Block>>, Refusal>;
+
 /// Answers what `exchange` received, by the blocks of `table`.
 #[inline]
 pub(crate) fn answer<'a>(exchange: &mut Exchange, table: &'a Table) -> Verdict<'a> {
-    let block = match exchange.parse() {
-        Ok(()) => table.serving(exchange),
-        Err(Refusal::Questionless) if table.questionless.is_some() => table.questionless.as_ref(),
+    let routed = read(exchange, table);
+    answer_by(exchange, table, routed)
+}
+
+/// Reads what `exchange` received.
+#[inline(always)]
+pub(crate) fn read<'a>(exchange: &mut Exchange, table: &'a Table) -> Routed<'a> {
+    match exchange.parse() {
+        Ok(()) => Ok(table.serving(exchange)),
+        Err(Refusal::Questionless) if table.questionless.is_some() => {
+            Ok(table.questionless.as_ref())
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Answers what was read, by the block that it was routed to.
+#[inline(always)]
+pub(crate) fn answer_by<'a>(
+    exchange: &mut Exchange,
+    table: &'a Table,
+    routed: Routed<'a>,
+) -> Verdict<'a> {
+    let block = match routed {
+        Ok(block) => block,
         Err(refusal) => return refuse(exchange, table, refusal),
     };
     let Some(block) = block.filter(|block| !block.chain.steps().is_empty()) else {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::attacks::get;
 use crate::peers::{replace, wait_for_serial, zone};
+use crate::rfcs::{Query, Reply};
 use crate::server::{Server, dig, free_port, nameplate, temporary_directory, wait_until};
 
 fn run(dir: &Path, words: &[&str]) -> Output {
@@ -307,4 +308,64 @@ fn an_operator_sees_keys_and_the_ends_of_signatures() {
         "{why}"
     );
     drop(server);
+}
+
+/// Queries that waited together are a batch, whose look-ups are begun before the first is answered where the zone is large.
+#[test]
+fn a_batch_is_answered_from_a_large_zone() {
+    let dir = temporary_directory("zones-large");
+    let mut text = zone(1);
+    for n in 0..20_000 {
+        text += &format!("host{n} A 10.0.{}.{}\n", n / 256, n % 256);
+    }
+    replace(&dir.join("db"), &text);
+    let corefile = "example.org:{PORT} {\n  bind 127.0.0.1\n  file db\n}\n";
+    let server = Server::start_in(&dir, corefile);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(server.address()).expect("a peer");
+    let patience = Some(std::time::Duration::from_secs(5));
+    socket.set_read_timeout(patience).expect("a timeout");
+    let rows: Vec<(String, String)> = (0..32)
+        .map(|n| match n % 8 {
+            6 => (
+                format!("absent{n}.example.org A"),
+                "NXDOMAIN|+aa".to_owned(),
+            ),
+            7 => (
+                "www.example.net A edns".to_owned(),
+                "REFUSED|opt".to_owned(),
+            ),
+            _ => {
+                let at = n * 617;
+                let address = format!("an: 10.0.{}.{}", at / 256, at % 256);
+                (
+                    format!("HOST{at}.example.org A"),
+                    format!("{address}|an= 1"),
+                )
+            }
+        })
+        .collect();
+    // What stands first says whether it is looked ahead: a hit, a miss, another zone's.
+    for first in [0, 6, 7] {
+        server.signal("STOP");
+        for turn in 0..rows.len() {
+            let at = (first + turn) % rows.len();
+            let mut octets = Query::read(&rows[at].0).octets();
+            octets[..2].copy_from_slice(&(at as u16).to_be_bytes());
+            socket.send(&octets).expect("sent");
+            // No query, which nobody answers.
+            socket.send(&octets[..3]).expect("sent");
+        }
+        server.signal("CONT");
+        let mut seen = vec![false; rows.len()];
+        for _ in &rows {
+            let mut octets = [0; 1_232];
+            let len = socket.recv(&mut octets).expect("an answer");
+            let at = usize::from(u16::from_be_bytes([octets[0], octets[1]]));
+            assert!(!std::mem::replace(&mut seen[at], true), "{}", rows[at].0);
+            let reply = Reply::read(octets[..len].to_vec());
+            let (query, expected) = &rows[at];
+            assert_eq!(reply.check(expected), Ok(()), "{query}: {reply:?}");
+        }
+    }
 }

@@ -7,23 +7,19 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use chain::setup::ProxyProtocol;
-use chain::{Exchange, Transport};
 use host::clock;
 use tracing::warn;
 
 use super::backend::{BATCH, Slot, SocketBackend};
+use super::batch::{Arrival, Guards};
 use super::home::Home;
-use super::proxy::{self, Sessions};
 use super::udp::{Batched, Watched, has_calls};
 use super::udp_plain::Plain;
 use crate::admission::{WAITING, shed_queries};
-use crate::answer::{Verdict, answer};
 use crate::backlog::Backlog;
 use crate::completions::CompletionQueue;
-use crate::finish::finish;
 use crate::route::Table;
-use crate::worker::{Listener, Worker, canonical};
+use crate::worker::{Listener, Worker};
 
 /// Batches that are read before other work of the worker gets its turn: as many queries as a usual upstream's queue takes at once.
 pub(super) const ROUNDS: usize = 8;
@@ -147,15 +143,6 @@ struct Serving<B> {
     guards: Guards,
 }
 
-/// What is remembered of those who ask.
-#[derive(Default)]
-pub(super) struct Guards {
-    /// What services that answer anything are still answered.
-    services: Allowance,
-    /// Clients behind load balancers that send one header for many datagrams.
-    sessions: Sessions,
-}
-
 impl<B: SocketBackend> Serving<B> {
     /// Answers what waits on the socket, up to a number of batches.
     fn drain(&mut self) -> Drained {
@@ -216,16 +203,12 @@ impl<B: SocketBackend> Serving<B> {
     fn answer(&mut self, table: &Table) {
         let received = clock::now();
         self.worker.shared.datagrams_came(received);
-        for slot in self.backend.received() {
-            answer_slot(
-                &self.worker,
-                &self.home,
-                table,
-                slot,
-                &mut self.guards,
-                received,
-            );
-        }
+        let mut arrival = Arrival {
+            worker: &self.worker,
+            guards: &mut self.guards,
+            received,
+        };
+        arrival.answer(self.backend.received(), |_, _| Some((&self.home, table)));
     }
 
     /// Counts queries that were thrown away, where a block of the listener wants that.
@@ -270,137 +253,5 @@ impl<B: SocketBackend> Serving<B> {
             self.worker.recycle(slot.exchange);
         }
         sent
-    }
-}
-
-/// Answers one datagram in its slot, by the table of the listener that it came to.
-#[inline(always)]
-pub(super) fn answer_slot(
-    worker: &Worker,
-    home: &Home,
-    table: &Table,
-    slot: &mut Slot,
-    guards: &mut Guards,
-    received: u64,
-) {
-    let peer = slot.envelope.peer;
-    let port = peer.port();
-    if port < WELL_KNOWN && !guards.services.may_be_answered(port, received) {
-        return;
-    }
-    if slot.cut {
-        // What does not fit the buffer is no query; the header alone makes a FORMERR.
-        slot.exchange.set_received(wire::HEADER_LEN);
-    }
-    let context = &mut slot.exchange.context;
-    context.peer = canonical(peer);
-    let local = slot.envelope.local.unwrap_or(home.local.ip());
-    context.local = canonical(SocketAddr::new(local, home.local.port()));
-    context.transport = Transport::Udp;
-    context.received = received;
-    context.worker = worker.index;
-    if let Some(protocol) = &table.proxy
-        && !behind_proxy(&mut slot.exchange, protocol, &mut guards.sessions)
-    {
-        return;
-    }
-    match answer(&mut slot.exchange, table) {
-        // A response of many messages is none over UDP: the walk refuses it.
-        Verdict::Silent | Verdict::Stream(..) => {}
-        Verdict::Respond => {
-            finish(&mut slot.exchange);
-            slot.reply = true;
-        }
-        Verdict::Suspended(block, step) => {
-            let exchange = std::mem::replace(&mut slot.exchange, worker.datagram());
-            let envelope = home.envelope(slot.envelope);
-            home.completions.launch(exchange, envelope, (block, step));
-        }
-    }
-}
-
-/// Takes the header of the PROXY protocol off a datagram, if it has one; `false` where it is dropped.
-#[cold]
-fn behind_proxy(
-    exchange: &mut Exchange,
-    protocol: &ProxyProtocol,
-    sessions: &mut Sessions,
-) -> bool {
-    let (peer, now) = (exchange.context.peer, exchange.context.received);
-    match proxy::datagram(exchange.message(), peer, protocol, sessions, now) {
-        proxy::Datagram::Of(len, client) => {
-            let message = exchange.message_mut();
-            let rest = message.len() - len;
-            message.copy_within(len.., 0);
-            exchange.set_received(rest);
-            exchange.context.peer = canonical(client);
-            true
-        }
-        proxy::Datagram::Drop(why) => {
-            warn!("dropping invalid Proxy Protocol packet from {peer}: {why}");
-            false
-        }
-    }
-}
-
-/// Ports below this one are looked at: most are of services, and no client asks from them.
-const WELL_KNOWN: u16 = 1_024;
-/// Queries that a socket answers to services in a row.
-const TO_SERVICES: u32 = 8;
-/// After so long one more is answered, in nanoseconds.
-const REFILL: u64 = clock::SECOND;
-
-/// How many queries from the ports of services are still answered.
-///
-/// Some services answer whatever comes: echo (7), systat (11), daytime (13), qotd (17), chargen (19), time (37), TFTP (69), NTP (123).
-/// A query with such a source port is forged, to set the two on each other: what the service makes of our response would be answered
-/// in turn, and so on. Each round needs the one before, so a conversation ends for good with the first datagram that is not answered.
-#[derive(Default)]
-struct Allowance {
-    used: u32,
-    since: u64,
-}
-
-impl Allowance {
-    /// Whether a datagram from this well-known port is to be answered.
-    #[cold]
-    fn may_be_answered(&mut self, port: u16, now: u64) -> bool {
-        match port {
-            0 => return false,
-            7 | 11 | 13 | 17 | 19 | 37 | 69 | 123 => {}
-            _ => return true,
-        }
-        let regained = now.saturating_sub(self.since) / REFILL;
-        if regained > 0 {
-            self.used = self
-                .used
-                .saturating_sub(regained.min(u64::from(TO_SERVICES)) as u32);
-            self.since = now;
-        }
-        let may = self.used < TO_SERVICES;
-        self.used += u32::from(may);
-        may
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_conversation_with_a_service_ends() {
-        let mut allowance = Allowance::default();
-        let start = 100 * clock::SECOND;
-        let rounds = (0..5_000)
-            .take_while(|round| allowance.may_be_answered(7, start + round * 1_000))
-            .count();
-        assert_eq!(rounds, TO_SERVICES as usize);
-        // Each second has one answer, whatever port it is for.
-        let later = start + clock::SECOND;
-        assert!(allowance.may_be_answered(19, later));
-        assert!(!allowance.may_be_answered(123, later));
-        // Resolvers may ask from 53, and nobody can from 0.
-        assert!(allowance.may_be_answered(53, later));
-        assert!(!allowance.may_be_answered(0, later));
     }
 }

@@ -4,9 +4,10 @@
 //! socket on the same worker ([`Home`]): a query that has to wait stands in its completion queue, and a response that does not fit a frame
 //! leaves with it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,9 +17,12 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::backend::{Backend, Slot};
-use super::datagrams::{Guards, ROUNDS, answer_slot};
+use super::batch::{Arrival, Guards};
+use super::datagrams::ROUNDS;
+use super::home::Home;
 use super::udp_xdp::{Frames, QueueSocket};
 use crate::admission::WAITING;
+use crate::route::Table;
 use crate::worker::{Wakeup, Worker};
 
 /// How long frames may still come after the filter is gone: the driver has some in its hands.
@@ -154,29 +158,33 @@ impl Serving {
         let destinations = worker.destinations.borrow();
         let homes = worker.homes.borrow();
         let pinned = worker.shared.snapshot.load();
-        for (slot, port) in self.frames.batch() {
+        // The tables of listeners that are about to close.
+        let last = OnceCell::new();
+        let table = |number: usize| match pinned.table(number) {
+            Some(table) => Some(&**table),
+            None => last
+                .get_or_init(|| last_tables(&homes))
+                .get(number)?
+                .as_deref(),
+        };
+        let forged = Cell::new(0);
+        let (slots, ports) = self.frames.batch();
+        let mut arrival = Arrival {
+            worker,
+            guards: &mut self.guards,
+            received,
+        };
+        arrival.answer(slots, |at, slot| {
             if destinations.is_own(slot.envelope.peer.ip()) {
-                self.counts.malformed.inc();
-                continue;
+                forged.set(forged.get() + 1);
+                return None;
             }
-            let Some((number, home)) = slot.envelope.local.and_then(|local| {
-                let number = destinations.listener(local, port, interface)?;
-                Some((number, homes.get(number)?.as_ref()?))
-            }) else {
-                continue;
-            };
-            let last;
-            let table = match pinned.table(number) {
-                Some(table) => table,
-                None => match home.listener.last_table() {
-                    Some(table) => {
-                        last = table;
-                        &last
-                    }
-                    None => continue,
-                },
-            };
-            answer_slot(worker, home, table, slot, &mut self.guards, received);
+            let local = slot.envelope.local?;
+            let number = destinations.listener(local, ports[at], interface)?;
+            Some((homes.get(number)?.as_ref()?, table(number)?))
+        });
+        if forged.get() > 0 {
+            self.counts.malformed.inc_by(forged.get());
         }
         for home in homes.iter().flatten() {
             home.completions.flush();
@@ -195,13 +203,24 @@ impl Serving {
     }
 }
 
+/// The tables that the listeners closed with.
+#[cold]
+fn last_tables(homes: &[Option<Rc<Home>>]) -> Vec<Option<Arc<Table>>> {
+    let tables = homes.iter();
+    tables
+        .map(|home| home.as_ref()?.listener.last_table())
+        .collect()
+}
+
 /// Has sockets send the responses that do not fit their frames.
 #[cold]
 fn hand_over(worker: &Worker, frames: &mut Frames) {
     let interface = frames.interface();
     let destinations = worker.destinations.borrow();
     let homes = worker.homes.borrow();
-    for (slot, port) in frames.batch().filter(|(slot, _)| slot.reply) {
+    let (slots, ports) = frames.batch();
+    let all = slots.iter_mut().zip(ports);
+    for (slot, &port) in all.filter(|(slot, _)| slot.reply) {
         slot.reply = false;
         let home = slot.envelope.local.and_then(|local| {
             let number = destinations.listener(local, port, interface)?;

@@ -17,6 +17,7 @@ use crate::worker::{Listener, Worker};
 
 mod accept;
 pub(crate) mod backend;
+mod batch;
 mod client;
 mod connection;
 mod datagrams;

@@ -586,9 +586,8 @@ impl Frames {
 
     /// What was received last, with the ports that it was sent to.
     #[inline]
-    pub(crate) fn batch(&mut self) -> impl Iterator<Item = (&mut Slot, u16)> {
-        let slots = self.slots[..self.filled].iter_mut();
-        slots.zip(self.ports)
+    pub(crate) fn batch(&mut self) -> (&mut [Slot], &[u16]) {
+        (&mut self.slots[..self.filled], &self.ports)
     }
 
     /// The interface's index.
