@@ -113,13 +113,17 @@ pub(crate) fn has_form(rtype: Type, rdata: &[u8]) -> bool {
         (Type::ATMA, [format, address @ ..]) => {
             !address.is_empty() && (*format != 1 || address.iter().all(u8::is_ascii_digit))
         }
-        // RFC 2874, section 3.1: the length of a prefix, what is behind it of an address, and who has the prefix.
+        // RFC 2874, section 3.1: the length of a prefix, what is behind it of an address, with bits of 0 before it, and who has the prefix.
         (Type::A6, [prefix @ 0..=128, rest @ ..]) => {
             let name = rest.get(16 - usize::from(prefix / 8)..);
-            name.is_some_and(|name| match prefix {
-                0 => name.is_empty(),
-                _ => name_len(name) == Some(name.len()),
-            })
+            let pads = rest
+                .first()
+                .is_some_and(|first| first & !(0xFF >> (prefix % 8)) != 0);
+            !pads
+                && name.is_some_and(|name| match prefix {
+                    0 => name.is_empty(),
+                    _ => name_len(name) == Some(name.len()),
+                })
         }
         // RFC 2535, section 5.2: the next name, and a bitmap of types up to 127, the first bit of which is clear.
         (Type::NXT, octets) => {

@@ -46,6 +46,7 @@ mod primaries;
 mod proxies;
 mod query;
 mod quic;
+mod rdata_compared;
 mod readmes;
 mod rewrites;
 mod rfcs;
