@@ -236,7 +236,7 @@ pub struct SpaceLayout {
     pub sysctls: Vec<(String, String)>,
     /// Its files below `/etc/netns`.
     pub files: Vec<(PathBuf, String)>,
-    /// Its rules, where it balances services.
+    /// Its rules, where it balances services or has the lab's server at an address of its own.
     pub table: Option<Table>,
     /// What these give another destination.
     pub redirects: Vec<Redirect>,
@@ -394,10 +394,10 @@ impl Layout {
             routes.sort();
             spaces.push(SpaceLayout {
                 name: space.name.value.clone(),
-                sysctls: space_sysctls(space, &picture, at),
+                sysctls: space_sysctls(spec, &picture, at),
                 files: files(spec, at, &line, &picture, &everyone),
-                table: rules::of_node(spec, &mark, addresses, at),
-                redirects: rules::redirects_of_node(spec, addresses, at),
+                table: rules::of_space(spec, &mark, (addresses, picture.led_inside(at)), at),
+                redirects: rules::redirects_of_space(spec, (addresses, picture.led_inside(at)), at),
                 routes,
                 ends,
             });
@@ -555,7 +555,8 @@ fn passing(spec: &Spec) -> Vec<Passing> {
 }
 
 /// Settings of a namespace.
-fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String, String)> {
+fn space_sysctls(spec: &Spec, picture: &Picture<'_>, at: usize) -> Vec<(String, String)> {
+    let space = &spec.spaces[at];
     let mut sysctls: Vec<(String, String)> = Vec::new();
     // What the file says itself counts.
     let mut set = |key: &str, value: &str| {
@@ -582,6 +583,10 @@ fn space_sysctls(space: &Space, picture: &Picture<'_>, at: usize) -> Vec<(String
     if space.attachments.len() > 1 || space.router {
         // Strict filtering, some distributions' default, drops answers that come in another way.
         set("net/ipv4/conf/all/rp_filter", "2");
+    }
+    if rules::is_local_inside(spec, picture.led_inside(at), at) {
+        // They begin at 127.0.0.1 and leave by an interface.
+        set("net/ipv4/conf/all/route_localnet", "1");
     }
     for (key, value) in &space.sysctl {
         set(&key.replace('.', "/"), value);

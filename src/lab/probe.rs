@@ -45,7 +45,7 @@ pub fn probe(spec: &Spec) -> Result<Vec<String>> {
                 }
             }
         }
-        if let Some(server) = picture.resolver(from)
+        if let Some(server) = picture.nameserver(from)
             && let Err(error) = answers(server, &format!("{name}.{}", spec.domain))
         {
             let words = error.to_string();

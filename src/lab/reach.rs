@@ -3,12 +3,16 @@
 //! The host is node 0 and namespace `i` is node `i + 1`; each node has addresses with prefixes and routes with next
 //! hops. A path is walked there and back, longest prefix first, as `ip route get` would.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
 use crate::spec::address::Addresses;
 use crate::spec::{Dns, Spec};
+
+/// Where `dns = "inside"` has the server in each namespace: Docker's address, which some programs have in their
+/// configuration.
+pub const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 /// The lab as a graph.
 #[derive(Debug)]
@@ -161,9 +165,31 @@ impl<'a> Picture<'a> {
             .map(|(address, _)| address.addr())
     }
 
+    /// The server that the namespace's resolv.conf names: with `dns = "inside"` one address in all of them, which leads to
+    /// that of [`resolver`](Self::resolver).
+    #[must_use]
+    pub fn nameserver(&self, at: usize) -> Option<IpAddr> {
+        match self.led_inside(at) {
+            Some(_) => Some(INSIDE),
+            None => self.resolver(at),
+        }
+    }
+
+    /// Where [`INSIDE`] leads in a namespace; nowhere unless there is a server with an IPv4 address in reach.
+    #[must_use]
+    pub fn led_inside(&self, at: usize) -> Option<IpAddr> {
+        let wanted = self.spec.inside && !self.spec.spaces[at].is_host;
+        wanted.then(|| self.resolver_of(at, |address| address.is_ipv4()))?
+    }
+
     /// Where the namespace's queries go; none if no server can be reached.
     #[must_use]
     pub fn resolver(&self, at: usize) -> Option<IpAddr> {
+        self.resolver_of(at, |_| true)
+    }
+
+    /// The same, among the host's addresses that are good for it.
+    fn resolver_of(&self, at: usize, good: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
         match self.spec.dns {
             Dns::Off => return None,
             // Where it is nobody knows here; what has no way to anywhere cannot ask it.
@@ -179,16 +205,19 @@ impl<'a> Picture<'a> {
         let host = &self.nodes[0].addresses;
         let direct = own.iter().find_map(|(_, segment)| {
             host.iter()
-                .find(|(_, other)| other == segment)
+                .find(|(address, other)| other == segment && good(&address.addr()))
                 .map(|(address, _)| address.addr())
         });
         // Behind a router there is a server only where the host has a way back.
         direct.or_else(|| {
             let mut host = host.iter().map(|(address, _)| address.addr());
-            host.find(|address| match self.walk(at + 1, *address, true) {
-                Ok(Some(source)) => self.walk(0, source, false).is_ok(),
-                Ok(None) => true,
-                Err(_) => false,
+            host.find(|address| {
+                good(address)
+                    && match self.walk(at + 1, *address, true) {
+                        Ok(Some(source)) => self.walk(0, source, false).is_ok(),
+                        Ok(None) => true,
+                        Err(_) => false,
+                    }
             })
         })
     }

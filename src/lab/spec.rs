@@ -58,6 +58,8 @@ pub struct Spec {
     pub domain: String,
     /// Who answers for it.
     pub dns: Dns,
+    /// Whether namespaces ask an address of their own, which leads to the bridge's.
+    pub inside: bool,
     /// Further servers of `resolv.conf`.
     pub servers: Vec<IpAddr>,
     /// Search domains of its namespaces.

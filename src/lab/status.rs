@@ -182,7 +182,7 @@ impl Status {
                     format!("{} {} on {}", end.name, addresses.join(" "), end.net)
                 })
                 .collect();
-            let dns = picture.resolver(at).filter(|_| there).map(|server| {
+            let dns = picture.nameserver(at).filter(|_| there).map(|server| {
                 let silent = silences.entry(server).or_default();
                 let answer = match *silent {
                     0 | 1 => ask(name, server, &spec.domain),

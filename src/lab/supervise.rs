@@ -239,7 +239,7 @@ impl Command {
                     None if name.contains('.') => name.clone(),
                     None => format!("{name}.{}", spec.domain),
                 };
-                let resolver = Picture::of(spec, &spec.addresses).resolver(at);
+                let resolver = Picture::of(spec, &spec.addresses).nameserver(at);
                 resolver.is_some_and(|server| probe::has_address(server, &whole, ANSWER))
             }
         }

@@ -51,7 +51,7 @@ pub(super) fn files<'a>(
     let space = &spec.spaces[at];
     let directory = PathBuf::from(ETC).join(&space.name.value);
     let mut files = Vec::new();
-    let resolver = picture.resolver(at);
+    let resolver = picture.nameserver(at);
     if spec.dns != Dns::Off {
         let mut text = String::with_capacity(256);
         text.push_str(line);

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::rules::is_local;
 use super::{Bridge, Device, LEAST_V6, Mark};
 use crate::hash;
 use crate::spec::{Kind, Net, Spec};
@@ -113,10 +114,7 @@ fn own(spec: &Spec, net: &Net, device: Device, mark: &Mark) -> Bridge {
     let host4 = net.host_address(false).is_some();
     let host6 = net.host_address(true).is_some();
     // Without it the kernel drops what comes from 127.0.0.1 and leaves by the bridge.
-    let local = net
-        .forwards
-        .iter()
-        .any(|forward| forward.listen.is_none_or(|at| at.is_loopback()));
+    let local = is_local(spec, net);
     let mut sysctls = Vec::new();
     let mut defaults = Vec::new();
     // Below 1,280 octets the kernel takes IPv6 away (RFC 8200, section 5), and these settings with it.

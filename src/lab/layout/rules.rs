@@ -1,15 +1,19 @@
 //! The rules of a lab: port forwards, services, masquerading, and what is closed; and those of the namespaces that balance
 //! services, as each node of a cluster does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Mark;
 use crate::nft::{Chain, Expression, Family, Hook, Rule, Set, Table};
+use crate::reach::INSIDE;
 use crate::redirect::Redirect;
 use crate::spec::address::Addresses;
-use crate::spec::{Forward, Service, Spec};
+use crate::spec::{Forward, Net, Protocol, Service, Spec};
+
+/// Where DNS servers listen.
+const DNS: u16 = 53;
 
 /// The lab's rules; none if it needs none.
 pub(super) fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<Table> {
@@ -43,15 +47,15 @@ pub(super) fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<T
         }
     }
     if !redirect.is_empty() {
-        leave.extend("127.0.0.0/8".parse().ok().map(|loopback| {
-            vec![
-                Expression::Redirected(true),
-                Expression::Source(loopback, true),
-                Expression::Counter,
-                Expression::Masquerade,
-            ]
-        }));
+        leave.push(of_loopback());
     }
+    // Of a bridge whose packets may come from loopback.
+    let guard: Vec<Rule> = spec
+        .nets
+        .iter()
+        .filter(|net| is_local(spec, net))
+        .map(|net| guard_loopback(Expression::In(net.name.value.clone(), true)))
+        .collect();
     let mut through = Vec::new();
     for net in &spec.nets {
         let name = &net.name.value;
@@ -81,6 +85,7 @@ pub(super) fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<T
         mark,
         sets,
         [
+            chain("guard", "filter", (Hook::Prerouting, -300), &guard),
             chain("pre_nat", "nat", (Hook::Prerouting, -100), &redirect),
             chain("out_nat", "nat", (Hook::Output, -100), &redirect),
             chain("post_nat", "nat", (Hook::Postrouting, 100), &leave),
@@ -89,35 +94,48 @@ pub(super) fn table(spec: &Spec, mark: &Mark, addresses: &Addresses) -> Option<T
     )
 }
 
-/// The rules of a namespace that balances services; none if it is not such a one.
-pub(super) fn of_node(spec: &Spec, mark: &Mark, addresses: &Addresses, at: usize) -> Option<Table> {
+/// The rules of a namespace that balances services, or has the lab's server at an address of its own; none if it needs none.
+pub(super) fn of_space(
+    spec: &Spec,
+    mark: &Mark,
+    (addresses, server): (&Addresses, Option<IpAddr>),
+    at: usize,
+) -> Option<Table> {
     let mut sets = Vec::new();
-    let redirects = redirects_of_node(spec, addresses, at);
+    let redirects = redirects_of_space(spec, (addresses, server), at);
     let redirect = redirect_rules(&redirects, spec, &mut sets);
-    let mut leave = Vec::new();
-    // What came to a port of this node goes back through it, whichever node the pod is on.
-    for service in &spec.services {
-        if let (Some(port), Some(address)) = (&service.node_port, service.address) {
-            leave.push(vec![
-                Expression::Redirected(true),
-                Expression::AskedFor(Family::of(address), service.protocol, port.value),
-                Expression::Counter,
-                Expression::Masquerade,
-            ]);
-        }
-    }
-    let attached = spec.spaces[at].attachments.iter();
-    for net in attached.filter_map(|on| spec.net(&on.net.value)) {
-        leave.extend(net.subnets.iter().map(|at| between_neighbours(at.value)));
-    }
     if redirect.is_empty() {
         return None;
+    }
+    let (mut leave, mut come, mut guard) = (Vec::new(), &[][..], Vec::new());
+    if balances(spec, at) {
+        come = &redirect;
+        // What came to a port of this node goes back through it, whichever node the pod is on.
+        for service in &spec.services {
+            if let (Some(port), Some(address)) = (&service.node_port, service.address) {
+                leave.push(vec![
+                    Expression::Redirected(true),
+                    Expression::AskedFor(Family::of(address), service.protocol, port.value),
+                    Expression::Counter,
+                    Expression::Masquerade,
+                ]);
+            }
+        }
+        let attached = spec.spaces[at].attachments.iter();
+        for net in attached.filter_map(|on| spec.net(&on.net.value)) {
+            leave.extend(net.subnets.iter().map(|at| between_neighbours(at.value)));
+        }
+    }
+    if is_local_inside(spec, server, at) {
+        leave.push(of_loopback());
+        guard.push(guard_loopback(Expression::In("lo".to_owned(), false)));
     }
     of_chains(
         mark,
         sets,
         [
-            chain("pre_nat", "nat", (Hook::Prerouting, -100), &redirect),
+            chain("guard", "filter", (Hook::Prerouting, -300), &guard),
+            chain("pre_nat", "nat", (Hook::Prerouting, -100), come),
             chain("out_nat", "nat", (Hook::Output, -100), &redirect),
             chain("post_nat", "nat", (Hook::Postrouting, 100), &leave),
             None,
@@ -125,13 +143,87 @@ pub(super) fn of_node(spec: &Spec, mark: &Mark, addresses: &Addresses, at: usize
     )
 }
 
-/// What such a namespace gives another destination.
-pub(super) fn redirects_of_node(spec: &Spec, addresses: &Addresses, at: usize) -> Vec<Redirect> {
+/// Whether a namespace balances services, as each node of a cluster does.
+fn balances(spec: &Spec, at: usize) -> bool {
     let name = &spec.spaces[at].name.value;
-    match spec.nodes.iter().any(|node| node.value == *name) {
-        true => of_services(spec, addresses),
-        false => Vec::new(),
+    spec.nodes.iter().any(|node| node.value == *name)
+}
+
+/// What such a namespace gives another destination.
+pub(super) fn redirects_of_space(
+    spec: &Spec,
+    (addresses, server): (&Addresses, Option<IpAddr>),
+    at: usize,
+) -> Vec<Redirect> {
+    let to_server = |protocol| {
+        Some(Redirect {
+            protocol,
+            listen: Some(INSIDE),
+            port: DNS,
+            target: server?,
+            target_port: DNS,
+            service: true,
+        })
+    };
+    let dns = [Protocol::Udp, Protocol::Tcp].into_iter();
+    let mut found: Vec<Redirect> = dns.filter_map(to_server).collect();
+    if balances(spec, at) {
+        found.extend(of_services(spec, addresses));
     }
+    found
+}
+
+/// Where loopback addresses are.
+fn loopback() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8))
+}
+
+/// What was sent to an address of this machine has one of loopback as its source, to which nobody could answer.
+fn of_loopback() -> Rule {
+    vec![
+        Expression::Redirected(true),
+        Expression::Source(loopback(), true),
+        Expression::Counter,
+        Expression::Masquerade,
+    ]
+}
+
+/// With `route_localnet` the kernel would let neighbours reach what listens on loopback.
+fn guard_loopback(from: Expression) -> Rule {
+    vec![
+        from,
+        Expression::Destination(loopback(), true),
+        Expression::Counter,
+        Expression::Drop,
+    ]
+}
+
+/// Whether a namespace's own packets from loopback addresses leave it: queries to the lab's server, and what its commands
+/// send to ports of services.
+pub(super) fn is_local_inside(spec: &Spec, server: Option<IpAddr>, at: usize) -> bool {
+    let node_port = |one: &Service| {
+        one.node_port.is_some() && one.address.is_some_and(|address| address.is_ipv4())
+    };
+    server.is_some() || balances(spec, at) && spec.services.iter().any(node_port)
+}
+
+/// Whether this machine's own packets from loopback addresses leave by a network's bridge: to forwarded ports and those of
+/// services.
+pub(super) fn is_local(spec: &Spec, net: &Net) -> bool {
+    let of_forward = |one: &Forward| one.listen.is_none_or(|at| at.is_loopback());
+    let is_on = |to: &str| {
+        let space = spec.space(to);
+        space.is_some_and(|one| {
+            one.attachments
+                .iter()
+                .any(|on| on.net.value == net.name.value)
+        })
+    };
+    let of_service = |service: &Service| {
+        service.node_port.is_some() && service.to.iter().any(|to| is_on(&to.value))
+    };
+    net.forwards.iter().any(of_forward)
+        || spec.nodes.is_empty() && spec.services.iter().any(of_service)
 }
 
 /// A neighbour's packet that came back by the router must be answered by way of it.
@@ -163,7 +255,7 @@ fn chain(
 }
 
 /// A table, unless it is empty.
-fn of_chains(mark: &Mark, sets: Vec<Set>, chains: [Option<Chain>; 4]) -> Option<Table> {
+fn of_chains(mark: &Mark, sets: Vec<Set>, chains: [Option<Chain>; 5]) -> Option<Table> {
     let chains: Vec<Chain> = chains.into_iter().flatten().collect();
     (!chains.is_empty()).then(|| Table {
         name: mark.table(),

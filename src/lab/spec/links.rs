@@ -122,7 +122,10 @@ impl Reader<'_> {
         for (at, word) in words.iter().enumerate() {
             let address = word.value.parse::<IpAddr>().ok();
             match (at, word.value.as_str(), address) {
-                (0, "bridge", _) => spec.dns = Dns::Bridge,
+                (0, word @ ("bridge" | "inside"), _) => {
+                    spec.dns = Dns::Bridge;
+                    spec.inside = word == "inside";
+                }
                 (0, _, Some(address)) => spec.dns = Dns::Address(address),
                 (_, _, Some(address)) => spec.servers.push(address),
                 _ => {

@@ -93,6 +93,7 @@ fn begin(path: &Path, file: FileId) -> Spec {
         file: None,
         domain: String::new(),
         dns: Dns::Bridge,
+        inside: false,
         servers: Vec::new(),
         search: Vec::new(),
         options: ["edns0", "trust-ad", "timeout:2", "attempts:2"]
@@ -160,18 +161,21 @@ impl Reader<'_> {
                 "dns" => {
                     spec.dns = match self.string(value, key) {
                         Some("bridge") | None => Dns::Bridge,
-                        Some("off") => Dns::Off,
-                        Some(text @ "inside") => {
-                            let message = format!("`dns = \"{text}\"` is not implemented");
-                            let help = "the server listens on bridges; a namespace that has none in reach gets a hosts file with every name of the lab";
-                            self.report
-                                .push(mistake("LAB0004", message, span, "").help(help));
-                            Dns::Off
+                        Some("inside") => {
+                            spec.inside = true;
+                            Dns::Bridge
                         }
+                        Some("off") => Dns::Off,
                         Some(text) => match text.parse() {
                             Ok(address) => Dns::Address(address),
                             Err(_) => {
-                                self.choice(span, key, text, &["bridge", "off"], "or an address");
+                                self.choice(
+                                    span,
+                                    key,
+                                    text,
+                                    &["bridge", "inside", "off"],
+                                    "or an address",
+                                );
                                 Dns::Off
                             }
                         },

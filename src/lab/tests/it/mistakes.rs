@@ -215,10 +215,10 @@ fn every_mistake_has_its_place_and_its_cure() {
         ),
         // What is known from elsewhere and not there is said to be not there.
         (
-            "[lab]\ndns = \"inside\"\n",
-            "LAB0004",
+            "[lab]\ndns = \"inisde\"\n",
+            "LAB0003",
             "2:7",
-            "is not implemented",
+            "write `inside`",
         ),
         (
             "[lab]\nplacement = \"router-ns\"\n",

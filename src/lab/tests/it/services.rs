@@ -94,6 +94,7 @@ fn nodes_balance_services_as_in_a_cluster() {
         in_turn(&seen(&world, "", node, 30_080, 4));
     }
     assert_eq!(world.asks("", "192.168.1.11", 80), "", "no other port");
+    in_turn(&seen(&world, "n1", "127.0.0.1", 30_080, 4));
     // Affinity: one client, one pod.
     for from in ["client", "db1", "n2"] {
         let mut answers = seen(&world, from, "10.96.0.21", 80, 6);
@@ -184,6 +185,21 @@ fn the_host_balances_where_no_node_does() {
     in_turn(&seen(&world, "client", "10.96.0.20", 80, 4));
     in_turn(&seen(&world, "outside", "203.0.113.1", 30_080, 4));
     in_turn(&seen(&world, "", "10.1.0.1", 30_080, 4));
+    in_turn(&seen(&world, "", "127.0.0.1", 30_080, 4));
+    // The kernel may route loopback addresses by the bridge for that; from there they are not in reach.
+    world.background("exec python3 -c 'import socket\ns = socket.create_server((\"127.0.0.1\", 9999))\nprint(\"up\", flush=True)\nwhile True: s.accept()[0].sendall(b\"private\\n\")'");
+    world.ok("ip netns exec client sh -c 'sysctl -qw net.ipv4.conf.all.route_localnet=1; ip addr flush dev lo; ip route add 127.0.0.0/8 via 10.2.0.1'
+        ip netns exec p1 sh -c 'sysctl -qw net.ipv4.conf.all.route_localnet=1; ip addr flush dev lo; ip route add 127.0.0.0/8 via 10.1.0.1'");
+    assert_eq!(world.asks("", "127.0.0.1", 9_999), "private");
+    assert_eq!(world.asks("p1", "127.0.0.1", 9_999), "");
+    world.ok("nft flush chain inet lab_plain guard");
+    assert_eq!(
+        world.asks("p1", "127.0.0.1", 9_999),
+        "private",
+        "the rule does it"
+    );
+    world.apply_file(&file);
+    assert_eq!(world.asks("p1", "127.0.0.1", 9_999), "");
     for (from, to, port) in [
         ("client", "10.96.0.21", 80),
         ("outside", "203.0.113.1", 30_081),
