@@ -10,6 +10,7 @@
 //!
 //! It stands above `cache`, since a cache knows neither who asks nor that a host came a moment ago.
 
+mod outside;
 mod published;
 mod setup;
 mod source;
@@ -77,21 +78,24 @@ impl Plugin for Labs {
         let Some((peer, qname)) = asked else {
             return Box::pin(ready((exchange, Ok(Flow::Next))));
         };
+        let state = self.state.load_full();
+        let client = state.client(peer.to_canonical());
+        if let Some(outside) = client.and_then(|client| client.outside())
+            && state.find(&qname, client).is_none()
+        {
+            return Box::pin(upstream::ask(outside.clone(), exchange));
+        }
         let serving = Serving {
-            state: self.state.load_full(),
+            state,
             labs: self,
             peer: peer.to_canonical(),
             qname,
         };
         Box::pin(async move {
             let labs = serving.labs.clone();
-            let internal = serving
-                .state
-                .client(serving.peer)
-                .is_some_and(|client| client.internal);
+            let offers = labs.offers(serving.state.client(serving.peer));
             let (mut exchange, flow) = chase(exchange, serving).await;
             if let Ok(Flow::Answered) = flow {
-                let offers = labs.recurses && !internal;
                 exchange.response().set_flag(Flags::RA, offers);
             }
             (exchange, flow)
@@ -111,8 +115,14 @@ impl Labs {
     /// Says that recursion is available, to whom other names are looked up (RFC 1035, section 4.1.1).
     #[inline]
     fn offer(&self, client: Option<Client<'_>>, response: &mut Response<'_>) {
-        let offers = self.recurses && !client.is_some_and(|client| client.internal);
-        response.set_flag(Flags::RA, offers);
+        response.set_flag(Flags::RA, self.offers(client));
+    }
+
+    /// Whether other names are looked up for a client.
+    #[inline]
+    fn offers(&self, client: Option<Client<'_>>) -> bool {
+        let recurses = |client: Client<'_>| self.recurses || client.outside().is_some();
+        client.map_or(self.recurses, |client| !client.internal && recurses(client))
     }
 
     /// A name that no lab has, asked for by a host of a lab.
@@ -135,6 +145,10 @@ impl Labs {
                 ExtendedError::PROHIBITED,
                 "lab: the network is internal, and so are its names",
             ));
+        }
+        if client.outside().is_some() {
+            upstream::refuse_transfer(query)?;
+            return Ok(Flow::Suspend);
         }
         Ok(Flow::Next)
     }

@@ -1,6 +1,6 @@
 //! What `nameplate-lab apply` publishes of a lab, `names.json`, as it is read.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 
@@ -57,6 +57,9 @@ pub(super) struct Net {
     /// Whether there is no way out.
     #[serde(default)]
     pub(super) internal: bool,
+    /// Who is asked for names of no lab.
+    #[serde(default)]
+    pub(super) upstream: Vec<SocketAddr>,
 }
 
 /// A veth pair.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use wire::{Name, NameBuf, Qname, Type, name_hash};
 use zone::{Loader, Lookup, Zone};
 
+use super::outside::Outside;
 use super::published::{Published, Subnet, number};
 use super::text::{self, Writer};
 
@@ -44,6 +45,8 @@ pub(super) struct Lab {
     zones: Vec<Zone>,
     reverse: Vec<Reverse>,
     segments: Vec<Row>,
+    /// Who is asked for other names, where a segment says so.
+    outside: Vec<Option<Arc<Outside>>>,
 }
 
 /// The reverse names of a lab's subnets below one apex.
@@ -58,6 +61,8 @@ struct Reverse {
 struct Row {
     range: (u128, u128),
     view: u32,
+    /// Which of the lab's segments it is of.
+    segment: u32,
     internal: bool,
 }
 
@@ -102,6 +107,7 @@ impl Lab {
             segment.subnets.iter().map(move |subnet| Row {
                 range: subnet.range(),
                 view: view.map_or(0, |view| view as u32 + 1),
+                segment: at as u32,
                 internal: segment.internal,
             })
         });
@@ -117,6 +123,12 @@ impl Lab {
             ttl,
             generation: names.generation,
             segments: clients.collect(),
+            outside: segments
+                .iter()
+                .map(|one| {
+                    (!one.upstream.is_empty()).then(|| Arc::new(Outside::new(&one.upstream)))
+                })
+                .collect(),
             zones,
             reverse: Vec::new(),
             complaints,
@@ -221,8 +233,18 @@ pub(super) struct Client<'s> {
     /// The lab's index.
     number: usize,
     view: u32,
+    segment: u32,
     /// Whether it is on a network without a way out.
     pub(super) internal: bool,
+}
+
+impl<'s> Client<'s> {
+    /// Who is asked for names of no lab, where its network says so.
+    #[inline]
+    pub(super) fn outside(&self) -> Option<&'s Arc<Outside>> {
+        let outside = self.lab.outside.get(self.segment as usize)?;
+        outside.as_ref().filter(|_| !self.internal)
+    }
 }
 
 /// Whose an apex is: the lab, and the reverse zone of it unless the apex is its domain.
@@ -299,6 +321,7 @@ impl State {
             lab,
             number: number as usize,
             view: client.view,
+            segment: client.segment,
             internal: client.internal,
         })
     }

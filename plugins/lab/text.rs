@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::published::{Address, Net, Published, Subnet};
 
@@ -21,6 +21,8 @@ pub(super) struct Segment {
     pub(super) subnets: Vec<Subnet>,
     /// Whether there is no way out.
     pub(super) internal: bool,
+    /// Who is asked for names of no lab; whom the Corefile says, if there is none.
+    pub(super) upstream: Vec<SocketAddr>,
 }
 
 /// The segments of a lab: its networks in their order, then its pairs.
@@ -28,10 +30,12 @@ pub(super) fn segments(names: &Published) -> Vec<Segment> {
     let nets = names.nets.iter().map(|net| Segment {
         subnets: net.subnets.clone(),
         internal: net.internal,
+        upstream: net.upstream.clone(),
     });
     let links = names.links.iter().map(|link| Segment {
         subnets: link.subnets.clone(),
         internal: false,
+        upstream: Vec::new(),
     });
     nets.chain(links).collect()
 }

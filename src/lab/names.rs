@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -44,6 +44,8 @@ struct NetNames {
     host: Vec<IpAddr>,
     listen: Vec<IpAddr>,
     internal: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    upstream: Vec<SocketAddr>,
 }
 
 /// A pair.
@@ -157,6 +159,7 @@ pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
                 },
                 host,
                 internal: net.internal,
+                upstream: net.upstream.iter().map(|one| one.value).collect(),
             }
         })
         .collect();

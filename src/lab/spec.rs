@@ -18,7 +18,7 @@ mod records;
 mod run;
 mod spaces;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub(crate) use reader::is_name;
@@ -161,6 +161,8 @@ pub struct Net {
     pub vlan: Option<At<u16>>,
     /// What its namespaces' interfaces do to what they send.
     pub shape: Shape,
+    /// Who is asked for names outside of labs; whom the server's Corefile says, if there is none.
+    pub upstream: Vec<At<SocketAddr>>,
     /// Masquerade IPv4.
     pub nat4: bool,
     /// Masquerade IPv6.

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::address::{self, Addresses};
 use super::forms::overlap;
 use super::{Dns, HostEnd, Space, Spec, mistake};
-use crate::reach::Picture;
+use crate::reach::{INSIDE, Picture};
 use fit::{devices, parents, services, unfitting};
 use names::names;
 
@@ -246,6 +246,20 @@ fn subnets(spec: &Spec, report: &mut Report) {
             ));
         }
     }
+    for upstream in spec.nets.iter().flat_map(|net| &net.upstream) {
+        let address = upstream.value.ip();
+        let own = |net: &super::Net| {
+            [false, true]
+                .map(|v6| net.host_address(v6))
+                .contains(&Some(address))
+        };
+        if upstream.value.port() == 53
+            && (address == INSIDE || spec.dns == Dns::Address(address) || spec.nets.iter().any(own))
+        {
+            let message = format!("{address} is the lab's own server, which would ask itself");
+            report.push(mistake("LAB0102", message, upstream.span, ""));
+        }
+    }
     for net in &spec.nets {
         if net.subnets.is_empty() {
             report.push(mistake(
@@ -303,6 +317,10 @@ fn idle(spec: &Spec, report: &mut Report) {
         }
         if !net.forwards.is_empty() {
             keys.push("forward");
+        }
+        // A server at an address of its own may be in reach without the host.
+        if !net.upstream.is_empty() && (net.internal || spec.dns == Dns::Bridge) {
+            keys.push("upstream");
         }
         for key in keys {
             let message = format!("`{key}` of `{}` does nothing", net.name.value);

@@ -1,6 +1,6 @@
 //! What networks, links and namespaces have in common: MTU, names of interfaces, what happens to packets, servers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use corefile::Span;
 
@@ -10,6 +10,8 @@ use crate::shape::Shape;
 
 /// Servers that resolvers read (glibc's MAXNS).
 const SERVERS: usize = 3;
+/// Servers that a network may name.
+const UPSTREAMS: usize = 8;
 
 impl Reader<'_> {
     /// The largest packet.
@@ -110,6 +112,33 @@ impl Reader<'_> {
                 self.wrong("LAB0102", span, format!("`{key}` needs a `delay`"), "");
             }
         }
+    }
+
+    /// `upstream`: addresses, with a port where it is not 53.
+    pub(super) fn upstreams(&mut self, value: &Value<'_>) -> Vec<At<SocketAddr>> {
+        let mut found: Vec<At<SocketAddr>> = Vec::new();
+        for At { value: text, span } in self.strings(value, "upstream") {
+            let address = text.parse::<IpAddr>().map(|address| (address, 53).into());
+            let Some(value) = address.ok().or_else(|| text.parse().ok()) else {
+                let message = format!("`{text}` is not a server's address");
+                let help = "write upstream = [\"192.0.2.53\", \"[2001:db8::53]:5353\"]";
+                self.report
+                    .push(mistake("LAB0102", message, span, "").help(help));
+                continue;
+            };
+            if let Some(before) = found.iter().find(|other| other.value == value) {
+                let message = format!("{value} is asked twice");
+                let found = mistake("LAB0105", message, span, "");
+                self.report.push(found.beside(before.span, "here as well"));
+                continue;
+            }
+            found.push(At { value, span });
+        }
+        if found.len() > UPSTREAMS {
+            let message = format!("a network has {UPSTREAMS} upstreams at most");
+            self.wrong("LAB0107", self.span(value), message, "");
+        }
+        found
     }
 
     /// `dns` as a list: the server, and further ones.

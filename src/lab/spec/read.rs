@@ -18,7 +18,7 @@ const LAB: &[&str] = &[
 ];
 const NET: &[&str] = &[
     "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward", "kind", "parent",
-    "vlan", "delay", "jitter", "loss", "reorder", "rate",
+    "vlan", "upstream", "delay", "jitter", "loss", "reorder", "rate",
 ];
 const LINK: &[&str] = &[
     "subnet", "mtu", "dev", "delay", "jitter", "loss", "reorder", "rate",
@@ -310,6 +310,7 @@ impl Reader<'_> {
                 kind: Kind::Bridge,
                 vlan: None,
                 shape: Shape::default(),
+                upstream: Vec::new(),
                 nat4: false,
                 nat6: false,
                 forwards: Vec::new(),
@@ -344,6 +345,7 @@ impl Reader<'_> {
                     span,
                 });
             }
+            ("upstream", _) => net.upstream = self.upstreams(value),
             ("internal", _) => net.internal = self.boolean(value, key),
             ("isolate", _) => net.isolate = self.boolean(value, key),
             ("mtu", _) => net.mtu = self.mtu(value),

@@ -320,9 +320,6 @@ fn absent(what: &str, key: &str) -> Option<&'static str> {
         ("[lab]", "placement") => {
             "bridges, rules and routes of a lab are always made where `apply` runs"
         }
-        ("a network", "upstream") => {
-            "names outside of the lab are asked where the server's Corefile says, as in `forward . 192.0.2.53`"
-        }
         ("a namespace", "vlan" | "vlans" | "trunk") | ("a network", "vlans" | "trunk") => {
             "a VLAN is a network: parent = \"switch\" and vlan = 10 in [net.NAME], where `switch` is another network or an interface of the host"
         }

@@ -227,10 +227,22 @@ fn every_mistake_has_its_place_and_its_cure() {
             "where `apply` runs",
         ),
         (
-            "NETupstream = [\"192.0.2.53\"]\n",
-            "LAB0004",
-            "3:1",
-            "forward .",
+            "NETupstream = [\"192.0.2.53\", \"dns.example\"]\n",
+            "LAB0102",
+            "3:27",
+            "is not a server's address",
+        ),
+        (
+            "NETupstream = [\"192.0.2.53\", \"192.0.2.53:53\"]\n",
+            "LAB0105",
+            "3:27",
+            "is asked twice",
+        ),
+        (
+            "NETupstream = \"10.1.0.1\"\n",
+            "LAB0102",
+            "3:12",
+            "the lab's own server",
         ),
         (
             "NET[ns]\nweb = { nets = \"br0\", run = \"sleep 1 && true\" }\n",
