@@ -140,6 +140,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
             let often = std::time::Duration::from_secs_f64(interval.clamp(0.1, 3_600.0));
             lab::watch::watch(load(&which, false)?, often).map(|()| 0)
         }
+        Command::Import { format, file } => crate::import::import(format, &file),
         Command::Schema => {
             lab::say::text(lab::spec::SCHEMA);
             Ok(0)
@@ -154,7 +155,9 @@ pub(crate) fn run(command: Command) -> Result<u8> {
 fn need(command: &Command) -> Option<Need> {
     Some(match command {
         Command::Graph { live: true, .. } => Need::Spaces,
-        Command::Graph { .. } | Command::Show { .. } | Command::Schema => Need::Files,
+        Command::Graph { .. } | Command::Show { .. } | Command::Import { .. } | Command::Schema => {
+            Need::Files
+        }
         // They tell which process has a port.
         Command::Plan { .. }
         | Command::Apply { .. }

@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// A verb, and its examples. The first is the program's own.
-const EXAMPLES: [(&str, &str); 22] = [
+const EXAMPLES: [(&str, &str); 23] = [
     (
         "",
         "  nameplate-lab check lab.toml                    show mistakes in the file\n  \
@@ -54,6 +54,10 @@ const EXAMPLES: [(&str, &str); 22] = [
     (
         "graph",
         "  nameplate-lab graph lab.toml\n  nameplate-lab graph lab.toml --format dot | dot -Tsvg >lab.svg\n  sudo nameplate-lab graph lab.toml --live >lab.svg",
+    ),
+    (
+        "import",
+        "  nameplate-lab import compose compose.yaml >lab.toml\n  nameplate-lab import containerlab demo.clab.yml >lab.toml",
     ),
     (
         "check",

@@ -4,6 +4,7 @@
 
 mod commands;
 mod help;
+mod import;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -252,6 +253,14 @@ enum Command {
         /// How often to look into the namespaces; changes on the host are heard of
         #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
         interval: f64,
+    },
+    /// Print a file of Docker Compose or containerlab as a lab's (exit 0: all of it, 1: some was left out, 2: nothing)
+    Import {
+        /// Which tool's file it is
+        #[arg(value_enum)]
+        format: import::Format,
+        /// The file
+        file: PathBuf,
     },
     /// Print the JSON schema of a lab's file, for editors
     Schema,

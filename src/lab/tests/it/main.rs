@@ -8,6 +8,7 @@ mod cni;
 mod converging;
 mod edits;
 mod faults;
+mod importing;
 mod keeping;
 mod killed;
 mod labs;
