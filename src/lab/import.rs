@@ -85,7 +85,10 @@ fn name_of(path: &Path) -> String {
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or("lab");
-    let stem = stem.strip_suffix(".clab").unwrap_or(stem);
+    let stem = [".clab", ".compose"]
+        .iter()
+        .find_map(|end| stem.strip_suffix(end))
+        .unwrap_or(stem);
     if ["compose", "docker-compose"].contains(&stem)
         && let Some(folder) = std::path::absolute(path).ok()
         && let Some(name) = folder.parent().and_then(Path::file_name)

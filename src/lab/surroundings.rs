@@ -221,8 +221,15 @@ pub fn look_further(spec: &Spec) -> Result<Vec<Diagnostic>> {
 
 /// Names that something else has, and a lab that is another file's: `apply` refuses them.
 fn names(spec: &Spec) -> Result<Vec<Diagnostic>> {
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let mut told: Vec<(Subject, usize)> = Vec::new();
     for conflict in crate::converge::plan(spec)?.conflicts {
+        if let Some((_, at)) = told.iter().find(|(of, _)| *of == conflict.of) {
+            // Where a namespace is somebody else's, so are its files and links.
+            let first = found.remove(*at);
+            found.insert(*at, first.note(conflict.text));
+            continue;
+        }
         let span = match &conflict.of {
             Subject::Lab => Some(spec.span),
             Subject::Kernel => {
@@ -235,6 +242,7 @@ fn names(spec: &Spec) -> Result<Vec<Diagnostic>> {
             Subject::Place => continue,
         };
         let span = span.unwrap_or(spec.span);
+        told.push((conflict.of, found.len()));
         found.push(Diagnostic::error("LAB0114", conflict.text).at(span, ""));
     }
     Ok(found)

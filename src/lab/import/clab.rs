@@ -12,8 +12,6 @@ use super::{Read, wrong};
 
 /// Kinds that are a bridge of the host.
 const BRIDGES: &[&str] = &["bridge", "ovs-bridge"];
-/// What a node takes over from its group, its kind and the defaults.
-const LEVELS: [&str; 2] = ["groups", "kinds"];
 
 /// A node.
 #[derive(Default)]
@@ -106,9 +104,12 @@ fn management(mgmt: Option<&Node>, draft: &mut Draft) -> Read<String> {
     let (mut name, mut at, mut nat) = ("mgmt", 1, true);
     for (key, node) in mgmt.map_or(Ok(&[][..]), |node| map(node, "`mgmt`"))? {
         at = line(node);
-        match key.as_str() {
+        // Older files have underscores.
+        let key = key.replace('_', "-");
+        let key = key.as_str();
+        match key {
             "network" => name = text(node, key)?,
-            "ipv4-subnet" | "ipv6-subnet" if text(node, key)? == "auto" => {}
+            "ipv4-subnet" | "ipv6-subnet" if ["", "auto"].contains(&text(node, key)?) => {}
             "ipv4-subnet" | "ipv6-subnet" => subnets.push(text(node, key)?),
             "ipv4-gw" | "ipv6-gw" => host.push(text(node, key)?),
             "mtu" => keys.push(("mtu".to_owned(), text(node, key)?.to_owned())),
@@ -121,7 +122,7 @@ fn management(mgmt: Option<&Node>, draft: &mut Draft) -> Read<String> {
         0,
         (
             "subnet".to_owned(),
-            strings(if subnets.is_empty() {
+            some(if subnets.is_empty() {
                 &["172.20.20.0/24"]
             } else {
                 &subnets
@@ -150,20 +151,22 @@ fn host(
         ..Host::default()
     };
     let defaults = get(topology, "defaults");
-    let said = |key: &str| get(node, key).or_else(|| defaults.and_then(|one| get(one, key)));
-    let level = |level: &str| {
-        let key = level.trim_end_matches('s');
-        let name = text(said(key)?, key).ok()?;
-        get(get(topology, level)?, name)
+    let of = |key: &str, levels: &[Option<&'_ Node>]| {
+        let said = levels.iter().flatten().find_map(|level| get(level, key))?;
+        get(get(topology, &format!("{key}s"))?, text(said, key).ok()?)
     };
-    let levels: Vec<&Node> = [Some(node), level(LEVELS[0]), level(LEVELS[1]), defaults]
-        .into_iter()
-        .flatten()
-        .collect();
+    let group = of("group", &[Some(node), defaults]);
+    let kind = of("kind", &[Some(node), group, defaults]);
+    let levels = [Some(node), group, kind, defaults].into_iter().flatten();
     let mut entries: Vec<(&str, &Node)> = Vec::new();
-    for level in &levels {
+    for level in levels {
         for (key, node) in map(level, "a node")? {
-            if !entries.iter().any(|(known, _)| known == key) {
+            let key = match key.as_str() {
+                "mgmt_ipv4" => "mgmt-ipv4",
+                "mgmt_ipv6" => "mgmt-ipv6",
+                key => key,
+            };
+            if !entries.iter().any(|(known, _)| *known == key) {
                 entries.push((key, node));
             }
         }

@@ -7,6 +7,7 @@ use crate::action::Action;
 use crate::claim::{is_marked, owned, owner};
 use crate::device;
 use crate::journal::Phase;
+use crate::layout::{End, Other};
 use crate::link::Link;
 use crate::listener::who;
 use crate::observe::{BRIDGED, Seen, read_sysctl};
@@ -33,21 +34,6 @@ impl Planner<'_> {
         for why in device::lacking(self.layout) {
             self.conflict(Subject::Kernel, why);
         }
-        for name in self.layout.host_links() {
-            if let Some(link) = self.kernel.host_link(&name)
-                && !self.ours(link)
-            {
-                let whose = owner(&link.alias);
-                let text = format!("link {name} exists on the host and is not the lab's{whose}");
-                let is_bridge = self.layout.bridges.iter().any(|one| one.name == name);
-                let of = if is_bridge {
-                    Subject::Net(name)
-                } else {
-                    Subject::Lab
-                };
-                self.conflict(of, text);
-            }
-        }
         for space in &self.layout.spaces {
             match self.kernel.spaces.get(&space.name) {
                 Some(Seen::There(inside)) => {
@@ -69,6 +55,25 @@ impl Planner<'_> {
                     }
                 }
                 _ => {}
+            }
+        }
+        for name in self.layout.host_links() {
+            if let Some(link) = self.kernel.host_link(&name)
+                && !self.ours(link)
+            {
+                let whose = owner(&link.alias);
+                let text = format!("link {name} exists on the host and is not the lab's{whose}");
+                let spaces = &self.layout.spaces;
+                let is_port =
+                    |end: &End| matches!(&end.other, Other::Port(port) if port.name == name);
+                let space = spaces.iter().find(|one| one.ends.iter().any(is_port));
+                let is_bridge = self.layout.bridges.iter().any(|one| one.name == name);
+                let of = match space {
+                    _ if is_bridge => Subject::Net(name.clone()),
+                    Some(space) => Subject::Space(space.name.clone()),
+                    None => Subject::Lab,
+                };
+                self.conflict(of, text);
             }
         }
         for net in self

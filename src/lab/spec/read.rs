@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::forms::{forward, is_domain, label, pick_subnets};
 use super::include;
-use super::reader::{Reader, Value, is_name, place};
+use super::reader::{FILE, Reader, Value, is_name, place};
 use super::{At, Dns, HostEnd, Hosts, Kind, Net, PointToPoint, Schema, Spec, mistake};
 use crate::shape::Shape;
 
@@ -118,7 +118,7 @@ impl Reader<'_> {
     /// The sections of one file, links apart; whether search domains were given.
     fn sections(&mut self, root: &DeTable<'_>, spec: &mut Spec) -> bool {
         let mut searched = false;
-        for (key, _, value) in self.entries(root, Some(("a lab file", TOP))) {
+        for (key, _, value) in self.entries(root, Some((FILE, TOP))) {
             if key == "include" {
                 continue;
             }
@@ -473,7 +473,7 @@ mod tests {
         let schema = schema();
         let defined = |name: &str| schema["$defs"][name].clone();
         for (what, keys, table) in [
-            ("a lab file", TOP, schema.clone()),
+            (FILE, TOP, schema.clone()),
             ("[lab]", LAB, schema["properties"]["lab"].clone()),
             ("a network", NET, defined("net")),
             ("a link", LINK, defined("link")),

@@ -12,6 +12,9 @@ use super::{At, mistake};
 
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
+/// What the top of a file is called in messages.
+pub(super) const FILE: &str = "a lab file";
+
 /// A range of octets as a span.
 pub(super) fn place(file: FileId, range: Range<usize>) -> Span {
     Span {
@@ -70,7 +73,7 @@ impl Reader<'_> {
             .collect();
         entries.sort_by_key(|&(_, span, _)| span.start);
         if let Some((what, known)) = known {
-            entries.retain(|&(key, span, _)| {
+            entries.retain(|&(key, span, value)| {
                 if known.contains(&key) {
                     return true;
                 }
@@ -80,9 +83,12 @@ impl Reader<'_> {
                         .push(mistake("LAB0004", message, span, "").help(why));
                     return false;
                 }
-                let mut found =
-                    Diagnostic::error("LAB0002", format!("unknown key `{key}` in {what}"))
-                        .at(span, "");
+                let kind = match value.get_ref() {
+                    DeValue::Table(_) if what == FILE => "section",
+                    _ => "key",
+                };
+                let message = format!("unknown {kind} `{key}` in {what}");
+                let mut found = Diagnostic::error("LAB0002", message).at(span, "");
                 if let Some(why) = elsewhere(what, key) {
                     self.report.push(found.help(why));
                     return false;

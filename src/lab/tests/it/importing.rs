@@ -151,7 +151,7 @@ fn what_cannot_be_is_refused_at_its_line() {
         ("compose", service("    scale: many\n"), 4, "1 to 200"),
         ("containerlab", "name: x\n".to_owned(), 1, "no `topology`"),
         ("containerlab", "topology:\n  nodes:\n    a: {}\n  links:\n    - endpoints: [\"a:eth1\", \"b:eth1\"]\n".to_owned(), 5, "there is no node `b`"),
-        ("containerlab", "topology:\n  nodes:\n    a:\n      network-mode: container:b\n".to_owned(), 3, "each namespace is its own"),
+        ("containerlab", "topology:\n  nodes:\n    a:\n      network-mode: container:b\n".to_owned(), 4, "each namespace is its own"),
         ("containerlab", "topology:\n  nodes:\n    a: {}\n    b: {}\n  links:\n    - endpoints: [\"a:ethernet-1/1\", \"b:eth1\"]\n".to_owned(), 6, "the name of an interface"),
     ] {
         let path = "/run/work/in.yaml";

@@ -9,6 +9,7 @@ mod converging;
 mod edits;
 mod faults;
 mod importing;
+mod inside;
 mod keeping;
 mod killed;
 mod labs;

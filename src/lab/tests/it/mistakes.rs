@@ -408,6 +408,8 @@ fn every_mistake_has_its_place_and_its_cure() {
         ),
         ("[net.all]\n", "LAB0101", "1:6", "all interfaces"),
         ("[net.default]\n", "LAB0101", "1:6", "for new ones"),
+        ("[net.none]\n", "LAB0101", "1:6", "where a namespace is"),
+        ("[net.host]\n", "LAB0101", "1:6", "where a namespace is"),
         ("[net.none]\n", "LAB0101", "1:6", "on no network"),
         ("[net.host]\n", "LAB0101", "1:6", "on the host"),
         (
@@ -618,6 +620,26 @@ fn mistakes_of_values_hide_no_mistakes_of_references() {
     assert!(
         shown.ends_with("3 errors\n"),
         "a service that cannot be read is said once: {shown}"
+    );
+}
+
+#[test]
+fn an_unknown_key_hides_no_other_mistakes() {
+    let text = report(
+        "frob = 1\n[net.br0]\nsubnet = \"10.1.0.0/24\"\nforwad = [\"x\"]\n[ns]\na = \"br1\"\nb = \"br0 10.2.0.3\"\n",
+    );
+    for part in [
+        "unknown key `frob`",
+        "unknown key `forwad`",
+        "there is no network `br1`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // What a whole section declares is not known; what refers to it is no mistake.
+    let text = report("[nett.br1]\nsubnet = \"10.1.0.0/24\"\n[ns]\na = \"br1\"\n");
+    assert!(
+        text.contains("unknown section `nett`") && !text.contains("there is no network"),
+        "{text}"
     );
 }
 
