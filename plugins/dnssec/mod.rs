@@ -348,13 +348,13 @@ impl Plugin for Dnssec {
         if !self.is_ours(query, response) {
             return Turn::Up;
         }
-        match self.sign((query, response), &[], (false, true)) {
+        // Whoever may not wait has signatures that are due, and is refused by the same look.
+        let late = !pool::have_room(query.peer().ip());
+        match self.sign((query, response), &[], (late, true)) {
             Ok(()) => Turn::Up,
-            Err(_) if pool::have_room(query.peer().ip()) => Turn::Wait,
+            Err(_) if !late => Turn::Wait,
             Err(_) => {
-                if self.sign((query, response), &[], (true, false)).is_err() {
-                    query.fail(response, too_many());
-                }
+                query.fail(response, too_many());
                 Turn::Up
             }
         }
