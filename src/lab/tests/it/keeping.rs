@@ -270,6 +270,7 @@ fn logs_of_what_there_is_not() {
     refused(&["--lab", "nosuch"], "there is no lab nosuch");
     refused(&["--lab", "nosuch", "a"], "there is no lab nosuch");
     refused(&["--lab", "../lab/demo", "a"], "there is no lab");
+    assert_eq!(world.lab(&["down", &file]).code, 0);
 }
 
 #[test]
