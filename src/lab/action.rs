@@ -460,7 +460,8 @@ impl Action {
             Self::Shape { space, link, shape } => vec![if shape.is_empty() {
                 format!("tc -n {space} qdisc del dev {link} root")
             } else {
-                format!("tc -n {space} qdisc replace dev {link} root handle 4c: {shape}")
+                let handle = shape.handle();
+                format!("tc -n {space} qdisc replace dev {link} root handle {handle} {shape}")
             }],
             Self::AddAddress { space, link, net } => {
                 let nodad = if net.addr().is_ipv6() { " nodad" } else { "" };

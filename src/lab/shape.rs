@@ -18,8 +18,8 @@ const RTM_GETQDISC: u16 = 38;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TC_H_ROOT: u32 = 0xFFFF_FFFF;
-/// Its handle, `4c:`.
-const HANDLE: u32 = 0x004c_0000;
+/// Its handle, `4c:`, and as netem `4d:`: the kernel makes no discipline of one kind into one of another.
+const HANDLES: [u32; 2] = [0x004c_0000, 0x004d_0000];
 const TBF_PARMS: u16 = 1;
 const TBF_RATE64: u16 = 4;
 const TBF_BURST: u16 = 6;
@@ -62,6 +62,12 @@ impl Shape {
             || self.jitter.is_some()
             || self.loss.is_some()
             || self.reorder.is_some()
+    }
+
+    /// The handle of its discipline, as `tc` reads it.
+    #[must_use]
+    pub fn handle(&self) -> &'static str {
+        if self.needs_netem() { "4d:" } else { "4c:" }
     }
 
     /// With what another one declares beside it.
@@ -170,7 +176,7 @@ pub(crate) fn set(batch: &mut Batch, link: u32, shape: &Shape) {
     batch.message(
         RTM_NEWQDISC,
         NLM_F_CREATE | NLM_F_REPLACE,
-        &header(link, HANDLE),
+        &header(link, HANDLES[usize::from(shape.needs_netem())]),
     );
     match shape.rate.filter(|_| !shape.needs_netem()) {
         Some(rate) => bucket(batch, rate),
@@ -206,20 +212,17 @@ fn netem(batch: &mut Batch, shape: &Shape) {
     fixed[8..12].copy_from_slice(&share(shape.loss.unwrap_or(0)).to_ne_bytes());
     fixed[12..16].copy_from_slice(&u32::from(shape.reorder.is_some()).to_ne_bytes());
     batch.raw(&fixed);
-    if let Some(reorder) = shape.reorder {
-        let mut value = [0; 8];
-        value[..4].copy_from_slice(&share(reorder).to_ne_bytes());
-        batch.attribute(NETEM_REORDER, &value);
-    }
-    if let Some(rate) = shape.rate {
-        let octets = (rate / 8).max(1);
-        let mut value = [0; 16];
-        let word = u32::try_from(octets).unwrap_or(u32::MAX);
-        value[..4].copy_from_slice(&word.to_ne_bytes());
-        batch.attribute(NETEM_RATE, &value);
-        if octets > u64::from(u32::MAX) {
-            batch.attribute(NETEM_RATE64, &octets.to_ne_bytes());
-        }
+    // What is not said stays as it was, so that what is not declared has to be said as well.
+    let mut value = [0; 8];
+    value[..4].copy_from_slice(&share(shape.reorder.unwrap_or(0)).to_ne_bytes());
+    batch.attribute(NETEM_REORDER, &value);
+    let octets = shape.rate.map_or(0, |rate| (rate / 8).max(1));
+    let mut value = [0; 16];
+    let word = u32::try_from(octets).unwrap_or(u32::MAX);
+    value[..4].copy_from_slice(&word.to_ne_bytes());
+    batch.attribute(NETEM_RATE, &value);
+    if octets > u64::from(u32::MAX) {
+        batch.attribute(NETEM_RATE64, &octets.to_ne_bytes());
     }
     batch.attribute(NETEM_LATENCY64, &shape.delay.unwrap_or(0).to_ne_bytes());
     batch.attribute(NETEM_JITTER64, &shape.jitter.unwrap_or(0).to_ne_bytes());

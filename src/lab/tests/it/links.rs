@@ -59,14 +59,82 @@ fn a_rate_is_kept_and_changed_while_up() {
     assert!(!world.ok("tc -n a qdisc; tc -n b qdisc").contains("tbf"));
 }
 
+/// Whether the kernel has netem.
+fn has_netem(world: &World) -> bool {
+    let tried = "ip link add d0 type veth peer name d1 && tc qdisc add dev d0 root netem delay 1ms";
+    world.sh(&format!("unshare -n sh -c '{tried}'")).code == 0
+}
+
+/// What a ping from `a` to `b` saw: the answers' numbers in their order, and the times that they took in milliseconds.
+fn pinged(world: &World, count: u32, interval: f64) -> (Vec<u32>, Vec<f64>) {
+    let line = format!("ip netns exec a ping -n -c{count} -i{interval} -W1 10.1.0.6");
+    let out = world.sh(&line).out;
+    let after = |line: &str, word: &str| -> Option<f64> {
+        let rest = line.split(word).nth(1)?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    let answers = out
+        .lines()
+        .filter_map(|line| Some((after(line, "icmp_seq=")? as u32, after(line, "time=")?)));
+    answers.unzip()
+}
+
+#[test]
+fn delay_jitter_loss_order_and_rate_change_while_up() {
+    let world = World::new();
+    if !has_netem(&world) {
+        eprintln!(
+            "SKIPPED: delay, jitter, loss and reorder, because this kernel lacks the module sch_netem"
+        );
+        return;
+    }
+    let plain = lab(&world, "", "");
+    world.apply_file(plain.as_ref());
+    let fresh = world.state();
+    let index = world.ok("ip -n a -o link show eth0 | cut -d: -f1");
+    let apply = |shape: &str| world.apply_file(lab(&world, "", shape).as_ref());
+    let least = |times: &[f64]| times.iter().copied().fold(f64::MAX, f64::min);
+    let most = |times: &[f64]| times.iter().copied().fold(0.0, f64::max);
+    apply(", delay = \"60ms\"");
+    let (_, times) = pinged(&world, 5, 0.02);
+    assert!(
+        times.len() == 5 && least(&times) >= 60.0,
+        "delay: {times:?}"
+    );
+    apply(", delay = \"60ms\", jitter = \"40ms\"");
+    let (_, times) = pinged(&world, 40, 0.02);
+    assert!(
+        least(&times) < 55.0 && most(&times) > 65.0,
+        "jitter: {times:?}"
+    );
+    apply(", delay = \"60ms\", reorder = \"50%\"");
+    let (numbers, times) = pinged(&world, 40, 0.005);
+    assert!(!numbers.is_sorted(), "reorder: {numbers:?}");
+    assert!(least(&times) < 55.0 && most(&times) >= 60.0, "{times:?}");
+    apply(", loss = \"40%\"");
+    let (numbers, _) = pinged(&world, 100, 0.005);
+    assert!((20..=90).contains(&numbers.len()), "loss: {numbers:?}");
+    // A discipline of another kind, and back.
+    apply(", rate = \"8mbit\"");
+    let (numbers, times) = pinged(&world, 10, 0.01);
+    assert!(numbers.len() == 10 && least(&times) < 50.0, "{times:?}");
+    apply(", loss = \"100%\"");
+    assert!(!world.pings("a", "10.1.0.6"), "nothing gets through");
+    apply(", delay = \"1ms\", rate = \"1600kbit\"");
+    let slow = seconds(&world);
+    assert!(slow > 0.7, "rate: {slow}");
+    apply("");
+    let (numbers, times) = pinged(&world, 10, 0.01);
+    assert!(numbers.len() == 10 && least(&times) < 50.0, "{times:?}");
+    assert_same(&world.state(), &fresh, "nothing is left of it");
+    let same = world.ok("ip -n a -o link show eth0 | cut -d: -f1");
+    assert_eq!(same, index, "the link stays");
+}
+
 #[test]
 fn what_the_kernel_cannot_do_is_refused_as_a_whole() {
     let world = World::new();
-    let has_netem = world
-        .sh("ip link add d0 type veth peer name d1 && tc qdisc add dev d0 root netem delay 1ms")
-        .code
-        == 0;
-    let _ = world.sh("ip link del d0");
+    let has_netem = has_netem(&world);
     let before = world.snapshot();
     let net = "delay = \"20ms\"\njitter = \"1ms\"\nloss = \"0.5%\"\nreorder = \"25%\"\nrate = \"100mbit\"\n";
     let file = lab(&world, net, "");
@@ -74,7 +142,7 @@ fn what_the_kernel_cannot_do_is_refused_as_a_whole() {
         world.apply_file(file.as_ref());
         let queue = world.ok("tc -n a qdisc show dev eth0");
         for part in [
-            "netem 4c: root",
+            "netem 4d: root",
             "delay 20ms  1ms",
             "loss 0.5%",
             "reorder 25%",
@@ -95,7 +163,7 @@ fn what_the_kernel_cannot_do_is_refused_as_a_whole() {
     assert_same(&world.snapshot(), &before, "nothing was made");
     let script = world.lab(&["show", &file]);
     assert!(
-        script.out.contains("tc -n a qdisc replace dev eth0 root handle 4c: netem delay 20ms 1ms loss 0.5% reorder 25% rate 100mbit"),
+        script.out.contains("tc -n a qdisc replace dev eth0 root handle 4d: netem delay 20ms 1ms loss 0.5% reorder 25% rate 100mbit"),
         "{script:?}"
     );
 }
