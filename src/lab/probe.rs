@@ -1,10 +1,10 @@
 //! `check --probe`: packets and queries for real, between all namespaces of a lab.
 //!
-//! A datagram goes to a closed port; the far kernel's "port unreachable" proves the way there and back, without `ping`
-//! and without a raw socket. A query for the namespace's own name proves its resolver.
+//! A connection to a closed port is refused by the far kernel, which proves the way there and back, without `ping` and
+//! without a raw socket; of "port unreachable", what a datagram gets, kernels send a few a second only. A query for the namespace's own name proves its resolver.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use crate::error::{During, Error, Result};
@@ -161,22 +161,10 @@ fn behind(spec: &Spec, picture: &Picture<'_>, at: usize, service: &Service) -> (
 
 /// Whether the far end of an address answers.
 pub(crate) fn reaches(target: IpAddr) -> bool {
-    let probe = || -> io::Result<bool> {
-        let any: SocketAddr = if target.is_ipv6() {
-            ([0u16; 8], 0).into()
-        } else {
-            ([0u8; 4], 0).into()
-        };
-        let socket = UdpSocket::bind(any)?;
-        socket.connect((target, CLOSED))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.send(b"?")?;
-        Ok(match socket.recv(&mut [0; 16]) {
-            Ok(_) => true,
-            Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        })
-    };
-    probe().unwrap_or(false)
+    match TcpStream::connect_timeout(&(target, CLOSED).into(), PATIENCE) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+    }
 }
 
 /// Asks a server for a name; the RCODE if it answers.

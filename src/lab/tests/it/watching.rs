@@ -141,6 +141,12 @@ fn the_way_of_a_packet_is_told() {
     ] {
         assert!(told.out.contains(part), "{part}: {told:?}");
     }
+    // A kernel sends a few "port unreachable" a second, and not one for each of these.
+    world.ok("ip netns exec a python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(200): s.sendto(b\"x\", (\"192.168.2.5\", 9))'");
+    let told = world.lab(&["trace", "a", "c", file]);
+    assert_eq!(told.code, 0, "{told:?}");
     world.ok("ip netns exec b sysctl -qw net.ipv4.ip_forward=0");
     let told = world.lab(&["trace", "a", "c", file]);
     assert!(
