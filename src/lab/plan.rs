@@ -105,12 +105,13 @@ impl Plan {
         planner.conflicts();
         planner.removals();
         planner.stale_on();
-        planner.former_parents();
+        planner.former_ports();
         for bridge in &layout.bridges {
             planner.bridge(bridge);
         }
         planner.spaces();
         planner.vlans();
+        planner.former_parents();
         planner.host_settings();
         planner.table();
         planner.redirects();
@@ -369,13 +370,11 @@ impl<'a> Planner<'a> {
     }
 
     /// Interfaces of the host that are ports of the lab's bridges no longer.
-    fn former_parents(&mut self) {
-        let Some(journal) = self.journal else { return };
-        for (name, up) in &journal.parents {
+    fn former_ports(&mut self) {
+        let journal = self.journal;
+        for (name, _) in journal.iter().flat_map(|journal| &journal.parents) {
             let mut ports = self.layout.bridges.iter();
-            let is_port = ports.any(|bridge| bridge.parent.as_ref() == Some(name));
-            let stays = self.layout.parents().contains(name.as_str());
-            if is_port {
+            if ports.any(|bridge| bridge.parent.as_ref() == Some(name)) {
                 continue;
             }
             let Some(link) = self.kernel.host_link(name) else {
@@ -383,20 +382,34 @@ impl<'a> Planner<'a> {
             };
             let master = self.kernel.host.links.iter();
             let mut master = master.filter(|other| other.index == link.master);
-            let ours = master.any(|other| self.ours(other)) && !self.gone.contains(&link.master);
-            let change = LinkChange {
-                master: ours.then(String::new),
-                up: (!stays && !up && link.up).then_some(false),
-                ..LinkChange::default()
-            };
-            if change != LinkChange::default() {
-                self.step(Action::ChangeLink {
-                    space: None,
-                    link: name.clone(),
-                    change,
-                });
+            if master.any(|other| self.ours(other)) && !self.gone.contains(&link.master) {
+                self.change_host(name, |change| change.master = Some(String::new()));
             }
         }
+    }
+
+    /// Interfaces of the host that the lab is on no longer go down again, if they were. What stood on them must be gone
+    /// by then: one that loses it while it is down remembers it.
+    fn former_parents(&mut self) {
+        let parents = self.layout.parents();
+        let journal = self.journal;
+        for (name, up) in journal.iter().flat_map(|journal| &journal.parents) {
+            let link = self.kernel.host_link(name);
+            if !up && !parents.contains(name.as_str()) && link.is_some_and(|link| link.up) {
+                self.change_host(name, |change| change.up = Some(false));
+            }
+        }
+    }
+
+    /// Changes a link of the host.
+    fn change_host(&mut self, link: &str, with: impl FnOnce(&mut LinkChange)) {
+        let mut change = LinkChange::default();
+        with(&mut change);
+        self.step(Action::ChangeLink {
+            space: None,
+            link: link.to_owned(),
+            change,
+        });
     }
 
     /// A bridge, its addresses and settings.

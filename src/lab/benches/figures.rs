@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p nameplate-lab [-- COUNT…]` as root. The server, for the figures with names, is the `nameplate` that was
 //! built beside it; without one these figures are left out. Everything happens in a network and a mount namespace of its own.
-//! Each figure is the best and the worst of the rounds; wall time in milliseconds, because nearly all of it is the
+//! Each figure is the best, the median and the worst of the rounds; wall time in milliseconds, because nearly all of it is the
 //! kernel's. Between rounds the kernel gets time to free what was removed: it does so asynchronously.
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -51,7 +51,7 @@ fn main() {
     } else {
         sizes
     };
-    println!("best … worst of {ROUNDS}, in ms");
+    println!("best, median, worst, in ms");
     for size in sizes {
         measure(size);
     }
@@ -339,12 +339,14 @@ fn measure(hosts: usize) {
         }
         eprintln!("{hosts} hosts: a round is done");
     }
-    for (what, took) in &figures {
+    for (what, took) in &mut figures {
+        took.sort_unstable();
         let millis = |took: Option<&Duration>| took.map_or(0.0, |took| took.as_secs_f64() * 1e3);
         println!(
-            "{hosts:>5} {what:<22} {:>8.1} … {:.1}",
-            millis(took.iter().min()),
-            millis(took.iter().max())
+            "{hosts:>5} {what:<22} {:>8.1} {:>8.1} {:>8.1}",
+            millis(took.first()),
+            millis(took.get(took.len() / 2)),
+            millis(took.last())
         );
     }
     let best = |what: &str| {

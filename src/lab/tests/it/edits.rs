@@ -262,7 +262,7 @@ fn seed() -> u64 {
 fn two_hundred_random_edits_equal_fresh_labs() {
     let (world, other) = (World::new(), World::new());
     for world in [&world, &other] {
-        world.ok("for at in 0 1; do ip link add up$at address 02:00:00:00:01:0$at type veth peer name far$at address 02:00:00:00:02:0$at; ip link set far$at addrgenmode none; ip link set far$at up; ip link set up$at up; ip link set up$at down; done");
+        world.ok("for at in 0 1; do ip link add up$at address 02:00:00:00:01:0$at type veth peer name far$at address 02:00:00:00:02:0$at; sysctl -qw net.ipv6.conf.far$at.disable_ipv6=1; ip link set far$at up; ip link set up$at up; ip link set up$at down; done");
     }
     let before = other.snapshot();
     let mut dice = Dice(seed());
