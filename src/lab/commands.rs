@@ -127,6 +127,14 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         },
         Command::Show {
             which,
+            static_route: true,
+            ..
+        } => {
+            lab::say::text(lab::outward::static_routes(&load(&which, false)?)?);
+            Ok(0)
+        }
+        Command::Show {
+            which,
             hosts,
             names,
             ..

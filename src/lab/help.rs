@@ -65,7 +65,7 @@ const EXAMPLES: [(&str, &str); 23] = [
     ),
     (
         "show",
-        "  nameplate-lab show lab.toml                     as a shell script\n  nameplate-lab show lab.toml --hosts",
+        "  nameplate-lab show lab.toml                     as a shell script\n  nameplate-lab show lab.toml --hosts\n  nameplate-lab show lab.toml --static-route      what a router outside needs to know",
     ),
     (
         "run",

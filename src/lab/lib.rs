@@ -44,6 +44,7 @@ pub mod names;
 mod netlink;
 pub mod nft;
 pub mod observe;
+pub mod outward;
 pub mod plan;
 pub mod privileges;
 pub mod probe;

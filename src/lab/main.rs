@@ -234,6 +234,9 @@ enum Command {
         /// As the names that the server is told
         #[arg(long, conflicts_with_all = ["as_shell", "hosts"])]
         names: bool,
+        /// As the routes that a router outside needs to reach its networks
+        #[arg(long, conflicts_with_all = ["as_shell", "hosts", "names"])]
+        static_route: bool,
     },
     /// Apply, start each `run`, and remove everything on Ctrl-C
     Run {

@@ -17,6 +17,7 @@ mod links;
 mod machines;
 mod mistakes;
 mod names;
+mod outward;
 mod owners;
 mod pages;
 mod parents;
