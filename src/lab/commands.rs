@@ -566,6 +566,7 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
     if let Some(spec) = &spec {
         report.extend(lab::surroundings::look(spec)?);
         report.extend(lab::surroundings::look_further(spec)?);
+        report.extend(lab::untrue::look(spec, &mut sources)?);
     }
     if json {
         lab::say!("{}", report.to_json(&sources));

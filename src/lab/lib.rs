@@ -64,6 +64,7 @@ pub mod status;
 mod supervise;
 pub mod surroundings;
 pub mod sys;
+pub mod untrue;
 pub mod view;
 pub mod watch;
 

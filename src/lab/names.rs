@@ -124,6 +124,59 @@ impl Names<'_> {
     }
 }
 
+impl Names<'_> {
+    /// Whole names with their addresses.
+    #[must_use]
+    pub(crate) fn addresses(&self) -> HashMap<String, Vec<IpAddr>> {
+        let domain = self.domain.to_ascii_lowercase();
+        let mut found: HashMap<String, Vec<IpAddr>> = HashMap::new();
+        let mut add = |name: &str, address: IpAddr| {
+            let name = match name {
+                "@" => domain.clone(),
+                name => format!("{name}.{domain}"),
+            };
+            found.entry(name).or_default().push(address);
+        };
+        for host in &self.hosts {
+            for NetAddress { net, address } in &host.addresses {
+                add(&host.name, *address);
+                add(&format!("{}.{net}", host.name), *address);
+                host.aliases.iter().for_each(|alias| add(alias, *address));
+            }
+        }
+        for net in &self.nets {
+            let name = format!("gw.{}", net.name);
+            net.host.iter().for_each(|address| add(&name, *address));
+        }
+        for service in &self.services {
+            for endpoint in &service.endpoints {
+                add(&service.name, endpoint.address);
+                add(
+                    &format!("{}.{}", endpoint.name, service.name),
+                    endpoint.address,
+                );
+            }
+            if let Some(address) = service.address {
+                add(&service.name, address);
+            }
+        }
+        for record in &self.records {
+            let address = record.data.split_once(' ').and_then(|(kind, data)| {
+                let data = data.trim().parse().ok();
+                data.filter(|_| {
+                    ["A", "AAAA"]
+                        .iter()
+                        .any(|one| kind.eq_ignore_ascii_case(one))
+                })
+            });
+            if let Some(address) = address {
+                add(&record.owner, address);
+            }
+        }
+        found
+    }
+}
+
 /// The key of the version.
 const VERSION: &str = "version";
 

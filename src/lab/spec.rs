@@ -578,4 +578,8 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "LAB0207",
         "This kernel lacks a module that the lab needs: `apply` refuses here, and works where it is there.",
     ),
+    (
+        "LAB0208",
+        "A line of a hosts file gives a name of the lab another address. Programs believe hosts files before they ask DNS, true or not.",
+    ),
 ];

@@ -1,4 +1,4 @@
-//! A lab and the network around it: what a router outside is told.
+//! A lab and what is around it: what a router outside is told, and what hosts files tell falsely.
 
 use crate::world::World;
 
@@ -91,4 +91,100 @@ ip -6 route add fd00:2::/64 via 2001:db8::1
         "{told}"
     );
     assert!(!told.contains("via 203.0.113.1\n"), "{told}");
+}
+
+#[test]
+fn hosts_files_that_contradict_the_lab() {
+    let world = World::new();
+    let text = "[lab]\ndomain = \"shop.test\"\n[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\nweb = { nets = \"br0 10.1.0.5\", alias = [\"www\"] }\n[record]\nmail = \"A 192.0.2.25\"\n[service.db]\nvip = \"10.96.0.10:3306\"\nto = [\"web\"]\n";
+    let path = world.file("shop", text);
+    let check = || {
+        let did = world.lab(&["check", "/run/work/shop.toml"]);
+        assert_eq!(did.code, 0, "{did:?}");
+        did.err
+    };
+    // What is true, what only looks like the lab's, and comments.
+    world.ok("printf '10.1.0.5 web.shop.test www.shop.test # 10.9.9.9 web.shop.test\n10.9.9.9 web shop.test.example\n' >>/etc/hosts");
+    assert_eq!(check(), "");
+    let lines = world
+        .ok("wc -l </etc/hosts")
+        .trim()
+        .parse::<usize>()
+        .expect("a number");
+    for (at, (line, column, message)) in [
+        (
+            "10.9.9.9 other WEB.shop.test",
+            16,
+            "`WEB.shop.test` is 10.9.9.9 in /etc/hosts, and 10.1.0.5 in the lab",
+        ),
+        (
+            "fd00::1\twww.shop.test",
+            9,
+            "`www.shop.test` is fd00::1 in /etc/hosts, and 10.1.0.5 in the lab",
+        ),
+        ("127.0.0.1 web.br0.shop.test", 11, "is 127.0.0.1"),
+        ("10.1.0.5 db.shop.test", 10, "and 10.96.0.10 in the lab"),
+        ("10.1.0.5 mail.shop.test", 10, "and 192.0.2.25 in the lab"),
+        ("10.1.0.5 gw.br0.shop.test", 10, "and 10.1.0.1 in the lab"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.ok(&format!("printf '{line}\n' >>/etc/hosts"));
+        let said = check();
+        assert_eq!(
+            said.matches("warning[LAB0208]").count(),
+            at + 1,
+            "{line}: {said}"
+        );
+        for part in [
+            format!("/etc/hosts:{}:{column}", lines + at + 1),
+            message.to_owned(),
+        ] {
+            assert!(said.contains(&part), "{line}: {part}: {said}");
+        }
+    }
+    // Where namespaces read the machine's file, short names count as well.
+    let off = text.replace("[lab]", "[lab]\nhosts = \"off\"");
+    world.write(&path, &off);
+    let said = check();
+    assert!(said.contains("`web` is 10.9.9.9"), "{said}");
+    world.write(&path, text);
+
+    // The file of a namespace, which the lab writes: as long as that is this lab, and until it is written anew.
+    world.ok(&format!("sed -i '{},$d' /etc/hosts", lines + 1));
+    world.apply_file(&path);
+    assert_eq!(check(), "");
+    world.ok("echo '10.9.9.9 www' >>/etc/netns/web/hosts");
+    world.ok("sed -i 's/^10.1.0.5/10.9.9.8/' /etc/netns/web/hosts");
+    assert_eq!(
+        world
+            .ok("ip netns exec web getent hosts web")
+            .split_whitespace()
+            .next(),
+        Some("10.9.9.8"),
+        "it is believed"
+    );
+    let said = check();
+    for part in [
+        "/etc/netns/web/hosts:4:10",
+        "`web.shop.test` is 10.9.9.8",
+        "`www` is 10.9.9.9",
+        "programs in web believe",
+        "`apply` writes it anew",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    world.apply_file(&path);
+    assert_eq!(check(), "");
+    world.write(&path, &text.replace("10.1.0.5", "10.1.0.6"));
+    let said = check();
+    assert!(
+        said.contains("`web.shop.test` is 10.1.0.5 in /etc/hosts, and 10.1.0.6"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("/etc/netns"),
+        "the next `apply` tells the namespaces: {said}"
+    );
 }
