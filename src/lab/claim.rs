@@ -7,6 +7,7 @@ use crate::action::Action;
 use crate::journal::{Journal, files_of};
 use crate::layout::{ALWAYS, ETC, Layout, Mark};
 use crate::observe::{Inside, Kernel, Seen};
+use crate::persist;
 
 /// The journal as it must be before the first step is done: everything that will exist, and everything that may.
 #[must_use]
@@ -57,6 +58,10 @@ pub fn intent(
     next.etc |= has_files && (!Path::new(ETC).exists() || others.iter().any(|other| other.etc));
     next.prepared |= !layout.spaces.is_empty()
         && (!crate::space::is_prepared() || others.iter().any(|other| other.prepared));
+    let keeps = next.persists && !layout.sysctls.is_empty();
+    next.settings_directory |= keeps
+        && (!Path::new(persist::DIRECTORY).exists()
+            || others.iter().any(|other| other.settings_directory));
     if let Some(table) = &layout.table {
         next.table = Some(table.name.clone());
     }

@@ -34,6 +34,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
             verbose,
             take_over,
             fix_forward,
+            persist,
         } => {
             let look = match (deep, &only[..]) {
                 (true, _) => Look::Everything,
@@ -44,6 +45,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
                 look,
                 take_over,
                 fix_forward,
+                persist,
                 ..Manner::default()
             };
             apply(&which, manner, verbose)
@@ -436,6 +438,7 @@ fn lab_name(which: &Which) -> Result<String> {
         for candidate in [name, stem] {
             if !candidate.contains('/')
                 && (lab::journal::directory(candidate).exists()
+                    || lab::persist::is_kept(candidate)
                     || marked.iter().any(|lab| lab == candidate))
             {
                 return Ok(candidate.to_owned());

@@ -13,6 +13,7 @@ use crate::link::{self, Link, LinkChange};
 use crate::names;
 use crate::netlink::Socket;
 use crate::observe::{Inside, Kernel};
+use crate::persist;
 use crate::plan::{Conflict, Plan, Subject, is_on};
 use crate::recognise::Prints;
 use crate::space::{self, Kind};
@@ -71,6 +72,8 @@ pub struct Manner<'a> {
     pub take_over: bool,
     /// Whether rules that let its packets through are put into chains of others.
     pub fix_forward: bool,
+    /// Whether the settings of the host are to outlast the boot.
+    pub persist: bool,
     /// Whether it is to go when the last `run` of it ends.
     pub passing: bool,
     /// Whether one that is gone stays so.
@@ -83,6 +86,7 @@ impl Default for Manner<'_> {
             look: Look::Changes,
             take_over: false,
             fix_forward: false,
+            persist: false,
             passing: false,
             heals: false,
         }
@@ -117,7 +121,8 @@ fn foreign(spec: &Spec, journal: Option<&Journal>) -> Option<String> {
 /// The kernel or the journal cannot be read.
 pub fn plan(spec: &Spec) -> Result<Plan> {
     let layout = Layout::of(spec);
-    let journal = Journal::load(&spec.name)?;
+    let mut journal = Journal::load(&spec.name)?;
+    persist::adopt(&spec.name, &mut journal);
     let mut kernel = Kernel::observe(&layout, journal.as_ref())?;
     kernel.look_at_ports(&layout, journal.as_ref());
     let mut plan = Plan::make(&layout, journal.as_ref(), &kernel);
@@ -196,10 +201,13 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
             ..Outcome::default()
         });
     }
-    if manner.fix_forward {
-        journal
-            .get_or_insert_with(|| Journal::new(&spec.name))
-            .accepts = true;
+    persist::adopt(&spec.name, &mut journal);
+    // What is asked for is in the journal on disk only when it is written as a whole.
+    let asks = manner.fix_forward || manner.persist;
+    if asks {
+        let journal = journal.get_or_insert_with(|| Journal::new(&spec.name));
+        journal.accepts |= manner.fix_forward;
+        journal.persists |= manner.persist;
     }
     // What `run` made stays when somebody applies it as well.
     let passing = match &journal {
@@ -221,6 +229,12 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     if !outcome.conflicts.is_empty() {
         return Ok(outcome);
     }
+    if manner.persist && layout.sysctls.is_empty() {
+        outcome.warnings.push(
+            "the lab needs no settings of the host (`nat`, `forward` and services do), so there is nothing to keep over a boot"
+                .to_owned(),
+        );
+    }
     let settled = journal.as_ref().is_some_and(|journal| {
         journal.phase == Phase::Applied && journal.file == spec.file && journal.passing == passing
     });
@@ -238,7 +252,10 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     );
     intent.file.clone_from(&spec.file);
     intent.passing = passing;
-    intent.begin(journal.as_ref())?;
+    match asks {
+        true => intent.save()?,
+        false => intent.begin(journal.as_ref())?,
+    }
     let mut executor =
         Executor::new(&kernel, &spec.name).during(|| "cannot open a netlink socket".to_owned())?;
     executor.run(&plan.steps);
@@ -305,10 +322,14 @@ pub fn salvage(lab: &str) -> Result<Outcome> {
 pub fn down(lab: &str) -> Result<Outcome> {
     crate::control::end(lab)?;
     let _lock = Lock::take()?;
-    let journal = Journal::load(lab)?;
+    let mut journal = Journal::load(lab)?;
     let mark = Mark::of(lab);
     let known = journal.is_some();
-    let journal = journal.unwrap_or_else(|| discover(&mark));
+    if !known {
+        journal = Some(discover(&mark));
+    }
+    persist::adopt(lab, &mut journal);
+    let journal = journal.unwrap_or_default();
     take_apart(&mark, journal, known)
 }
 
@@ -508,6 +529,8 @@ fn removal(
     for (key, before) in &journal.sysctls {
         steps.extend(claim::restore(&mark.lab, key, before));
     }
+    // It tells what the settings were, where the journal is lost.
+    steps.extend(persist::removal(mark, journal, &mut outcome.warnings));
     if journal.prepared
         && !others.iter().any(|other| other.prepared)
         && std::path::Path::new(space::RUN).exists()

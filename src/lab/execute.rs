@@ -18,7 +18,7 @@ use crate::netlink::{Batch, Socket};
 use crate::nft;
 use crate::observe::{Kernel, Seen};
 use crate::space::{self, Away};
-use crate::{conntrack, device, filter, hash, shape};
+use crate::{conntrack, device, filter, hash, persist, shape};
 
 /// Doing steps.
 pub(crate) struct Executor {
@@ -47,6 +47,8 @@ pub(crate) struct Executor {
     /// Numbers of the namespaces that were made.
     pub(crate) cookies: HashMap<String, u64>,
     temporary: std::path::PathBuf,
+    /// The same of the file of settings.
+    temporary_setting: std::path::PathBuf,
 }
 
 impl Executor {
@@ -88,6 +90,7 @@ impl Executor {
             warnings: Vec::new(),
             cookies,
             // A dot-name is never a namespace's; `ip netns exec` would stumble over a stray file one level deeper.
+            temporary_setting: persist::temporary(lab),
             temporary: Path::new(ETC).join(format!(".lab-{lab}")),
         })
     }
@@ -96,6 +99,7 @@ impl Executor {
     pub(crate) fn run(&mut self, steps: &[Action]) {
         // A kill may have left it, and its directory is to be empty when it goes.
         let _ = std::fs::remove_file(&self.temporary);
+        let _ = std::fs::remove_file(&self.temporary_setting);
         for (index, step) in steps.iter().enumerate() {
             if step
                 .space()
@@ -459,7 +463,12 @@ impl Executor {
                 if let Some(directory) = path.parent() {
                     make_directory(directory)?;
                 }
-                replace(path, &self.temporary, text.as_bytes(), 0o644)?;
+                // A rename leads into no other file system.
+                let temporary = match path.starts_with(ETC) {
+                    true => &self.temporary,
+                    false => &self.temporary_setting,
+                };
+                replace(path, temporary, text.as_bytes(), 0o644)?;
             }
             Action::RemoveFile { path } => absent_is_fine(remove_file(path))?,
             Action::RemoveDirectory { path } => match absent_is_fine(remove_directory(path)) {

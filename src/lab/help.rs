@@ -17,7 +17,7 @@ const EXAMPLES: [(&str, &str); 23] = [
     ),
     (
         "apply",
-        "  sudo nameplate-lab apply lab.toml\n  sudo nameplate-lab apply lab.toml --only web,db --verbose",
+        "  sudo nameplate-lab apply lab.toml\n  sudo nameplate-lab apply lab.toml --only web,db --verbose\n  sudo nameplate-lab apply lab.toml --persist     the host forwards for the lab also after a boot",
     ),
     (
         "down",

@@ -105,6 +105,12 @@ pub struct Journal {
     /// Whether the lab was made by `run`, and goes when the last one of it ends.
     #[serde(default)]
     pub passing: bool,
+    /// Whether the settings of the host are kept in a file that outlasts the boot.
+    #[serde(default)]
+    pub persists: bool,
+    /// Whether the directory of that file was not there before the first lab.
+    #[serde(default)]
+    pub settings_directory: bool,
     /// Namespaces. They come last, so that of a file that was cut the rest can be read.
     pub spaces: BTreeMap<String, Made>,
 }
@@ -225,6 +231,7 @@ impl Journal {
                 (
                     (journal.etc, journal.prepared, journal.accepts),
                     (journal.passing, journal.file.clone()),
+                    (journal.persists, journal.settings_directory),
                     journal.table.clone(),
                     (journal.sysctls.clone(), journal.parents.clone()),
                     journal.redirects.clone(),

@@ -45,6 +45,7 @@ mod netlink;
 pub mod nft;
 pub mod observe;
 pub mod outward;
+pub mod persist;
 pub mod plan;
 pub mod privileges;
 pub mod probe;

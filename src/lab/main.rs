@@ -125,6 +125,9 @@ enum Command {
         /// Put rules that let the lab's packets through into forward chains that would drop them
         #[arg(long)]
         fix_forward: bool,
+        /// Keep the settings of the host that the lab needs over a boot, by a file in /etc/sysctl.d, until `down`
+        #[arg(long)]
+        persist: bool,
     },
     /// Remove exactly what was made
     Down {

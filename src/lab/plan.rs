@@ -25,6 +25,7 @@ use crate::redirect::changed;
 
 mod conflicts;
 mod devices;
+mod persisted;
 mod spaces;
 
 pub(crate) use devices::is_on;
@@ -116,6 +117,7 @@ impl Plan {
         planner.table();
         planner.redirects();
         planner.files();
+        planner.persisted();
         for bridge in &layout.bridges {
             let up = kernel.host_link(&bridge.name).is_some_and(|link| link.up);
             if !up || planner.fresh_bridges.contains(bridge.name.as_str()) {

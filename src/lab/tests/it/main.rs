@@ -21,6 +21,7 @@ mod outward;
 mod owners;
 mod pages;
 mod parents;
+mod persisting;
 mod printing;
 mod privileges;
 mod resolving;
