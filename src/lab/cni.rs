@@ -15,11 +15,13 @@
 mod config;
 mod delegate;
 mod failure;
+mod install;
 mod ipam;
 mod outcome;
 mod plumbing;
 mod published;
 mod records;
+mod runtime;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
@@ -34,6 +36,8 @@ use failure::{Code, Failure, Result};
 use ipam::Store;
 use outcome::{Dns, Outcome, Route};
 use records::{Record, Records};
+
+pub use install::{Installation, install};
 
 use crate::{privileges, redirect, server};
 
@@ -66,8 +70,10 @@ pub(crate) fn forwarded() -> Vec<(String, Vec<crate::redirect::Redirect>)> {
 pub fn main() -> ExitCode {
     let Ok(command) = std::env::var("CNI_COMMAND") else {
         crate::warn!(
-            "nameplate-cni {}: a CNI plugin, called by a container runtime; protocol versions {}",
+            "{} {}: {}; protocol versions {}",
+            install::PROGRAM,
             env!("CARGO_PKG_VERSION"),
+            install::SELF,
             VERSIONS.join(", ")
         );
         return ExitCode::SUCCESS;

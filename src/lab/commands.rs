@@ -1,5 +1,6 @@
 //! What each verb prints, and how it ends.
 
+mod container;
 mod kept;
 
 use std::path::{Path, PathBuf};
@@ -151,6 +152,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
             lab::watch::watch(load(&which, false)?, often).map(|()| 0)
         }
         Command::Import { format, file } => crate::import::import(format, &file),
+        Command::Cni { command } => container::run(command),
         Command::Schema => {
             lab::say::text(lab::spec::SCHEMA);
             Ok(0)
@@ -182,6 +184,7 @@ fn need(command: &Command) -> Option<Need> {
         Command::Trace { .. } => Need::Spaces,
         Command::Capture { .. } => Need::Packets,
         Command::Ls { .. } => Need::Files,
+        Command::Cni { .. } => Need::Container,
         Command::Exec { .. } => Need::Programs,
         Command::Run { rootless, .. } if *rootless => return None,
         Command::Run { .. } => Need::Commands,

@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// A verb, and its examples. The first is the program's own.
-const EXAMPLES: [(&str, &str); 23] = [
+const EXAMPLES: [(&str, &str); 24] = [
     (
         "",
         "  nameplate-lab check lab.toml                    show mistakes in the file\n  \
@@ -74,6 +74,10 @@ const EXAMPLES: [(&str, &str); 23] = [
     (
         "schema",
         "  nameplate-lab schema >lab.schema.json           then `#:schema ./lab.schema.json` as the first line of lab.toml",
+    ),
+    (
+        "cni",
+        "  sudo nameplate-lab cni install\n  sudo nameplate-lab cni install --name pods --subnet 10.30.0.0/16,fd00:30::/64 --bin-dir /usr/lib/cni",
     ),
     ("watch", "  sudo nameplate-lab watch lab.toml"),
     ("adopt", "  sudo nameplate-lab adopt --pid 4711 --name web"),

@@ -268,6 +268,11 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Container networks by the plugin nameplate-cni
+    Cni {
+        #[command(subcommand)]
+        command: Container,
+    },
     /// Print the JSON schema of a lab's file, for editors
     Schema,
     /// Give the network namespace of a process a name
@@ -284,6 +289,32 @@ enum Command {
         /// A lab whose journal is damaged: what of it can be recognised goes, and the journal
         #[arg(long, value_name = "LAB")]
         force: Option<String>,
+    },
+}
+
+/// What is done with container networks.
+#[derive(Debug, Subcommand)]
+enum Container {
+    /// Put the plugin and a network's configuration where container runtimes look for them
+    Install {
+        /// Where runtimes look for plugins
+        #[arg(long, default_value = "/opt/cni/bin")]
+        bin_dir: PathBuf,
+        /// Where they look for networks
+        #[arg(long, default_value = "/etc/cni/net.d")]
+        conf_dir: PathBuf,
+        /// Link to the program instead of copying it
+        #[arg(long)]
+        link: bool,
+        /// The network's name
+        #[arg(long, default_value = "nameplate")]
+        name: String,
+        /// Its bridge
+        #[arg(long, default_value = "cni0")]
+        bridge: String,
+        /// Its subnets, one of each family
+        #[arg(long, default_value = "10.22.0.0/16", value_delimiter = ',')]
+        subnet: Vec<ipnet::IpNet>,
     },
 }
 
