@@ -38,6 +38,7 @@ use outcome::{Dns, Outcome, Route};
 use records::{Record, Records};
 
 pub use install::{Installation, install};
+pub use runtime::Attaching;
 
 use crate::{privileges, redirect, server};
 

@@ -77,7 +77,7 @@ const EXAMPLES: [(&str, &str); 24] = [
     ),
     (
         "cni",
-        "  sudo nameplate-lab cni install\n  sudo nameplate-lab cni install --name pods --subnet 10.30.0.0/16,fd00:30::/64 --bin-dir /usr/lib/cni",
+        "  sudo nameplate-lab cni install\n  sudo nameplate-lab cni install --name pods --subnet 10.30.0.0/16,fd00:30::/64 --bin-dir /usr/lib/cni\n  sudo nameplate-lab cni add pods c1 red          attach the namespace `red` as the container `c1`\n  sudo nameplate-lab cni del pods c1 red",
     ),
     ("watch", "  sudo nameplate-lab watch lab.toml"),
     ("adopt", "  sudo nameplate-lab adopt --pid 4711 --name web"),

@@ -316,6 +316,42 @@ enum Container {
         #[arg(long, default_value = "10.22.0.0/16", value_delimiter = ',')]
         subnet: Vec<ipnet::IpNet>,
     },
+    /// Attach a namespace to a network, as a container runtime does; prints the result
+    Add {
+        /// The network
+        network: String,
+        /// What the container is called
+        id: String,
+        /// Its namespace, by path or by name
+        netns: String,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Detach it again
+    Del {
+        /// The network
+        network: String,
+        /// What the container is called
+        id: String,
+        /// Its namespace, by path or by name, unless it is gone
+        netns: Option<String>,
+        #[command(flatten)]
+        places: Places,
+    },
+}
+
+/// Where networks and plugins are.
+#[derive(Debug, clap::Args)]
+struct Places {
+    /// The interface inside
+    #[arg(long, default_value = "eth0")]
+    ifname: String,
+    /// Where networks are [default: $NETCONFPATH, or /etc/cni/net.d]
+    #[arg(long)]
+    conf_dir: Option<PathBuf>,
+    /// Where plugins are, directories with colons between [default: $CNI_PATH, or /opt/cni/bin]
+    #[arg(long)]
+    bin_dir: Option<String>,
 }
 
 /// How a graph is drawn.

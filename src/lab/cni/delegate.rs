@@ -1,7 +1,7 @@
 //! Other plugins: address management that is not ours, found in `CNI_PATH` and run as the specification says.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -11,12 +11,22 @@ use super::failure::{Code, Failure, Result};
 
 /// Runs a plugin with a verb of its own or ours; what it printed.
 pub(super) fn run(call: &Call, kind: &str, verb: &str) -> Result<Value> {
-    let path = find(call, kind)?;
+    let path = find(&call.path, kind)?;
+    // The rest of the environment (container, namespace, interface, arguments) is the caller's.
+    execute(kind, &path, &[("CNI_COMMAND", verb)], &call.input)
+}
+
+/// Runs a program with variables and what it reads; what it printed.
+pub(super) fn execute(
+    kind: &str,
+    path: &Path,
+    variables: &[(&str, &str)],
+    input: &[u8],
+) -> Result<Value> {
     let unable =
         |error| Failure::because(Code::Io, format!("cannot run {}", path.display()), error);
-    // The rest of the environment (container, namespace, interface, arguments) is the caller's.
-    let mut child = Command::new(&path)
-        .env("CNI_COMMAND", verb)
+    let mut child = Command::new(path)
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -24,7 +34,7 @@ pub(super) fn run(call: &Call, kind: &str, verb: &str) -> Result<Value> {
         .map_err(unable)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A plugin that does not read its configuration says so itself.
-        let _ = stdin.write_all(&call.input);
+        let _ = stdin.write_all(input);
     }
     let output = child.wait_with_output().map_err(unable)?;
     let value: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
@@ -54,7 +64,7 @@ pub(super) fn run_if_spoken(call: &Call, kind: &str, verb: &str) -> Result<()> {
 }
 
 /// Where a plugin is.
-fn find(call: &Call, kind: &str) -> Result<PathBuf> {
+pub(super) fn find(directories: &str, kind: &str) -> Result<PathBuf> {
     // A path in a type would run anything.
     if kind.is_empty() || kind.contains('/') || kind.starts_with('.') {
         return Err(Failure::new(
@@ -62,14 +72,13 @@ fn find(call: &Call, kind: &str) -> Result<PathBuf> {
             format!("`{kind}` cannot be a plugin's type"),
         ));
     }
-    let found = call
-        .path
+    let found = directories
         .split(':')
         .filter(|directory| !directory.is_empty())
         .map(|directory| PathBuf::from(directory).join(kind))
         .find(|path| path.is_file());
     found.ok_or_else(|| {
         let message = format!("plugin `{kind}` is not in CNI_PATH");
-        Failure::because(Code::Environment, message, &call.path)
+        Failure::because(Code::Environment, message, directories)
     })
 }

@@ -1,5 +1,6 @@
 //! The CNI plugin, called by a runner of our own in the order of the specification, alone and with Debian's plugins.
 
+mod attaching;
 mod installing;
 mod modes;
 
