@@ -184,8 +184,13 @@ impl Pass<'_> {
         stands.next()
     }
 
-    /// The denial of a DS record at a zone cut.
+    /// The denial of a DS record at a zone cut; `None` where the store has one that the referral is without.
     fn deny_at_cut(&self, cut: &NameBuf, ttl: u32) -> Option<Denial> {
+        let mut there = Types::default();
+        self.types_at(cut.as_name(), &mut there);
+        if there.has(Type::DS) {
+            return None;
+        }
         Some(Denial {
             zone: self.signing.zone_of(cut.as_name(), Type::DS)?,
             owner: *cut,

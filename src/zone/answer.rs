@@ -276,13 +276,16 @@ impl Zone {
         // The cut's name ends the name that was found; it begins with labels of its own, so it can be pointed to.
         let owner = owner.suffix(qname.suffix_start(skip), cut.name());
         let place = w.set_only(Section::Authority, ns, owner);
-        if w.proves() {
+        if w.wants_dnssec() {
             match cut.set(Type::DS) {
                 Some(ds) => {
                     w.set(Section::Authority, ds, owner);
                 }
-                None => w.proof(self.prove(qname, Claim::Unsigned { skip })),
+                None if w.proves() => w.proof(self.prove(qname, Claim::Unsigned { skip })),
+                None => {}
             }
+        }
+        if w.proves() {
             self.aliases_proof(w, step);
         }
         w.extras(ns, place);

@@ -90,6 +90,12 @@ impl<'w, 'z, 'r> Writer<'w, 'z, 'r> {
         Owner::at(self.asked.then_some(HEADER_LEN), qname.name())
     }
 
+    /// Whether DNSSEC records are wanted.
+    #[inline]
+    pub(crate) fn wants_dnssec(&self) -> bool {
+        self.dnssec_ok
+    }
+
     /// Whether denial of existence is to be proved.
     #[inline]
     pub(crate) fn proves(&self) -> bool {

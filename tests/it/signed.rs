@@ -92,7 +92,8 @@ fn records(zone: &str, names: usize, ds: &str) -> String {
     let mut out = format!(
         "$TTL 300\n@ SOA ns h 1 7200 3600 1209600 60\n@ NS ns\n@ MX 10 mail\nns A 127.0.0.1\nmail A 192.0.2.25\n\
          *.wild A 192.0.2.9\n*.wildalias CNAME mail\nunsigned NS ns.unsigned\nns.unsigned A 127.0.0.1\nsigned NS ns.signed\n\
-         ns.signed A 127.0.0.1\nsigned DS {ds}\nd DNAME tree\nx.tree TXT below\n"
+         ns.signed A 127.0.0.1\nsigned DS {ds}\naway NS ns.away\nns.away A 127.0.0.1\naway DS {ds}\nbare NS ns.bare\n\
+         ns.bare A 127.0.0.1\nd DNAME tree\nx.tree TXT below\n"
     );
     for i in 0..names.div_ceil(4) {
         let _ = writeln!(
@@ -355,6 +356,18 @@ fn referrals(server: &Server, zone: &str) {
             &reply.authorities
         };
         verify(section, &keys, &format!("{child}.{zone}"), qtype);
+    }
+    // Children that are not served here.
+    for (child, signed) in [("away", true), ("bare", false)] {
+        let reply = ask(&format!("www.{child}.{zone}"), Type::A);
+        let count = |rtype: Type| {
+            let of = |record: &&Record| u16::from(record.record_type()) == rtype.0;
+            reply.authorities.iter().filter(of).count()
+        };
+        let denials = count(Type::NSEC) + count(Type::NSEC3);
+        assert_eq!(count(Type::DS), usize::from(signed), "{reply}");
+        assert_eq!(denials > 0, !signed, "{reply}");
+        verify(&reply.authorities, &keys, child, Type::DS);
     }
 }
 
