@@ -27,5 +27,5 @@ pub mod value;
 
 pub use diagnostic::{Diagnostic, Fix, Label, Report, Severity, nearest};
 pub use parser::parse;
-pub use source::{Disk, FileId, Loader, Memory, Sources, Span, read_bounded};
+pub use source::{Disk, FileId, Loader, Memory, READ_LIMIT, Sources, Span, read_bounded};
 pub use syntax::{Block, Corefile, Directive, Line, ServerBlock, Token, show};

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Octets of one file at most; a span counts octets in 32 bits.
-pub(crate) const READ_LIMIT: u64 = 64 << 20;
+pub const READ_LIMIT: u64 = 64 << 20;
 
 /// One of the files that make up a Corefile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -243,7 +243,7 @@ fn load(which: &Which, dubious: bool) -> Result<Spec> {
     let path = file(which)?;
     let mut sources = Sources::default();
     let (spec, report) =
-        Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
+        Spec::given(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
     if report.has_errors() || (dubious && !report.is_empty()) {
         lab::say::report(&report, &sources);
     }
@@ -251,7 +251,7 @@ fn load(which: &Which, dubious: bool) -> Result<Spec> {
 }
 
 /// A file that cannot be read.
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let words = error.to_string();
     let words = words.split(" (os error").next().unwrap_or_default();
     Error::new(format!("cannot read {}: {words}", path.display()))
@@ -568,7 +568,7 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
     let path = file(which)?;
     let mut sources = Sources::default();
     let (spec, mut report) =
-        Spec::load(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
+        Spec::given(&path, &mut sources).map_err(|error| unreadable(&path, &error))?;
     if let Some(spec) = &spec {
         report.extend(lab::surroundings::look(spec)?);
         report.extend(lab::surroundings::look_further(spec)?);

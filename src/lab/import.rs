@@ -17,9 +17,10 @@ mod yaml;
 use std::path::{Path, PathBuf};
 
 use corefile::Sources;
+use lab::Result;
 use lab::spec::Spec;
-use lab::{Error, Result};
 
+use crate::commands::unreadable;
 use draft::{Draft, Kind};
 use yaml::Node;
 
@@ -34,8 +35,13 @@ pub(crate) enum Format {
 
 /// Prints a file of another tool as a lab's; 0 if all of it was taken, 1 if not, 2 if there is nothing to print.
 pub(crate) fn import(format: Format, path: &Path) -> Result<u8> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+    let text = match lab::input::given(path) {
+        Ok(text) => text,
+        Err(error) => {
+            lab::warn!("{}", unreadable(path, &error));
+            return Ok(2);
+        }
+    };
     let mut draft = Draft::new(name_of(path));
     let read = yaml::read(&text).and_then(|root| match format {
         Format::Compose => compose::read(&root, &mut draft),

@@ -34,6 +34,7 @@ pub mod filter;
 pub mod floor;
 pub mod graph;
 pub mod hash;
+pub mod input;
 pub mod journal;
 mod launch;
 pub mod layout;

@@ -385,13 +385,29 @@ impl Spec {
         (spec, report)
     }
 
-    /// Reads a lab from a file.
+    /// Reads a lab from a regular file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not UTF-8.
+    /// Those of [`crate::input::read`].
     pub fn load(path: &Path, sources: &mut Sources) -> std::io::Result<(Option<Spec>, Report)> {
-        let text = std::fs::read_to_string(path)?;
-        let (mut spec, report) = Self::parse(path, &text, sources);
+        Self::of(path, &crate::input::read(path)?, sources)
+    }
+
+    /// Reads a lab from a file of the command line.
+    ///
+    /// # Errors
+    /// Those of [`crate::input::given`].
+    pub fn given(path: &Path, sources: &mut Sources) -> std::io::Result<(Option<Spec>, Report)> {
+        Self::of(path, &crate::input::given(path)?, sources)
+    }
+
+    /// The lab of a file and its text.
+    fn of(
+        path: &Path,
+        text: &str,
+        sources: &mut Sources,
+    ) -> std::io::Result<(Option<Spec>, Report)> {
+        let (mut spec, report) = Self::parse(path, text, sources);
         if let Some(spec) = &mut spec {
             spec.file = Some(std::path::absolute(path)?);
         }

@@ -82,7 +82,7 @@ fn one(
         if files.iter().any(|other| other.path == target) {
             continue;
         }
-        match std::fs::read_to_string(&beside) {
+        match crate::input::read(&beside) {
             Ok(text) => {
                 let read = one(
                     &beside,

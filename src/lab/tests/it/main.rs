@@ -24,6 +24,7 @@ mod parents;
 mod persisting;
 mod printing;
 mod privileges;
+mod reading;
 mod resolving;
 mod running;
 mod scenarios;
