@@ -458,7 +458,7 @@ fn lab_name(which: &Which) -> Result<String> {
         .iter()
         .filter_map(|lab| Journal::load(lab).ok().flatten())
     {
-        if whole.is_some() && journal.file == whole {
+        if whole.as_ref().is_some_and(|whole| journal.is_of(whole)) {
             return Ok(journal.lab);
         }
     }

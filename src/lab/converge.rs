@@ -97,8 +97,8 @@ impl Default for Manner<'_> {
 fn foreign(spec: &Spec, journal: Option<&Journal>) -> Option<String> {
     let own = spec.file.as_ref()?;
     let name = &spec.name;
-    if let Some(file) = journal.and_then(|journal| journal.file.as_ref())
-        && file != own
+    if let Some(journal) = journal.filter(|journal| !journal.is_of(own))
+        && let Some(file) = &journal.file
     {
         return Some(format!(
             "lab {name} was applied from {}, and this is {}: give this one another name ([lab] name = \"…\"), or remove that one (`nameplate-lab down {name}`), or make it this file's (`apply --take-over`)",
@@ -108,7 +108,7 @@ fn foreign(spec: &Spec, journal: Option<&Journal>) -> Option<String> {
     }
     let before = Journal::others(name)
         .into_iter()
-        .find(|other| other.file.as_ref() == Some(own));
+        .find(|other| other.is_of(own));
     let before = before?.lab;
     Some(format!(
         "this file was applied as lab {before}, and is called {name} now: `nameplate-lab down {before}` first, or give it its name back"
@@ -235,8 +235,13 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
                 .to_owned(),
         );
     }
+    // By the path that it was applied by it goes on being known.
+    let file = match (&journal, &spec.file) {
+        (Some(journal), Some(own)) if journal.is_of(own) => journal.file.clone(),
+        _ => spec.file.clone(),
+    };
     let settled = journal.as_ref().is_some_and(|journal| {
-        journal.phase == Phase::Applied && journal.file == spec.file && journal.passing == passing
+        journal.phase == Phase::Applied && journal.file == file && journal.passing == passing
     });
     if plan.steps.is_empty() && settled && !changed {
         let generation = journal.map_or(0, |journal| journal.generation);
@@ -250,7 +255,7 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
         &kernel,
         &Journal::others(&spec.name),
     );
-    intent.file.clone_from(&spec.file);
+    intent.file = file;
     intent.passing = passing;
     match asks {
         true => intent.save()?,

@@ -167,7 +167,19 @@ pub(crate) fn boot() -> String {
         .to_owned()
 }
 
+/// Whether two paths lead to one file; of one that is gone nothing but its path is known.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let canonical = |path: &Path| path.canonicalize().ok();
+    one == other || canonical(one).is_some_and(|one| canonical(other) == Some(one))
+}
+
 impl Journal {
+    /// Whether the lab was applied from this file, by whatever path.
+    #[must_use]
+    pub fn is_of(&self, file: &Path) -> bool {
+        self.file.as_deref().is_some_and(|own| is_same(own, file))
+    }
+
     /// An empty one.
     #[must_use]
     pub fn new(lab: &str) -> Self {

@@ -49,6 +49,39 @@ fn a_lab_of_another_file_is_left_alone() {
 }
 
 #[test]
+fn a_file_is_the_same_by_every_path() {
+    let world = World::new();
+    two_folders(&world);
+    world.ok(
+        "cd /run/work && mkdir a/sub links && ln -s ../a/lab.toml links/lab.toml && ln -s a folder",
+    );
+    for path in [
+        "a/sub/../lab.toml",
+        "../work/a/lab.toml",
+        "links/lab.toml",
+        "folder/lab.toml",
+    ] {
+        let line = format!("cd /run/work && {LAB} apply {path} && {LAB} status {path}");
+        world.ok(&line);
+        world.ok(&format!("cd /run/work && {LAB} check {path}"));
+        world.ok(&format!("cd /run/work && {LAB} down {path}"));
+        assert_eq!(
+            world
+                .ok("ls /run/netns 2>&1 || true")
+                .matches("red")
+                .count(),
+            0
+        );
+        world.ok(&format!("cd /run/work/a && {LAB} apply"));
+    }
+    // One that is gone is known by its path; what came into its place is the same to the lab.
+    world.ok("cd /run/work/a && mv lab.toml moved.toml");
+    let did = world.sh(&format!("cd /run/work/a && {LAB} apply moved.toml"));
+    assert_eq!(did.code, 1, "{did:?}");
+    world.ok(&format!("cd /run/work/a && {LAB} down lab.toml"));
+}
+
+#[test]
 fn check_tells_all_that_apply_refuses() {
     let world = World::new();
     two_folders(&world);
