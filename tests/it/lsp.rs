@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::server::temporary_directory;
+use crate::server::{temporary_directory, tool};
 
 /// An editor with one server.
 struct Editor {
@@ -512,18 +512,11 @@ fn every_proposal_is_known_to_its_plugin() {
 /// A real editor: Neovim, which starts the server, shows what it finds, and applies a correction.
 #[test]
 fn neovim_works_with_it() {
-    let found = Command::new("nvim").arg("--version").output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED lsp::neovim_works_with_it: Neovim is not installed (apt-get install neovim)"
-        );
-        return;
-    }
+    let Some(nvim) = tool("nvim") else { return };
     let dir = temporary_directory("lsp_neovim");
     std::fs::write(dir.join("Corefile"), ". {\n    wohami\n}\n").expect("written");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/lsp/neovim.lua");
-    let output = Command::new("nvim")
+    let output = Command::new(nvim)
         .args(["--headless", "--clean", "-n", "Corefile", "-c"])
         .arg(format!("luafile {script}"))
         .env("NAMEPLATE", env!("CARGO_BIN_EXE_nameplate"))
