@@ -23,6 +23,8 @@ struct Host {
     is_bridge: bool,
     /// `NET ADDRESS… dev INTERFACE`
     nets: Vec<String>,
+    /// Interfaces that links have: as they are written, and as they are called here.
+    devices: Keys,
     /// Addresses that commands give to interfaces.
     addresses: Vec<(String, String)>,
     routes: Vec<String>,
@@ -388,21 +390,8 @@ fn link(node: &Node, hosts: &mut [Host], draft: &mut Draft) -> Read<()> {
             }
             return wrong(node, format!("there is no node `{name}`"));
         };
-        let good = !device.is_empty()
-            && device.len() <= 15
-            && device
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if !good && !hosts[host].is_bridge {
-            return wrong(
-                node,
-                format!("`{device}` of `{name}` cannot be the name of an interface"),
-            );
-        }
-        ends.push(End {
-            host,
-            device: device.to_owned(),
-        });
+        let device = device_name(device, node, &mut hosts[host], draft)?;
+        ends.push(End { host, device });
     }
     let mut keys = Keys::new();
     if let Some(mtu) = get(node, "mtu") {
@@ -412,6 +401,52 @@ fn link(node: &Node, hosts: &mut [Host], draft: &mut Draft) -> Read<()> {
         join(at, [one, other], hosts, (draft, keys));
     }
     Ok(())
+}
+
+/// What an interface is called here, told where it is another name than in the file.
+fn device_name(written: &str, node: &Node, host: &mut Host, draft: &mut Draft) -> Read<String> {
+    if host.is_bridge {
+        return Ok(String::new());
+    }
+    let name = &host.name;
+    let Some(own) = linux_name(written) else {
+        let why = format!("`{written}` of `{name}` cannot be the name of an interface");
+        return wrong(node, why);
+    };
+    if let Some((other, _)) = host.devices.iter().find(|(_, known)| *known == own) {
+        let why = match other == written {
+            true => format!("two links end at `{written}` of `{name}`"),
+            false => format!("`{other}` and `{written}` of `{name}` would both be called `{own}`"),
+        };
+        return wrong(node, why);
+    }
+    if own != written {
+        let text = format!("{name}: the interface `{written}` is called `{own}`");
+        draft.changed(line(node), text);
+    }
+    host.devices.push((written.to_owned(), own.clone()));
+    Ok(own)
+}
+
+/// An interface's name as Linux can have it: `e1-2` for `ethernet-1/2`, and `-` for `/` in others. Where that is too long, the
+/// word before the numbers is cut.
+fn linux_name(written: &str) -> Option<String> {
+    const LONGEST: usize = 15;
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ports = written
+        .strip_prefix("ethernet-")
+        .filter(|ports| ports.contains('/'));
+    let name = ports
+        .map_or(written.to_owned(), |ports| format!("e{ports}"))
+        .replace('/', "-");
+    let numbers = name.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
+    let (word, numbers) = name.split_at(numbers);
+    let word: String = word
+        .chars()
+        .take(LONGEST.checked_sub(numbers.len())?)
+        .collect();
+    let is_one = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good);
+    is_one.then(|| word + numbers)
 }
 
 /// The addresses that commands give to an end, taken away from there.

@@ -136,6 +136,35 @@ fn a_topology_is_a_lab_that_works() {
 }
 
 #[test]
+fn interfaces_of_routers_get_names_that_linux_has() {
+    let world = World::new();
+    world.write(
+        "/run/work/srl.yaml".as_ref(),
+        "name: srl\ntopology:\n  defaults: {network-mode: none}\n  nodes:\n    leaf: {kind: nokia_srlinux}\n    core: {kind: nokia_sros}\n    edge: {kind: cisco_iol}\n  links:\n    - endpoints: [\"leaf:ethernet-1/2\", \"core:1/1/1\"]\n    - endpoints: [\"leaf:ethernet-1/3/1\", \"edge:GigabitEthernet0/0/0\"]\n",
+    );
+    let did = world.lab(&["import", "containerlab", "/run/work/srl.yaml"]);
+    assert_eq!(did.code, 0, "{did:?}");
+    told(
+        &did,
+        &[
+            "srl.yaml:9: changed: leaf: the interface `ethernet-1/2` is called `e1-2`",
+            "srl.yaml:9: changed: core: the interface `1/1/1` is called `1-1-1`",
+            "srl.yaml:10: changed: leaf: the interface `ethernet-1/3/1` is called `e1-3-1`",
+            "edge: the interface `GigabitEthernet0/0/0` is called `GigabitEth0-0-0`",
+        ],
+    );
+    world.apply_file(&world.file("srl", &did.out));
+    for (space, device) in [
+        ("leaf", "e1-2"),
+        ("leaf", "e1-3-1"),
+        ("core", "1-1-1"),
+        ("edge", "GigabitEth0-0-0"),
+    ] {
+        world.ok(&format!("ip -n {space} link show {device}"));
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_at_its_line() {
     let world = World::new();
     let service = |rest: &str| format!("services:\n  a:\n    image: x\n{rest}");
@@ -152,7 +181,8 @@ fn what_cannot_be_is_refused_at_its_line() {
         ("containerlab", "name: x\n".to_owned(), 1, "no `topology`"),
         ("containerlab", "topology:\n  nodes:\n    a: {}\n  links:\n    - endpoints: [\"a:eth1\", \"b:eth1\"]\n".to_owned(), 5, "there is no node `b`"),
         ("containerlab", "topology:\n  nodes:\n    a:\n      network-mode: container:b\n".to_owned(), 4, "each namespace is its own"),
-        ("containerlab", "topology:\n  nodes:\n    a: {}\n    b: {}\n  links:\n    - endpoints: [\"a:ethernet-1/1\", \"b:eth1\"]\n".to_owned(), 6, "the name of an interface"),
+        ("containerlab", "topology:\n  nodes:\n    a: {}\n    b: {}\n  links:\n    - endpoints: [\"a:ethernet 1\", \"b:eth1\"]\n".to_owned(), 6, "the name of an interface"),
+        ("containerlab", "topology:\n  nodes:\n    a: {}\n    b: {}\n  links:\n    - endpoints: [\"a:ethernet-1/1\", \"b:eth1\"]\n    - endpoints: [\"a:e1-1\", \"b:eth2\"]\n".to_owned(), 7, "would both be called `e1-1`"),
     ] {
         let path = "/run/work/in.yaml";
         world.write(path.as_ref(), &text);
