@@ -5,7 +5,8 @@
 //!                                    └─► Members::follow keeps each member as its primaries have it
 //! ```
 //!
-//! A catalog that cannot be understood is not taken (`read`), so the members stay that were there, and so they do when it expires.
+//! A catalog that cannot be understood is not taken (`read`), so the members stay that were there. When it expires they stay, too, after
+//! a restart as well: an expired copy on disk still says which zones there are, and each member lives by its own EXPIRE.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -208,10 +209,7 @@ impl Members {
         if self.catalogs.is_empty() {
             return;
         }
-        let lists = self.catalogs.iter().map(|catalog| {
-            let zone = catalog.place.served.snapshot()?;
-            read(&zone).ok()
-        });
+        let lists = self.catalogs.iter().map(|catalog| catalog.place.listed());
         let lists: Vec<Option<Vec<Listed>>> = lists.collect();
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         for (number, list) in lists.iter().enumerate() {

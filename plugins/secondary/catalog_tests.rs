@@ -1,9 +1,12 @@
+use std::fs::File;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use wire::NameBuf;
 use zone::{DigestPolicy, Zone};
 
 use super::catalog::{Catalog, Members, read};
+use super::kept::Copy;
 use super::place::Place;
 use super::sources::{Keep, Sources};
 
@@ -204,5 +207,79 @@ fn groups_have_their_own_settings() {
             _ => assert!(!dir.join("far/db.example.org").exists()),
         }
     }
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+/// RFC 9432, section 5.1: a catalog that has expired keeps its members, after a restart and a reload as well; each has its own EXPIRE.
+#[test]
+fn an_expired_catalog_keeps_its_members() {
+    let dir = std::env::temp_dir().join(format!("nameplate-expired-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir(&dir).expect("a directory");
+    let keep = |apex: &str, zone: &Zone, seconds: u64| {
+        let copy = Copy::new(dir.join(format!("db.{}", apex.trim_end_matches('.'))));
+        copy.write(zone).expect("written");
+        let file = File::options().write(true).open(copy.path());
+        let then = SystemTime::now() - Duration::from_secs(seconds);
+        file.and_then(|file| file.set_modified(then))
+            .expect("a time");
+    };
+    let records = format!("{A}b.zones PTR example.net.\n");
+    keep("one.example.", &catalog("one.example.", &records), 700);
+    keep("example.org.", &zone("example.org.", ""), 500);
+    keep("example.net.", &zone("example.net.", ""), 650);
+    let apex: NameBuf = "one.example.".parse().expect("a name");
+    let members = |number| {
+        let sources = sources(number, Some(Keep::Directory(dir.clone())));
+        let place = Place::of(apex.as_name(), &sources, true);
+        let catalog = Catalog {
+            place: place.clone(),
+            allowed: Vec::new(),
+            groups: Vec::new(),
+        };
+        (
+            place.clone(),
+            Members::new(vec![place.clone()], vec![catalog]),
+        )
+    };
+    let served = |members: &Members| {
+        let places = members.places();
+        let mut served: Vec<_> = places
+            .iter()
+            .map(|place| {
+                (
+                    place.served.apex().to_string(),
+                    place.served.load().is_some(),
+                )
+            })
+            .collect();
+        served.sort();
+        served
+    };
+    let expected = |catalog: bool| {
+        [
+            ("example.net.".to_owned(), false),
+            ("example.org.".to_owned(), true),
+            ("one.example.".to_owned(), catalog),
+        ]
+    };
+    let (place, first) = members(2_001);
+    assert_eq!(served(&first), expected(false), "after a restart");
+    assert_eq!(first.reports().len(), 3);
+    // A primary has it again, and it expires while it is served; a reload follows, with the same primaries and with others.
+    place
+        .served
+        .replace(Some(catalog("one.example.", &records)));
+    first.update();
+    assert_eq!(served(&first), expected(true), "it is here again");
+    place.expire();
+    first.update();
+    assert_eq!(served(&first), expected(false), "it expires");
+    assert_eq!(
+        served(&members(2_001).1),
+        expected(false),
+        "the same primaries"
+    );
+    assert_eq!(served(&members(2_002).1), expected(false), "others");
     let _ = std::fs::remove_dir_all(&dir);
 }

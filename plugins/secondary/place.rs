@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use wire::{Name, NameBuf};
 use zone::Digested;
 
-use super::catalog;
+use super::catalog::{self, Listed};
 use super::client::{self, Newer, Primary};
 use super::kept::Copy;
 use super::sources::{Contact, Sources};
@@ -47,6 +47,8 @@ struct State {
     failure: Option<String>,
     /// When the next look is due.
     next: Option<u64>,
+    /// What the catalog listed when it expired: its members stay as they are (RFC 9432, section 5.1).
+    listed: Option<Vec<Listed>>,
 }
 
 /// What is known of a place beside its zone: the next configuration goes on with it.
@@ -174,7 +176,18 @@ impl Place {
     pub(super) fn expire(&self) {
         let apex = self.served.apex();
         tracing::error!(target: "plugin/secondary", "Zone {apex} is expired");
+        let listed = self.listed();
+        self.state().listed = listed;
         self.served.replace(None);
+    }
+
+    /// The members that the catalog lists, or listed when it expired; `None` where that is not known.
+    pub(super) fn listed(&self) -> Option<Vec<Listed>> {
+        match self.served.snapshot() {
+            Some(zone) if self.catalog => catalog::read(&zone).ok(),
+            Some(_) => None,
+            None => self.state().listed.clone(),
+        }
     }
 
     /// Forgets the zone: it is another one of this name now.
@@ -194,11 +207,14 @@ impl Place {
     fn load(&self) {
         let Some(copy) = &self.copy else { return };
         let (apex, path) = (self.served.apex(), copy.path().display());
-        let found = copy.read(apex).and_then(|found| match &found {
-            Some((zone, _)) if self.catalog => catalog::read(zone).map(|_| found),
-            _ => Ok(found),
+        let found = copy.read(apex).and_then(|found| match found {
+            Some((zone, age)) if self.catalog => {
+                let listed = catalog::read(&zone)?;
+                Ok(Some((zone, age, Some(listed))))
+            }
+            found => Ok(found.map(|(zone, age)| (zone, age, None))),
         });
-        let (zone, age) = match found {
+        let (zone, age, listed) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(why) => {
@@ -213,6 +229,7 @@ impl Place {
                 target: "plugin/secondary",
                 "Zone {apex} as it was kept in {path} is expired: no primary has confirmed it for {seconds} s"
             );
+            self.state().listed = listed;
             return;
         }
         tracing::info!(
