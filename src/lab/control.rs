@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,12 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{During, Error, Result};
 use crate::journal::directory;
+use crate::supervise::Manner;
 
 /// Beside the journal: what the supervisor holds, and where it hears.
 pub(crate) const KEEPER: &str = "keeper";
 pub(crate) const SOCKET: &str = "control";
-/// What the supervisor of `up` writes into the file that it holds: somebody is to keep the commands until `down`.
+/// What the supervisor of `up` writes into the file that it holds: somebody is to keep the commands until `down`; and
+/// also a DNS server.
 const STAYS: &str = "up\n";
+const SERVES: &str = "up --serve\n";
 /// Longer requests are none.
 const LONGEST: u64 = 1 << 20;
 /// How long one that connects may take to say what it wants.
@@ -42,6 +45,8 @@ pub enum Verb {
     Restart,
     /// Read the lab's file again.
     Reload,
+    /// The same, and keep a DNS server.
+    Serve,
     /// End everything, and itself.
     End,
 }
@@ -99,7 +104,7 @@ impl Keeper {
     /// that the commands are to be kept.
     pub(crate) fn take(
         lab: &str,
-        stays: bool,
+        manner: Manner,
         heard: impl Fn(Request, UnixStream) + Send + 'static,
     ) -> io::Result<Option<Self>> {
         let place = directory(lab);
@@ -107,7 +112,7 @@ impl Keeper {
             return Ok(None);
         }
         let path = place.join(KEEPER);
-        let mut lock = OpenOptions::new()
+        let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
@@ -115,9 +120,6 @@ impl Keeper {
             .open(&path)?;
         if lock.try_lock().is_err() || !is_there(&path, &lock) {
             return Ok(None);
-        }
-        if stays {
-            lock.write_all(STAYS.as_bytes())?;
         }
         let socket = place.join(SOCKET);
         let _ = std::fs::remove_file(&socket);
@@ -130,7 +132,20 @@ impl Keeper {
                 }
             }
         });
-        Ok(Some(Self { lock, socket }))
+        let mut keeper = Self { lock, socket };
+        keeper.leave_word(manner)?;
+        Ok(Some(keeper))
+    }
+
+    /// Leaves word of what is to be kept, if it is to be until `down`.
+    pub(crate) fn leave_word(&mut self, manner: Manner) -> io::Result<()> {
+        let word = match manner {
+            Manner::Passes => return Ok(()),
+            Manner::Stays { serves: false } => STAYS,
+            Manner::Stays { serves: true } => SERVES,
+        };
+        self.lock.set_len(0)?;
+        self.lock.write_all_at(word.as_bytes(), 0)
     }
 }
 
@@ -149,7 +164,17 @@ fn is_there(path: &std::path::Path, file: &File) -> bool {
 
 /// Whether the commands of a lab are to be kept until `down`: `up` began to.
 pub(crate) fn is_to_be_kept(lab: &str) -> bool {
-    std::fs::read_to_string(directory(lab).join(KEEPER)).is_ok_and(|text| text == STAYS)
+    word(lab).is_some_and(|word| word == STAYS || word == SERVES)
+}
+
+/// Whether a DNS server is to be kept as well.
+pub(crate) fn is_to_be_served(lab: &str) -> bool {
+    word(lab).is_some_and(|word| word == SERVES)
+}
+
+/// What the supervisor of `up` wrote.
+fn word(lab: &str) -> Option<String> {
+    std::fs::read_to_string(directory(lab).join(KEEPER)).ok()
 }
 
 /// Reads a request.

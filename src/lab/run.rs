@@ -28,12 +28,12 @@ use crate::control::{self, Reply, Verb};
 use crate::converge::{self, Manner};
 use crate::error::{During, Error, Result};
 use crate::journal::{Journal, USERS, directory};
-use crate::server::{self, Heard, Own};
+use crate::server::{self, Heard, Kept};
 use crate::spec::Spec;
 use crate::supervise::{Event, Supervisor};
-use crate::{launch, logs, process, rootless, sys};
+use crate::{launch, logs, process, rootless, supervise, sys};
 
-/// How often the supervisor looks whether there still is a server.
+/// How often the supervisor looks for orphans.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Applies a lab, starts what it declares and a DNS server unless one runs, and takes everything back when a command ends,
@@ -64,7 +64,8 @@ pub fn run(spec: &Spec, command: &[String], without_root: bool) -> Result<u8> {
 /// # Errors
 /// The supervisor cannot be started, or ends at once.
 pub fn keep(spec: &Spec, serve: bool) -> Result<Option<Reply>> {
-    if let Some(reply) = control::ask(&spec.name, Verb::Reload, &[])?
+    let verb = if serve { Verb::Serve } else { Verb::Reload };
+    if let Some(reply) = control::ask(&spec.name, verb, &[])?
         && reply.stays
     {
         return Ok(Some(reply));
@@ -103,36 +104,36 @@ fn detached(spec: &Spec, serve: bool, output: &File, asks: UnixStream) -> Result
         || {},
         move |signals, guard| {
             sys::end_with_parent(guard, libc::SIGTERM);
-            let server = if serve {
-                begin_server(spec, true)
-            } else {
-                None
-            };
+            let mut server = Kept::default();
             let (sender, receiver) = listen(signals);
-            let mut supervisor = Supervisor::new(spec, sender, true);
+            let mut supervisor =
+                Supervisor::new(spec, sender, supervise::Manner::Stays { serves: serve });
             supervisor.report_to(asks);
             while !supervisor.is_over() {
                 logs::bound(output);
-                let server = server.as_ref().map(Own::pid);
-                process::reap(&[supervisor.processes(), server.into_iter().collect()].concat());
+                // Before somebody is answered who asked for it.
+                if supervisor.serves() {
+                    server.keep(spec, true);
+                }
+                let of_server = server.pid().into_iter().collect();
+                process::reap(&[supervisor.processes(), of_server].concat());
                 match receiver.recv_timeout(supervisor.tick()) {
                     Ok(Event::Signal(_)) | Err(RecvTimeoutError::Disconnected) => break,
-                    Ok(event) => supervisor.told(event),
+                    Ok(event) => {
+                        if let Event::Asked(request, _) = &event
+                            && request.verb == Verb::Serve
+                        {
+                            server.hurry();
+                        }
+                        supervisor.told(event);
+                    }
                     Err(RecvTimeoutError::Timeout) => {}
                 }
             }
-            supervisor.close(server.as_ref().map(Own::pid));
+            supervisor.close(server.pid());
             Ok(0)
         },
     )
-}
-
-/// A server of the lab's own, unless one runs; a lab without names is a lab, so that one cannot be had is said, and no more.
-fn begin_server(spec: &Spec, outside: bool) -> Option<Own> {
-    Own::start(spec, outside).unwrap_or_else(|error| {
-        crate::warn!("warning: {error}; names do not resolve");
-        None
-    })
 }
 
 /// Splits this process in two: a guard, which ends what the other one leaves, and the one that does the work. The exit code.
@@ -291,17 +292,18 @@ fn supervise(spec: &Spec, command: &[String], outside: bool, signals: File) -> R
         );
     }
     let user = User::join(&spec.name).during(|| format!("cannot lock lab {}", spec.name))?;
-    let mut server = begin_server(spec, outside);
+    let mut server = Kept::default();
+    server.keep(spec, outside);
     let done = up(spec).and_then(|()| {
         let (sender, receiver) = listen(signals);
         let mut running = Run {
-            supervisor: Supervisor::new(spec, sender.clone(), false),
+            supervisor: Supervisor::new(spec, sender.clone(), supervise::Manner::Passes),
             sender,
             beside: None,
             end: None,
         };
         let done = running.stay((spec, command), outside, &receiver, &mut server);
-        running.supervisor.close(server.as_ref().map(Own::pid));
+        running.supervisor.close(server.pid());
         done
     });
     drop(server);
@@ -353,7 +355,7 @@ impl Run {
         (spec, command): (&Spec, &[String]),
         outside: bool,
         receiver: &Receiver<Event>,
-        server: &mut Option<Own>,
+        server: &mut Kept,
     ) -> Result<u8> {
         let mut begun = false;
         let mut looked = Instant::now();
@@ -410,12 +412,9 @@ impl Run {
             }
             if looked.elapsed() > TICK {
                 looked = Instant::now();
-                let others = server.as_ref().map(Own::pid).into_iter().chain(self.beside);
+                server.keep(spec, outside);
+                let others = server.pid().into_iter().chain(self.beside);
                 process::reap(&[self.supervisor.processes(), others.collect()].concat());
-                // Another run may have had the server, and have ended.
-                if server.is_none() && !server::runs() {
-                    *server = Own::start(spec, outside).unwrap_or(None);
-                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The DNS server as a lab sees it: whether one runs, whether it answers with the names that were published, and one of `run`'s own.
+//! The DNS server as a lab sees it: whether one runs, whether it answers with the names that were published, and one that `run` or `up` keeps.
 //!
 //! A server that serves labs holds the state directory by a shared lock, so that nobody waits for one that is not there. That it
 //! answers with these names, and not with those from before, is told by a TXT record.
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_millis(100);
 /// How soon it is asked again.
 const AGAIN: Duration = Duration::from_millis(1);
+/// How often it is looked whether there still is a server, and how soon one that did not start is started again.
+const LOOK: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_secs(10);
 /// The owner, below a lab's domain, of the TXT record that says which names are served.
 const MARKER: &str = "_version";
 
@@ -90,16 +93,55 @@ pub fn runs() -> bool {
     matches!(state.try_lock(), Err(std::fs::TryLockError::WouldBlock))
 }
 
+/// The server that somebody keeps for all labs of the machine: one of its own, unless somebody else's runs.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    own: Option<Own>,
+    /// Not before then it is looked again.
+    next: Option<Instant>,
+}
+
+impl Kept {
+    /// Starts one if none runs, also where the last one was killed or somebody else's ended. That one cannot be had is
+    /// said, and no more: a lab without names is a lab.
+    pub(crate) fn keep(&mut self, spec: &Spec, outside: bool) {
+        if self.own.as_mut().is_some_and(Own::has_ended) {
+            self.own = None;
+        }
+        if self.own.is_some() || self.next.is_some_and(|next| Instant::now() < next) {
+            return;
+        }
+        let pause = match Own::start(spec, outside) {
+            Ok(own) => {
+                self.own = own;
+                LOOK
+            }
+            Err(error) => {
+                crate::warn!("warning: {error}; names do not resolve");
+                RETRY
+            }
+        };
+        self.next = Some(Instant::now() + pause);
+    }
+
+    /// The same, at once.
+    pub(crate) fn hurry(&mut self) {
+        self.next = None;
+    }
+
+    /// The number of its own.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.own.as_ref().map(|own| own.0.id() as i32)
+    }
+}
+
 /// A server of its own, ended when dropped.
 #[derive(Debug)]
-pub struct Own(Child);
+struct Own(Child);
 
 impl Own {
-    /// Starts one for a lab, unless one runs; `outside` says whether other names are asked of the host's resolvers.
-    ///
-    /// # Errors
-    /// There is no server program, or it ends at once.
-    pub fn start(spec: &Spec, outside: bool) -> Result<Option<Self>> {
+    /// Starts one, unless one runs; `outside` says whether other names are asked of the host's resolvers.
+    fn start(spec: &Spec, outside: bool) -> Result<Option<Self>> {
         if spec.dns == Dns::Off {
             return Ok(None);
         }
@@ -118,16 +160,16 @@ impl Own {
             .spawn()
             .during(|| format!("cannot run {}, the DNS server", program.display()))?;
         let written = child.stdin.take().map_or(Ok(()), |mut stdin| {
-            stdin.write_all(corefile(spec, outside).as_bytes())
+            stdin.write_all(corefile(outside).as_bytes())
         });
         let own = Self(child);
         written.during(|| "cannot tell the DNS server what to serve".to_owned())?;
         own.await_lock()
     }
 
-    /// Its number.
-    pub(crate) fn pid(&self) -> i32 {
-        self.0.id() as i32
+    /// Whether it is gone.
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
     }
 
     /// Waits until it is there.
@@ -150,13 +192,19 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let _ = sys::kill(self.0.id() as i32, libc::SIGTERM);
+        if self.has_ended() {
+            return;
+        }
+        // One that is stopped hears of the end only when it goes on.
+        for signal in [libc::SIGTERM, libc::SIGCONT] {
+            let _ = sys::kill(self.0.id() as i32, signal);
+        }
         let _ = self.0.wait();
     }
 }
 
-/// What a server of `run`'s own serves.
-fn corefile(spec: &Spec, outside: bool) -> String {
+/// What it serves.
+fn corefile(outside: bool) -> String {
     let upstreams = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let known = upstreams
         .lines()
@@ -167,10 +215,7 @@ fn corefile(spec: &Spec, outside: bool) -> String {
         // There is nobody to ask, and a closed port says so at once.
         "    forward . 127.0.0.1:9 {\n        max_fails 0\n    }\n"
     };
-    format!(
-        ".:53 {{\n    lab {} {{\n        listen\n    }}\n{forward}    errors\n}}\n",
-        spec.name
-    )
+    format!(".:53 {{\n    lab {{\n        listen\n    }}\n{forward}    errors\n}}\n")
 }
 
 /// A program that is installed beside this one, or else somewhere on the path.

@@ -14,9 +14,9 @@ use crate::journal::{Journal, Phase};
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::reach::Picture;
-use crate::spec::Spec;
+use crate::spec::{Dns, Spec};
 use crate::view::{self, Views};
-use crate::{probe, space};
+use crate::{probe, server, space};
 
 /// A lab of this machine, as its journal tells.
 #[derive(Clone, Debug)]
@@ -135,6 +135,8 @@ pub struct Status {
     changes: Vec<String>,
     /// Whether `up` kept the commands that the file declares, and nobody does any more.
     unkept: bool,
+    /// Whether `up` kept a DNS server, and none runs any more.
+    unserved: bool,
 }
 
 /// How a namespace is.
@@ -240,13 +242,16 @@ impl Status {
             commands: commands.unwrap_or_default(),
             changes,
             unkept,
+            unserved: spec.dns != Dns::Off
+                && control::is_to_be_served(&spec.name)
+                && !server::runs(),
         })
     }
 
-    /// Whether the kernel is as the file declares, no command that is kept has failed, and none is left alone.
+    /// Whether the kernel is as the file declares, no command that is kept has failed, and neither one nor the server is left alone.
     #[must_use]
     pub fn is_as_declared(&self) -> bool {
-        !self.unkept && self.is_sound()
+        !self.unkept && !self.unserved && self.is_sound()
     }
 
     /// Whether the kernel is as the file declares, and no command that is kept has failed.
@@ -343,7 +348,7 @@ impl Status {
         json!({
             "v": 1, "lab": self.lab, "domain": self.domain, "applied": self.applied, "as_declared": self.is_as_declared(),
             "drift": drift, "conflicts": self.plan.conflicts, "warnings": self.plan.warnings, "namespaces": spaces,
-            "commands": self.commands, "unkept": self.unkept, "rules": self.rules, "names": self.names.as_ref().and_then(|names| serde_json::from_str::<Value>(names).ok()),
+            "commands": self.commands, "unkept": self.unkept, "unserved": self.unserved, "rules": self.rules, "names": self.names.as_ref().and_then(|names| serde_json::from_str::<Value>(names).ok()),
         })
     }
 }
@@ -448,6 +453,12 @@ impl fmt::Display for Status {
         }
         for warning in &self.plan.warnings {
             writeln!(f, "  warning: {warning}")?;
+        }
+        if self.unserved {
+            writeln!(
+                f,
+                "  the DNS server that the lab was brought up with is gone: `nameplate-lab up --serve`"
+            )?;
         }
         for other in labs().iter().filter(|other| other.name != self.lab) {
             writeln!(

@@ -39,6 +39,15 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1
 /// One that lived so long begins with the first pause again.
 const LONG: Duration = Duration::from_secs(10);
 
+/// How long the commands are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As long as a terminal's `run`.
+    Passes,
+    /// Until `down`, without a terminal; whether with a DNS server.
+    Stays { serves: bool },
+}
+
 /// What the other threads tell.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -265,8 +274,8 @@ pub(crate) struct Supervisor {
     sender: Sender<Event>,
     /// The right to keep them; none while somebody else does.
     keeper: Option<Keeper>,
-    /// Whether it stays without a terminal, and shows nothing there.
-    stays: bool,
+    /// One that stays shows nothing at a terminal.
+    manner: Manner,
     pending: Vec<Pending>,
     starts: u64,
     /// Whether its end was asked for.
@@ -275,13 +284,13 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Of a lab; what happens is told to `sender`.
-    pub(crate) fn new(spec: &Spec, sender: Sender<Event>, stays: bool) -> Self {
+    pub(crate) fn new(spec: &Spec, sender: Sender<Event>, manner: Manner) -> Self {
         let mut supervisor = Self {
             spec: spec.clone(),
             commands: Vec::new(),
             sender,
             keeper: None,
-            stays,
+            manner,
             pending: Vec::new(),
             starts: 0,
             ends: false,
@@ -296,7 +305,7 @@ impl Supervisor {
         let heard = move |request, stream| {
             let _ = sender.send(Event::Asked(request, stream));
         };
-        match Keeper::take(&self.spec.name, self.stays, heard) {
+        match Keeper::take(&self.spec.name, self.manner, heard) {
             Ok(Some(keeper)) => {
                 self.keeper = Some(keeper);
                 // One that was killed may have left something.
@@ -321,6 +330,21 @@ impl Supervisor {
             _ => None,
         };
         self.commands.iter().filter_map(pid).collect()
+    }
+
+    /// Whether a DNS server is to be kept as well.
+    pub(crate) fn serves(&self) -> bool {
+        self.manner == Manner::Stays { serves: true }
+    }
+
+    /// Keeps one from now on, if it stays.
+    fn serve(&mut self) {
+        if let (Manner::Stays { serves }, Some(keeper)) = (&mut self.manner, &mut self.keeper) {
+            *serves = true;
+            if let Err(error) = keeper.leave_word(self.manner) {
+                crate::warn!("warning: that a DNS server is wanted cannot be kept: {error}");
+            }
+        }
     }
 
     /// Whether its end was asked for, or its lab is gone.
@@ -436,7 +460,7 @@ impl Supervisor {
         command.deadline.get_or_insert(command.begun + READY);
         let (sender, start) = (self.sender.clone(), self.starts);
         let space = &command.task.space;
-        let shown = (!self.stays).then(|| format!("{space} | "));
+        let shown = (self.manner == Manner::Passes).then(|| format!("{space} | "));
         let log = Log::open(&command.task.lab, space, shown);
         let started = match log {
             Ok(log) => command.task.start(log, move |status| {
@@ -555,8 +579,11 @@ impl Supervisor {
                 problems.push(format!("{name} has no command in lab {}", self.spec.name));
             }
         }
+        if verb == Verb::Serve {
+            self.serve();
+        }
         match verb {
-            Verb::Reload => match declared(&self.spec.name) {
+            Verb::Reload | Verb::Serve => match declared(&self.spec.name) {
                 Ok(spec) => changes = self.replace(spec),
                 Err(error) => problems.push(error.to_string()),
             },
@@ -672,7 +699,7 @@ impl Supervisor {
                 .map(Command::state)
                 .collect(),
             changes: Vec::new(),
-            stays: self.stays,
+            stays: self.manner != Manner::Passes,
         }
     }
 

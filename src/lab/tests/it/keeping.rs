@@ -349,6 +349,56 @@ fn a_name_shows_that_a_command_is_ready() {
 }
 
 #[test]
+fn every_lab_that_is_served_stays_so() {
+    let world = World::new();
+    if nameplate().is_none() {
+        return;
+    }
+    let lab = |name: &str, at: u8| {
+        let text = format!(
+            "[net.br{at}]\nsubnet = \"10.{at}.0.0/24\"\n[ns]\n{name}1 = \"br{at}\"\n{name}2 = \"br{at}\"\n"
+        );
+        world.file(name, &text).to_str().expect("plain").to_owned()
+    };
+    let (one, two) = (lab("one", 1), lab("two", 2));
+    let resolves = |name: &str| {
+        format!("{LAB} exec {name}1 -- getent hosts {name}2 | grep -q {name}2.{name}.test")
+    };
+    // Each is served, whoever's server it is; the host's commands do as well.
+    for file in [&one, &two] {
+        let did = world.lab(&["up", "--serve", file]);
+        assert!(did.code == 0 && did.err.is_empty(), "{did:?}");
+    }
+    world.ok(&resolves("one"));
+    world.ok(&resolves("two"));
+    world.ok(&format!(
+        "cd /run/work && {LAB} run {two} -- {LAB} status {two}"
+    ));
+    assert_eq!(world.lab(&["down", &one]).code, 0);
+    wait(&world, &resolves("two"));
+    // One that was killed comes again, at the latest when it is asked for.
+    let kill = "kill -9 $(ss -Hlnup | grep -o 'pid=[0-9]*' | head -n1 | cut -d= -f2)";
+    world.ok(kill);
+    let did = world.lab(&["up", "--serve", &two]);
+    assert!(did.code == 0 && did.err.is_empty(), "{did:?}");
+    world.ok(&resolves("two"));
+    world.ok(kill);
+    wait(&world, &resolves("two"));
+    // Nobody keeps it any more.
+    world.ok("kill -9 $(fuser /run/nameplate/lab/two/keeper 2>/dev/null)");
+    wait(&world, "[ -z \"$(ss -Hlnu)\" ]");
+    let did = world.lab(&["status", &two]);
+    let gone =
+        "the DNS server that the lab was brought up with is gone: `nameplate-lab up --serve`";
+    assert!(did.code == 4 && did.out.contains(gone), "{did:?}");
+    // Where it was gone it comes again.
+    assert_eq!(world.lab(&["up", "--serve", &two]).code, 0);
+    world.ok(&resolves("two"));
+    assert_eq!(world.lab(&["status", &two]).code, 0);
+    assert_eq!(world.lab(&["down", &two]).code, 0);
+}
+
+#[test]
 fn what_the_file_has_no_more_is_ended_and_said() {
     let world = World::new();
     let spaces = |rest: &str| {
