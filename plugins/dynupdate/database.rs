@@ -6,11 +6,13 @@
 //!
 //! The first entry is the snapshot, which removes nothing and adds the zone; the others are differences. An update is on disk before it
 //! is answered (fdatasync). After a crash the last entry may be cut: it was not answered, and is left out. A mistake anywhere else is
-//! no crash's, and the file is not used.
+//! no crash's, and the file is not used. Where somebody has taken the file away, replaced or emptied it meanwhile, the next update writes it anew.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use wire::{Name, Type};
 use zone::{Builder, ChangedRecord, Difference, Place, Records, Zone};
@@ -196,14 +198,26 @@ impl Database {
         }
     }
 
-    /// Puts a difference on disk, before anybody is told of it.
+    /// Puts a difference on disk, before anybody is told of it. `next` is the zone with it, which takes the place of a file that is no
+    /// longer what was written to it.
     ///
     /// # Errors
-    /// When it is not sure to be there. Nothing is written after that.
-    pub(super) fn append(&mut self, difference: &Difference) -> io::Result<()> {
-        if self.broken {
-            return Err(io::Error::other("an earlier write has failed"));
+    /// When it is not sure to be there.
+    pub(super) fn commit(&mut self, difference: &Difference, next: &Zone) -> io::Result<()> {
+        if !self.broken && self.is_in_place() {
+            self.append(difference)?;
+            if self.is_in_place() {
+                return Ok(());
+            }
         }
+        let restored = self.restore(next);
+        // The difference may be in a file that comes back.
+        self.broken = restored.is_err();
+        restored
+    }
+
+    /// Appends a difference; what is written of it is cut again when that fails.
+    fn append(&mut self, difference: &Difference) -> io::Result<()> {
         let entry = entry(b'D', difference.removed.octets(), difference.added.octets())?;
         let written = self
             .file
@@ -213,7 +227,7 @@ impl Database {
         match written {
             Ok(()) => self.end += entry.len() as u64,
             Err(_) => {
-                // A full disk is no reason to stop for good: without the half entry the file is as it was.
+                // A full disk is no reason to write the file anew: without the half entry it is as it was.
                 let undone = self
                     .file
                     .set_len(self.end)
@@ -224,6 +238,60 @@ impl Database {
         written
     }
 
+    /// Whether the open file is the one that has the name, and as long as it was left.
+    fn is_in_place(&self) -> bool {
+        match (self.path.metadata(), self.file.metadata()) {
+            (Ok(named), Ok(own)) => {
+                (named.dev(), named.ino()) == (own.dev(), own.ino()) && own.len() == self.end
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes the file anew after it was taken away, replaced or emptied; what somebody has put in its place is kept under another name.
+    fn restore(&mut self, zone: &Zone) -> io::Result<()> {
+        let shown = self.path.display().to_string();
+        let other = match self.path.metadata() {
+            Ok(found) if found.len() > 0 => self.keep_other(&found)?,
+            _ => None,
+        };
+        if let Err(error) = self.write(zone) {
+            other
+                .into_iter()
+                .for_each(|other| drop(fs::remove_file(other)));
+            return Err(error);
+        }
+        let (apex, serial) = (zone.apex(), zone.serial());
+        let kept = other.map_or_else(String::new, |other| {
+            format!("; what stood there is kept as {}", other.display())
+        });
+        tracing::warn!(
+            target: "plugin/dynupdate",
+            "{shown}: the database was removed or changed by somebody else; it is written anew with zone {apex} as it is served, {serial} SOA serial{kept}. \
+             To use another database, stop the server first"
+        );
+        Ok(())
+    }
+
+    /// Gives another name to what has taken the place of the database, if that is what stands there.
+    fn keep_other(&self, found: &fs::Metadata) -> io::Result<Option<PathBuf>> {
+        let own = self.file.metadata()?;
+        if (found.dev(), found.ino()) != (own.dev(), own.ino()) {
+            let locked = File::open(&self.path)?.try_lock();
+            if matches!(locked, Err(TryLockError::WouldBlock)) {
+                return Err(io::Error::other(
+                    "another process uses a database that was put in its place; stop one of the two",
+                ));
+            }
+        } else if self.broken {
+            return Ok(None);
+        }
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = time.map_or(0, |time| time.as_secs());
+        let other = beside(&self.path, &format!(".replaced-{seconds}"));
+        fs::hard_link(&self.path, &other).map(|()| Some(other))
+    }
+
     /// Whether the updates outweigh the snapshot by so much that the file is to be written anew.
     pub(super) fn is_long(&self) -> bool {
         !self.broken && self.end > 2 * self.snapshot + SPARE
@@ -232,7 +300,7 @@ impl Database {
     /// Writes the file anew with `zone` as its snapshot: beside it, then in its place.
     pub(super) fn write(&mut self, zone: &Zone) -> io::Result<()> {
         let entry = entry(b'Z', &[], records(zone).octets())?;
-        let draft = draft_of(&self.path);
+        let draft = beside(&self.path, ".new");
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -252,13 +320,15 @@ impl Database {
         self.file = file;
         self.snapshot = entry.len() as u64;
         self.end = (MAGIC.len() + entry.len()) as u64;
+        self.broken = false;
         Ok(())
     }
 }
 
-fn draft_of(path: &Path) -> PathBuf {
+/// A name beside that of the file.
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(end);
     name.into()
 }
 

@@ -52,7 +52,11 @@ impl Store {
         Ok(store)
     }
 
-    fn read(apex: Name<'_>, seed: Option<&Path>, path: Option<&Path>) -> Result<Self, String> {
+    pub(super) fn read(
+        apex: Name<'_>,
+        seed: Option<&Path>,
+        path: Option<&Path>,
+    ) -> Result<Self, String> {
         let opened = path.map(|path| Database::open(path, apex)).transpose()?;
         let (mut database, kept) =
             opened.map_or((None, None), |(database, kept)| (Some(database), kept));
@@ -115,7 +119,7 @@ impl Store {
         }
         if let Some(database) = database.as_mut() {
             database
-                .append(&difference)
+                .commit(&difference, &next)
                 .map_err(|error| fails(format!("write the database: {error}")))?;
         }
         let done = Done {

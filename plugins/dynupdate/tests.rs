@@ -10,6 +10,8 @@ use super::store::Store;
 use super::update::{Bounds, work_out};
 use crate::trial::{self, Folder};
 
+mod gone;
+
 const ZONE: &str = "\
 example.org. 300 IN SOA ns hostmaster 10 7200 1800 1209600 300
 example.org. 300 IN NS ns
@@ -411,10 +413,10 @@ fn open(path: &Path) -> Result<(Database, Option<Zone>), String> {
 fn append(database: &mut Database, zone: &Zone, lines: &str) -> Zone {
     let difference = work_out(&message(lines), zone, BOUNDS, &|_, _| true);
     let difference = difference.expect("made").expect("a change");
-    database.append(&difference).expect("written");
-    zone.patched(std::slice::from_ref(&difference))
-        .and_then(built)
-        .expect("a zone")
+    let next = zone.patched(std::slice::from_ref(&difference));
+    let next = next.and_then(built).expect("a zone");
+    database.commit(&difference, &next).expect("written");
+    next
 }
 
 #[test]
