@@ -16,7 +16,7 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
-use corefile::Sources;
+use corefile::{FileId, Report, Sources, Span};
 use lab::Result;
 use lab::spec::Spec;
 
@@ -42,33 +42,44 @@ pub(crate) fn import(format: Format, path: &Path) -> Result<u8> {
             return Ok(2);
         }
     };
-    let mut draft = Draft::new(name_of(path));
+    let from = path.display().to_string();
+    let mut draft = Draft::default();
     let read = yaml::read(&text).and_then(|root| match format {
         Format::Compose => compose::read(&root, &mut draft),
         Format::Containerlab => clab::read(&root, &mut draft),
     });
     if let Err((line, why)) = read {
-        lab::warn!("{}:{line}: {why}", path.display());
+        lab::warn!("{from}:{line}: {why}");
         return Ok(2);
     }
-    let out = draft.text(path);
-    let mut sources = Sources::default();
+    if draft.name.is_empty() {
+        draft.rename(1, &name_of(path));
+    }
+    let made = draft.text(&from);
     let place = PathBuf::from(format!("{}.toml", draft.name));
-    let (_, mistakes) = Spec::parse(&place, &out, &mut sources);
+    let (_, mistakes) = Spec::parse(&place, &made.out, &mut Sources::default());
     if mistakes.has_errors() {
-        lab::say::report(&mistakes, &sources);
-        lab::warn!(
-            "{} would make a lab with mistakes; nothing is printed",
-            path.display()
-        );
+        let mut sources = Sources::default();
+        let file = sources.add(&from, text.clone());
+        let line_of = |span: Span| line(&text, file, draft.line_of(&made, span.start as usize));
+        let mut told = Report::new();
+        told.extend(mistakes.into_iter().map(|mut one| {
+            for label in &mut one.labels {
+                label.span = line_of(label.span);
+            }
+            // An edit of what is not printed.
+            one.fix = None;
+            one
+        }));
+        lab::say::report(&told, &sources);
+        lab::warn!("{from} would make a lab with mistakes; nothing is printed");
         return Ok(2);
     }
-    lab::say::text(&out);
+    lab::say::text(&made.out);
     draft.report.sort_by_key(|one| (one.kind, one.line));
     for entry in &draft.report {
         lab::warn!(
-            "{}:{}: {}: {}",
-            path.display(),
+            "{from}:{}: {}: {}",
             entry.line,
             entry.kind.word(),
             entry.text
@@ -83,6 +94,19 @@ pub(crate) fn import(format: Format, path: &Path) -> Result<u8> {
         count(Kind::Changed)
     );
     Ok(u8::from(left > 0))
+}
+
+/// The place of a line, without what surrounds its text.
+fn line(text: &str, file: FileId, number: u64) -> Span {
+    let before = usize::try_from(number).unwrap_or(1).saturating_sub(1);
+    let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
+    let line = text[start..].lines().next().unwrap_or_default();
+    let start = start + line.len() - line.trim_start().len();
+    Span {
+        file,
+        start: start as u32,
+        end: (start + line.trim().len()) as u32,
+    }
 }
 
 /// The lab's name where the file does not say it: the directory of a file that all projects call so, or else the file's own.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::compose::published;
-use super::draft::{Draft, Keys, fitting, inline, quoted, some, strings, words};
+use super::draft::{Draft, Keys, Part, inline, quoted, some, strings, words};
 use super::yaml::{Node, Value, get, line, list, map, pairs, text, truth};
 use super::{Read, wrong};
 
@@ -43,7 +43,7 @@ pub(super) fn read(root: &Node, draft: &mut Draft) -> Read<()> {
     let mut mgmt = None;
     for (key, node) in map(root, "a topology file")? {
         match key.as_str() {
-            "name" => draft.rename(text(node, "`name`")?),
+            "name" => draft.rename(line(node), text(node, "`name`")?),
             "prefix" => {}
             "mgmt" => mgmt = Some(node),
             "topology" => topology = Some(node),
@@ -148,7 +148,6 @@ fn host(
 ) -> Read<Host> {
     let mut host = Host {
         name: name.to_owned(),
-        own: fitting(name, 63),
         line: line(node),
         ..Host::default()
     };
@@ -184,6 +183,7 @@ fn host(
         host.is_bridge = true;
         return Ok(host);
     }
+    host.own = draft.space_name(host.line, name);
     match kind {
         "linux" => {}
         "host" => {
@@ -227,7 +227,7 @@ fn host(
             "ports" if mode == "bridge" => {
                 for node in list(node) {
                     match published(text(node, "a port")?, &host.own) {
-                        Ok(forward) => forwards.push(forward),
+                        Ok(forward) => forwards.push(forward.told((node, name), draft)),
                         Err(why) => draft.left(line(node), format!("{name}: {why}")),
                     }
                 }
@@ -539,7 +539,9 @@ fn join(at: u64, ends: [&End; 2], hosts: &mut [Host], (draft, mut keys): (&mut D
                 format!("`{host}` gets the other address of {}", subnets.join(", ")),
             );
         }
-        draft.links.push((name_of(order, hosts), keys));
+        let name = name_of(order, hosts);
+        draft.made(Part::Link, &name, at);
+        draft.links.push((name, keys));
         return;
     }
     let net = draft.net_name(at, &format!("link{}", draft.nets.len()));

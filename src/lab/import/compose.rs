@@ -2,7 +2,7 @@
 
 use serde_saphyr::Spanned;
 
-use super::draft::{Draft, Keys, fitting, inline, quoted, some, strings, words};
+use super::draft::{Draft, Keys, Part, inline, quoted, some, strings, words};
 use super::yaml::{Node, Value, get, line, list, map, pairs, text, truth};
 use super::{Read, wrong};
 
@@ -57,7 +57,7 @@ pub(super) fn read(root: &Node, draft: &mut Draft) -> Read<()> {
     let mut services: &[(String, Node)] = &[];
     for (key, node) in map(root, "a Compose file")? {
         match key.as_str() {
-            "name" => draft.rename(text(node, "`name`")?),
+            "name" => draft.rename(line(node), text(node, "`name`")?),
             "version" => {}
             "services" => services = map(node, "`services`")?,
             "networks" => declared = map(node, "`networks`")?,
@@ -87,8 +87,13 @@ pub(super) fn read(root: &Node, draft: &mut Draft) -> Read<()> {
     for (name, node) in declared {
         net(name, node, draft, &mut nets)?;
     }
-    for (name, node) in order {
-        service(name, node, draft, &mut nets)?;
+    // An alias takes the name of no service.
+    let owns: Vec<String> = order
+        .iter()
+        .map(|(name, node)| draft.space_name(line(node), name))
+        .collect();
+    for ((name, node), own) in order.into_iter().zip(owns) {
+        service((name, own), node, draft, &mut nets)?;
     }
     let isolates = nets.len() > 1;
     for net in nets {
@@ -170,8 +175,15 @@ fn net(name: &str, node: &Node, draft: &mut Draft, nets: &mut Vec<Net>) -> Read<
                 for config in get(node, "config").map(list).unwrap_or_default() {
                     for (key, node) in map(config, "`config`")? {
                         match key.as_str() {
-                            "subnet" => subnets.push(text(node, "`subnet`")?.to_owned()),
-                            "gateway" => gateways.push(text(node, "`gateway`")?.to_owned()),
+                            "subnet" | "gateway" => {
+                                let address = text(node, key)?;
+                                draft.made(Part::Text, address, line(node));
+                                let all = match key.as_str() {
+                                    "subnet" => &mut subnets,
+                                    _ => &mut gateways,
+                                };
+                                all.push(address.to_owned());
+                            }
                             _ => draft.left(line(node), format!("network `{name}`: `{key}`")),
                         }
                     }
@@ -223,8 +235,12 @@ fn net(name: &str, node: &Node, draft: &mut Draft, nets: &mut Vec<Net>) -> Read<
 }
 
 /// A service.
-fn service(name: &str, node: &Node, draft: &mut Draft, nets: &mut [Net]) -> Read<()> {
-    let own = fitting(name, 63);
+fn service(
+    (name, own): (&str, String),
+    node: &Node,
+    draft: &mut Draft,
+    nets: &mut [Net],
+) -> Read<()> {
     let (mut keys, mut alias) = (Keys::new(), Vec::new());
     for (key, node) in map(node, "a service")? {
         let at = line(node);
@@ -255,8 +271,8 @@ fn service(name: &str, node: &Node, draft: &mut Draft, nets: &mut [Net]) -> Read
             ),
             "container_name" | "hostname" => {
                 let other = text(node, key)?;
-                if other != name && other != own {
-                    alias.push(fitting(other, 63));
+                if other != name {
+                    draft.alias((at, &own), other, &mut alias);
                 }
             }
             "links" => {
@@ -302,15 +318,18 @@ fn service(name: &str, node: &Node, draft: &mut Draft, nets: &mut [Net]) -> Read
                     .collect();
                 keys.push(("sysctl".to_owned(), inline(&kept)));
             }
-            "mac_address" => keys.push(("mac".to_owned(), quoted(text(node, "`mac_address`")?))),
+            "mac_address" => {
+                let mac = text(node, "`mac_address`")?;
+                draft.made(Part::Text, mac, at);
+                keys.push(("mac".to_owned(), quoted(mac)));
+            }
             key if QUIET.contains(&key) || key.starts_with("x-") => {}
             _ => draft.left(at, format!("{name}: `{key}`")),
         }
     }
-    let (where_to, mut on) = attachments(name, node, draft, (&mut *nets, &mut alias))?;
+    let (where_to, mut on) = attachments((name, &own), node, draft, (&mut *nets, &mut alias))?;
     let count = replicas(node)?;
-    if !alias.is_empty() {
-        alias.dedup();
+    if !alias.is_empty() && count == 1 {
         keys.push(("alias".to_owned(), strings(&alias)));
     }
     if let Some(run) = run(name, node, draft)? {
@@ -320,12 +339,14 @@ fn service(name: &str, node: &Node, draft: &mut Draft, nets: &mut [Net]) -> Read
     on.retain(|at| !nets[*at].internal);
     let names: Vec<String> = match count {
         1 => vec![own.clone()],
-        _ => (1..=count).map(|n| format!("{own}-{n}")).collect(),
+        _ => (1..=count)
+            .map(|n| draft.space_name(line(node), &format!("{own}-{n}")))
+            .collect(),
     };
     let first = names[0].clone();
     for port in get(node, "ports").map(list).unwrap_or_default() {
-        match (forwards(port, &first)?, on.first()) {
-            (Ok(made), Some(at)) => nets[*at].forwards.push(made),
+        match (forward(port, &first)?, on.first()) {
+            (Ok(made), Some(at)) => nets[*at].forwards.push(made.told((port, name), draft)),
             (Ok(_), None) => draft.left(
                 line(port),
                 format!("{name}: it is on no network with a way in, so no port leads to it"),
@@ -339,7 +360,10 @@ fn service(name: &str, node: &Node, draft: &mut Draft, nets: &mut [Net]) -> Read
             ("headless".to_owned(), "true".to_owned()),
             ("to".to_owned(), strings(&names)),
         ];
-        draft.services.push((own, to));
+        for name in alias.into_iter().chain([own]) {
+            draft.made(Part::Service, &name, line(node));
+            draft.services.push((name, to.clone()));
+        }
     }
     draft
         .spaces
@@ -379,12 +403,13 @@ fn hosts(name: &str, node: &Node, draft: &mut Draft) -> Read<()> {
     for (host, address, node) in entries {
         let address = address.trim_matches(['[', ']']).to_owned();
         match address.parse::<std::net::IpAddr>() {
-            Ok(at) if !draft.records.iter().any(|(other, _)| *other == host) => {
+            Ok(at) if draft.claim(&host) => {
                 let kind = if at.is_ipv6() { "AAAA" } else { "A" };
                 draft.changed(
                     line(node),
                     format!("{name}: `{host}` is a name for all, in the lab's domain"),
                 );
+                draft.made(Part::Record, &host, line(node));
                 draft.records.push((host, quoted(&format!("{kind} {at}"))));
             }
             _ => draft.left(line(node), format!("{name}: `{host}` of `extra_hosts`")),
@@ -395,7 +420,7 @@ fn hosts(name: &str, node: &Node, draft: &mut Draft) -> Read<()> {
 
 /// Where a service is: what the lab's file says, and the places of the networks.
 fn attachments(
-    name: &str,
+    (name, own): (&str, &str),
     node: &Node,
     draft: &mut Draft,
     (nets, alias): (&mut [Net], &mut Vec<String>),
@@ -440,12 +465,13 @@ fn attachments(
                 "interface_name" => part.push_str(&format!(" dev {}", text(node, key)?)),
                 "aliases" => {
                     for node in list(node) {
-                        alias.push(fitting(text(node, "an alias")?, 63));
+                        draft.alias((line(node), own), text(node, "an alias")?, alias);
                     }
                 }
                 _ => draft.left(line(node), format!("{name}: `{key}` on `{wanted}`")),
             }
         }
+        draft.made(Part::Text, &part, at_line);
         parts.push(part);
         on.push(at);
     }
@@ -577,60 +603,79 @@ fn interpolated(text: &str) -> (String, Vec<String>) {
     (out, missing)
 }
 
-/// A published port as a forward, or why it is none.
-fn forwards(node: &Node, target: &str) -> Read<std::result::Result<String, String>> {
-    if let Value::Map(_) = &node.value {
-        let part = |key: &str| get(node, key).map(|one| text(one, key)).transpose();
-        let (port, inside) = (part("published")?, part("target")?);
-        let (Some(port), Some(inside)) = (port, inside) else {
-            return Ok(Err("a port of the host that Docker would pick".to_owned()));
-        };
-        let listen = part("host_ip")?.filter(|at| *at != "0.0.0.0");
-        let listen = listen.map_or(String::new(), |at| {
-            if at.contains(':') {
-                format!("[{at}]:")
-            } else {
-                format!("{at}:")
-            }
-        });
-        let protocol = part("protocol")?
-            .filter(|one| *one != "tcp")
-            .map_or(String::new(), |one| format!("/{one}"));
-        return Ok(Ok(format!("{listen}{port}{protocol}:{target}:{inside}")));
+/// A forward, and what is not as Docker does it.
+pub(super) struct Forward {
+    text: String,
+    changed: Option<String>,
+}
+
+impl Forward {
+    /// As the lab has it; the change is told.
+    pub(super) fn told(self, (port, name): (&Node, &str), draft: &mut Draft) -> String {
+        draft.made(Part::Text, &self.text, line(port));
+        if let Some(changed) = self.changed {
+            draft.changed(line(port), format!("{name}: {changed}"));
+        }
+        self.text
     }
-    let (whole, _) = interpolated(text(node, "a port")?);
-    published(&whole, target)
-        .map(Ok)
-        .or_else(|why| Ok(Err(why)))
+}
+
+/// A published port as a forward, or why it is none.
+fn forward(node: &Node, target: &str) -> Read<std::result::Result<Forward, String>> {
+    let whole = if let Value::Map(_) = &node.value {
+        let part = |key: &str| {
+            let text = get(node, key).map(|one| text(one, key)).transpose()?;
+            Ok(text.filter(|text| !text.is_empty()))
+        };
+        let Some(inside) = part("target")? else {
+            return wrong(node, "a port has a `target`");
+        };
+        let listen = part("host_ip")?.map_or(String::new(), |at| match at.contains(':') {
+            true => format!("[{at}]:"),
+            false => format!("{at}:"),
+        });
+        let port = part("published")?.unwrap_or_default();
+        let protocol = part("protocol")?.unwrap_or("tcp");
+        format!("{listen}{port}:{inside}/{protocol}")
+    } else {
+        text(node, "a port")?.to_owned()
+    };
+    Ok(published(&interpolated(&whole).0, target))
 }
 
 /// `[ADDRESS:]PORT:PORT[/udp]` as `[ADDRESS:]PORT[/udp]:TARGET:PORT`.
-pub(super) fn published(whole: &str, target: &str) -> std::result::Result<String, String> {
+pub(super) fn published(whole: &str, target: &str) -> std::result::Result<Forward, String> {
     let (ports, protocol) = match whole.split_once('/') {
         Some((ports, "tcp")) => (ports, String::new()),
         Some((ports, protocol)) => (ports, format!("/{protocol}")),
         None => (whole, String::new()),
     };
-    let Some((outer, inside)) = ports
-        .rsplit_once(':')
-        .filter(|(outer, _)| !outer.is_empty() && !outer.ends_with(':'))
-    else {
-        return Err(format!(
-            "`{whole}`: a port of the host that Docker would pick"
-        ));
-    };
+    let (outer, inside) = ports.rsplit_once(':').unwrap_or(("", ports));
     let outer = outer.strip_prefix("0.0.0.0:").unwrap_or(outer);
+    let (listen, port) = match outer.rfind(':') {
+        Some(colon) => outer.split_at(colon + 1),
+        None => ("", outer),
+    };
+    if ["", "0"].contains(&port) {
+        return Err(format!(
+            "`{inside}`: a port of the host that Docker would pick"
+        ));
+    }
     let span = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        last.parse::<u16>()
-            .ok()?
-            .checked_sub(first.parse::<u16>().ok()?)
+        let first = first.parse::<u16>().ok()?;
+        Some((first, last.parse::<u16>().ok()?.checked_sub(first)?))
     };
-    let port = outer.rsplit(':').next().unwrap_or_default();
-    match (span(port), span(inside)) {
-        (Some(one), Some(other)) if one == other => {
-            Ok(format!("{outer}{protocol}:{target}:{inside}"))
+    let (port, changed) = match (span(port), span(inside)) {
+        (Some((_, one)), Some((_, other))) if one == other => (port.to_owned(), None),
+        (Some((first, _)), Some((_, 0))) => {
+            let text = format!("port {first}, where Docker picks a free one of {port}");
+            (first.to_string(), Some(text))
         }
-        _ => Err(format!("`{whole}` leads to no port of its own")),
-    }
+        _ => return Err(format!("`{whole}` leads to no port of its own")),
+    };
+    Ok(Forward {
+        text: format!("{listen}{port}{protocol}:{target}:{inside}"),
+        changed,
+    })
 }

@@ -1,7 +1,8 @@
 //! The lab that is drafted, and what is to be told of it.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::ops::Range;
 
 /// The longest name of a network, which is a bridge's.
 const LONGEST: usize = 15;
@@ -47,19 +48,100 @@ pub(super) struct Draft {
     pub(super) services: Vec<(String, Keys)>,
     pub(super) records: Keys,
     pub(super) report: Vec<Entry>,
+    /// What namespaces, services and records are called so far, in small letters.
+    taken: HashSet<String>,
+    /// Lines of the file that tables and strings were made from.
+    origins: Vec<(Part, String, u64)>,
+}
+
+/// A part of a lab's file that has a line of the other tool's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Net,
+    Service,
+    Space,
+    Link,
+    Record,
+    /// A string in quotes.
+    Text,
+}
+
+/// A lab's file as text, and the lines of the other tool's file that its lines were made from.
+pub(super) struct Text {
+    pub(super) out: String,
+    lines: Vec<u64>,
 }
 
 impl Draft {
-    /// An empty one.
-    pub(super) fn new(name: String) -> Self {
-        let mut draft = Self::default();
-        draft.rename(&name);
-        draft
+    /// Gives the lab a name, as far as it can be one.
+    pub(super) fn rename(&mut self, line: u64, name: &str) {
+        self.name = fitting(name, 32);
+        if self.name != name {
+            let text = format!("the lab `{name}` is called `{}`", self.name);
+            self.changed(line, text);
+        }
     }
 
-    /// Gives the lab a name, as far as it can be one.
-    pub(super) fn rename(&mut self, name: &str) {
-        self.name = fitting(name, 32);
+    /// Remembers the line that a part was made from.
+    pub(super) fn made(&mut self, part: Part, name: &str, line: u64) {
+        self.origins.push((part, name.to_owned(), line));
+    }
+
+    /// The line of the `nth` part of that name.
+    fn origin(&self, part: Part, name: &str, nth: usize) -> Option<u64> {
+        let mut lines = self
+            .origins
+            .iter()
+            .filter(|(kind, other, _)| *kind == part && other == name)
+            .map(|(.., line)| *line);
+        let first = lines.next()?;
+        Some(
+            nth.checked_sub(1)
+                .and_then(|nth| lines.nth(nth))
+                .unwrap_or(first),
+        )
+    }
+
+    /// Takes a name that nothing else has yet, whatever the size of its letters.
+    pub(super) fn claim(&mut self, name: &str) -> bool {
+        self.taken.insert(name.to_ascii_lowercase())
+    }
+
+    /// A name for a namespace, told where it is another than in the file.
+    pub(super) fn space_name(&mut self, line: u64, name: &str) -> String {
+        const LABEL: usize = 63;
+        let mut own = fitting(name, LABEL);
+        let mut others = 2..;
+        while !self.claim(&own) {
+            let end = format!("-{}", others.next().unwrap_or_default());
+            own = fitting(name, LABEL - end.len()) + &end;
+        }
+        if own != name {
+            self.changed(line, format!("`{name}` is called `{own}`"));
+        }
+        self.made(Part::Space, &own, line);
+        own
+    }
+
+    /// Adds another name of a namespace, unless something else is called so.
+    pub(super) fn alias(&mut self, (line, space): (u64, &str), name: &str, to: &mut Vec<String>) {
+        let own = fitting(name, 63);
+        if own.eq_ignore_ascii_case(space) || to.iter().any(|one| one.eq_ignore_ascii_case(&own)) {
+            return;
+        }
+        if !self.claim(&own) {
+            let text = format!("{space}: the name `{name}`: something else is called so, too");
+            self.left(line, text);
+            return;
+        }
+        if own != name {
+            self.changed(
+                line,
+                format!("{space}: its name `{name}` is written `{own}`"),
+            );
+        }
+        self.made(Part::Text, &own, line);
+        to.push(own);
     }
 
     /// Something stands for a part of the file that is not the same.
@@ -104,12 +186,12 @@ impl Draft {
                 format!("network `{name}` is called `{own}`: it is the name of a bridge"),
             );
         }
+        self.made(Part::Net, &own, line);
         own
     }
 
     /// The file.
-    pub(super) fn text(&self, from: &Path) -> String {
-        let from = from.display().to_string();
+    pub(super) fn text(&self, from: &str) -> Text {
         let from: String = from.chars().filter(|c| !c.is_control()).collect();
         let mut out = format!(
             "# Made of {from} by `nameplate-lab import`.\n[lab]\nname = {}\n",
@@ -121,13 +203,27 @@ impl Draft {
             }
         };
         keys(&mut out, &self.lab);
-        for (title, tables) in [("net", &self.nets), ("service", &self.services)] {
+        let mut lines = Vec::new();
+        // What was written since the last time was made from there.
+        let mut made = |out: &str, part, name: &str| {
+            let line = self.origin(part, name, 0).unwrap_or(1);
+            lines.resize(out.lines().count(), line);
+        };
+        made(&out, Part::Text, "");
+        for (title, part, tables) in [
+            ("net", Part::Net, &self.nets),
+            ("service", Part::Service, &self.services),
+        ] {
             for (name, table) in tables {
                 let _ = writeln!(out, "\n[{title}.{}]", bare(name));
                 keys(&mut out, table);
+                made(&out, part, name);
             }
         }
-        for (title, tables) in [("ns", &self.spaces), ("link", &self.links)] {
+        for (title, part, tables) in [
+            ("ns", Part::Space, &self.spaces),
+            ("link", Part::Link, &self.links),
+        ] {
             if !tables.is_empty() {
                 let _ = writeln!(out, "\n[{title}]");
             }
@@ -138,13 +234,35 @@ impl Draft {
                     }
                     _ => writeln!(out, "{} = {}", bare(name), inline(table)),
                 };
+                made(&out, part, name);
             }
         }
         if !self.records.is_empty() {
             out.push_str("\n[record]\n");
-            keys(&mut out, &self.records);
         }
-        out
+        for record in &self.records {
+            keys(&mut out, &vec![record.clone()]);
+            made(&out, Part::Record, &record.0);
+        }
+        Text { out, lines }
+    }
+
+    /// The line of the other tool's file that an octet of the lab's was made from.
+    pub(super) fn line_of(&self, text: &Text, at: usize) -> u64 {
+        let before = text.out.get(..at).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let row = before.matches('\n').count();
+        let line = text.out[start..].lines().next().unwrap_or_default();
+        let literals = literals(line);
+        let here = literals.iter().find(|range| range.contains(&(at - start)));
+        let of_text = here.and_then(|here| {
+            let literal = &line[here.clone()];
+            let same = literals
+                .iter()
+                .filter(|one| one.start < here.start && line[(*one).clone()] == *literal);
+            self.origin(Part::Text, &literal[1..literal.len() - 1], same.count())
+        });
+        of_text.unwrap_or_else(|| text.lines.get(row).copied().unwrap_or(1))
     }
 
     /// How much was taken.
@@ -196,6 +314,24 @@ pub(super) fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Where strings stand in a line, with their quotes.
+fn literals(line: &str) -> Vec<Range<usize>> {
+    let (mut found, mut open, mut escaped) = (Vec::new(), None, false);
+    for (at, c) in line.char_indices() {
+        match (c, open) {
+            _ if escaped => escaped = false,
+            ('\\', Some(_)) => escaped = true,
+            ('"', Some(start)) => {
+                found.push(start..at + 1);
+                open = None;
+            }
+            ('"', None) => open = Some(at),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// A list of strings.

@@ -165,6 +165,37 @@ fn interfaces_of_routers_get_names_that_linux_has() {
 }
 
 #[test]
+fn names_are_unique_and_docker_picks_no_port() {
+    let world = World::new();
+    let long = "a".repeat(70);
+    world.write(
+        "/run/work/names.yaml".as_ref(),
+        &format!("services:\n  Web:\n    networks: {{default: {{aliases: [app, api]}}}}\n  web:\n    networks: {{default: {{aliases: [app, Web]}}}}\n    ports:\n      - {{published: \"8443-8445\", target: 443}}\n      - 9000-9002:90\n      - 7000-7001:70-71\n      - 80\n  {long}1: {{}}\n  {long}2: {{}}\n  job:\n    scale: 2\n    hostname: worker\n"),
+    );
+    let did = world.lab(&["import", "compose", "/run/work/names.yaml"]);
+    assert_eq!(did.code, 1, "{did:?}");
+    let (cut, other) = ("a".repeat(63), "a".repeat(61) + "-2");
+    told(
+        &did,
+        &[
+            "yaml:5: changed: `web` is called `web-2`",
+            "yaml:5: left out: web-2: the name `app`: something else is called so, too",
+            "yaml:7: changed: web: port 8443, where Docker picks a free one of 8443-8445",
+            "yaml:8: changed: web: port 9000, where Docker picks a free one of 9000-9002",
+            "yaml:10: left out: web: `80`: a port of the host that Docker would pick",
+            &format!("`{long}1` is called `{cut}`"),
+            &format!("`{long}2` is called `{other}`"),
+        ],
+    );
+    let forwards = r#"forward = ["8443:web-2:443", "9000:web-2:90", "7000-7001:web-2:70-71"]"#;
+    let worker = "[service.worker]\nheadless = true\nto = [\"job-1\", \"job-2\"]\n";
+    assert!(
+        did.out.contains(forwards) && did.out.contains(worker),
+        "{did:?}"
+    );
+}
+
+#[test]
 fn what_cannot_be_is_refused_at_its_line() {
     let world = World::new();
     let service = |rest: &str| format!("services:\n  a:\n    image: x\n{rest}");
@@ -200,6 +231,24 @@ fn what_cannot_be_is_refused_at_its_line() {
         did.code == 2 && did.out.is_empty() && did.err.contains("LAB0104"),
         "{did:?}"
     );
+    let did = world.lab(&["import", "compose", "/run/work/in.yaml"]);
+    assert!(
+        did.err.contains("/run/work/in.yaml:4:5") && !did.err.contains(".toml"),
+        "{did:?}"
+    );
+    // Each at its own line, and not at that of the whole table.
+    world.write(
+        "/run/work/in.yaml".as_ref(),
+        &service("    ports:\n      - 8080:80\n      - 8080:80\n  b:\n    image: x\n    mac_address: few\n"),
+    );
+    let did = world.lab(&["import", "compose", "/run/work/in.yaml"]);
+    told(&did, &["in.yaml:9:5", "mac_address: few"]);
+    world.write(
+        "/run/work/in.yaml".as_ref(),
+        &service("    ports:\n      - 8080:80\n      - 8080:80\n"),
+    );
+    let did = world.lab(&["import", "compose", "/run/work/in.yaml"]);
+    told(&did, &["forwarded twice", "in.yaml:6:7"]);
     // All of it taken.
     world.write(
         "/run/work/in.yaml".as_ref(),
