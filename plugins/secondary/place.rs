@@ -218,7 +218,7 @@ impl Place {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(why) => {
-                tracing::error!(target: "plugin/secondary", "Zone {apex} as it was kept in {path} is of no use: {why}");
+                tracing::error!(target: "plugin/secondary", "Zone {apex} as it was kept in {path} is of no use and is transferred anew: {why}");
                 return;
             }
         };

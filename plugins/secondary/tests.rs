@@ -7,6 +7,7 @@ use wire::{NameBuf, Type};
 use zone::Zone;
 
 use super::client::{Newer, Primary, refresh};
+use super::kept::Copy;
 use super::sources::{Contact, Keep};
 use crate::trial;
 
@@ -528,6 +529,38 @@ fn each_zone_has_a_file_of_its_own_in_a_directory() {
         single.file(name("example.org").as_name()).to_str(),
         Some("copy")
     );
+}
+
+/// A file that is cut at the end of a name without a final newline reads as a master file, with fewer records and the same serial.
+#[test]
+fn a_kept_file_that_was_cut_or_edited_is_refused() {
+    let path = std::env::temp_dir().join(format!("nameplate-cut-{}", std::process::id()));
+    let apex: NameBuf = "example.org.".parse().expect("a name");
+    let copy = Copy::new(path.clone());
+    let read = || copy.read(apex.as_name());
+    let zone = version(7);
+    copy.write(&zone).expect("written");
+    let (kept, _) = read().expect("a zone").expect("a file");
+    assert_eq!(kept.statistics().records, zone.statistics().records);
+    let whole = std::fs::read(&path).expect("a file");
+    for len in 0..whole.len() {
+        std::fs::write(&path, &whole[..len]).expect("written");
+        let why = read().err().unwrap_or_default();
+        assert!(
+            why.contains("the mark at its end is missing"),
+            "{len}: {why}"
+        );
+    }
+    let text = String::from_utf8(whole).expect("text");
+    for edited in [
+        text.replace("192.0.2.9", "192.0.2.8"),
+        format!("{text}{}", text.lines().last().expect("a mark")) + "\n",
+    ] {
+        std::fs::write(&path, edited).expect("written");
+        let why = read().err().unwrap_or_default();
+        assert!(why.contains("it was damaged or edited"), "{why}");
+    }
+    let _ = std::fs::remove_file(&path);
 }
 
 #[test]

@@ -93,15 +93,21 @@ fn a_zone_on_disk_is_served_without_its_primary_until_it_expires() {
     let text = dig(address, &["www.example.org", "A"]).unwrap_or_default();
     assert!(text.contains("SERVFAIL"), "{text}");
     drop(server);
-    // Half a file, and another zone's, are of no use and hold nothing up.
+    // A file that was cut and one that was edited are of no use and hold nothing up.
     let whole = fs::read_to_string(&copy).expect("a copy");
     for (broken, why) in [
-        (&whole[..whole.len() / 2], "copy:"),
-        (&whole.replace("example.org", "example.net"), "SOA"),
+        (
+            &whole[..whole.len() / 2],
+            "copy: cannot be read: the mark at its end is missing",
+        ),
+        (
+            &whole.replace("192.0.2.", "198.51.100."),
+            "it is not what the mark at its end says",
+        ),
     ] {
         fs::write(&copy, broken).expect("written");
         let server = secondary(&here, ours, theirs);
-        server.wait_for_log("is of no use: ");
+        server.wait_for_log("is of no use and is transferred anew: ");
         assert!(server.log().contains(why), "{}", server.log());
         let text = dig(address, &["www.example.org", "A"]).unwrap_or_default();
         assert!(text.contains("SERVFAIL"), "{text}");
