@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
@@ -94,8 +96,8 @@ impl<'a> Session<'a> {
         revision: i64,
     ) -> Result<Watch, Failure> {
         let request = json!({ "create_request": {
-            "key": encode(from),
-            "range_end": encode(to),
+            "key": STANDARD.encode(from),
+            "range_end": STANDARD.encode(to),
             "start_revision": revision.to_string(),
             "fragment": true,
         } });
@@ -285,7 +287,7 @@ pub(super) struct RangeRequest<'a> {
 }
 
 fn as_base64<S: serde::Serializer>(octets: &[u8], to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&encode(octets))
+    to.serialize_str(&STANDARD.encode(octets))
 }
 
 /// Where a response comes from.
@@ -450,93 +452,17 @@ impl<'de> Deserialize<'de> for Octets {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Octets, E> {
-                decode(text)
-                    .map(Octets)
-                    .ok_or_else(|| E::custom("not base64"))
+                let octets = STANDARD.decode(text);
+                octets.map(Octets).map_err(E::custom)
             }
         }
         from.deserialize_str(Text)
     }
 }
 
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Writes octets in base64 (RFC 4648, section 4).
-fn encode(octets: &[u8]) -> String {
-    let mut out = String::with_capacity(octets.len().div_ceil(3) * 4);
-    for group in octets.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize % 64];
-            out.push(if at <= group.len() {
-                char::from(digit)
-            } else {
-                '='
-            });
-        }
-    }
-    out
-}
-
-/// Reads base64 (RFC 4648, section 4).
-fn decode(text: &str) -> Option<Vec<u8>> {
-    const fn values() -> [u8; 256] {
-        let mut values = [64; 256];
-        let mut at = 0;
-        while at < 64 {
-            values[DIGITS[at] as usize] = at as u8;
-            at += 1;
-        }
-        values
-    }
-    const VALUES: [u8; 256] = values();
-    let text = text.trim_end_matches('=').as_bytes();
-    let mut out = Vec::with_capacity(text.len() * 3 / 4);
-    for group in text.chunks(4) {
-        let mut bits = 0u32;
-        for &digit in group {
-            let value = VALUES[usize::from(digit)];
-            if value == 64 {
-                return None;
-            }
-            bits = bits << 6 | u32::from(value);
-        }
-        bits <<= 6 * (4 - group.len());
-        let [_, octets @ ..] = bits.to_be_bytes();
-        match group.len() {
-            1 => return None,
-            len => out.extend_from_slice(&octets[..len - 1]),
-        }
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648() {
-        // Section 10.
-        let cases = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (text, encoded) in cases {
-            assert_eq!(encode(text.as_bytes()), encoded);
-            assert_eq!(decode(encoded).as_deref(), Some(text.as_bytes()));
-        }
-        assert_eq!(decode("Zg?="), None);
-        assert_eq!(decode("Z"), None);
-        let all: Vec<u8> = (0..=255).collect();
-        assert_eq!(decode(&encode(&all)), Some(all));
-    }
 
     #[test]
     fn a_watch_is_read_as_etcd_writes_it() {

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::config::{OLDEST, is_name};
@@ -206,10 +208,7 @@ impl Attaching {
         let mut add = |key: &str, value: Value| text.insert(key.to_owned(), value);
         add("kind", json!("cniCacheV1"));
         add("containerId", json!(self.container));
-        add(
-            "config",
-            json!(to_base64(list.whole.to_string().as_bytes())),
-        );
+        add("config", json!(STANDARD.encode(list.whole.to_string())));
         add("ifName", json!(self.interface));
         add("networkName", json!(self.network));
         add("netns", json!(self.path()));
@@ -264,7 +263,8 @@ impl List {
 fn kept(file: &Path) -> Option<List> {
     let text = fs::read(file).ok()?;
     let mut text: Value = serde_json::from_slice(&text).ok()?;
-    let whole: Value = serde_json::from_slice(&from_base64(text["config"].as_str()?)?).ok()?;
+    let whole: Value =
+        serde_json::from_slice(&STANDARD.decode(text["config"].as_str()?).ok()?).ok()?;
     let whole = as_list(whole);
     (text["kind"] == "cniCacheV1").then(|| List {
         whole,
@@ -313,65 +313,5 @@ fn as_list(config: Value) -> Value {
         false => {
             json!({"cniVersion": config["cniVersion"], "name": config["name"], "plugins": [config]})
         }
-    }
-}
-
-/// The digits of base64 (RFC 4648, section 4).
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Octets as base64.
-fn to_base64(octets: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in octets.chunks(3) {
-        let word = (0..3).fold(0, |word, at| {
-            word << 8 | u32::from(chunk.get(at).copied().unwrap_or(0))
-        });
-        for at in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() {
-                char::from(digit)
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
-/// Base64 as octets.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let (mut octets, mut word, mut bits) = (Vec::new(), 0_u32, 0);
-    for digit in text.trim_end_matches('=').bytes() {
-        let value = DIGITS.iter().position(|known| *known == digit)?;
-        word = word << 6 | value as u32;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            octets.push((word >> bits) as u8);
-        }
-    }
-    Some(octets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// RFC 4648, section 10.
-    #[test]
-    fn base64_there_and_back() {
-        for (octets, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(to_base64(octets.as_bytes()), text);
-            assert_eq!(from_base64(text).as_deref(), Some(octets.as_bytes()));
-        }
-        assert_eq!(from_base64("Zm9-"), None);
     }
 }
