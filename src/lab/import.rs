@@ -33,9 +33,15 @@ pub(crate) enum Format {
     Containerlab,
 }
 
-/// Prints a file of another tool as a lab's; 0 if all of it was taken, 1 if not, 2 if there is nothing to print.
+/// Prints a file of another tool, `-` for standard input, as a lab's; 0 if all of it was taken, 1 if not, 2 if there is nothing to
+/// print.
 pub(crate) fn import(format: Format, path: &Path) -> Result<u8> {
-    let text = match lab::input::given(path) {
+    let is_stdin = path == Path::new("-");
+    let (path, text) = match is_stdin {
+        true => (Path::new("stdin"), lab::input::stream(std::io::stdin())),
+        false => (path, lab::input::given(path)),
+    };
+    let text = match text {
         Ok(text) => text,
         Err(error) => {
             lab::warn!("{}", unreadable(path, &error));
@@ -53,7 +59,12 @@ pub(crate) fn import(format: Format, path: &Path) -> Result<u8> {
         return Ok(2);
     }
     if draft.name.is_empty() {
-        draft.rename(1, &name_of(path));
+        // As Docker names what is piped into it.
+        let named = match is_stdin {
+            true => Path::new("compose.yaml"),
+            false => path,
+        };
+        draft.rename(1, &name_of(named));
     }
     let made = draft.text(&from);
     let place = PathBuf::from(format!("{}.toml", draft.name));

@@ -265,7 +265,7 @@ enum Command {
         /// Which tool's file it is
         #[arg(value_enum)]
         format: import::Format,
-        /// The file
+        /// The file; - is standard input
         file: PathBuf,
     },
     /// Container networks by the plugin nameplate-cni

@@ -207,8 +207,7 @@ fn host(
     for (key, node) in &entries {
         let at = line(node);
         match *key {
-            "kind" | "group" | "network-mode" | "cmd" | "entrypoint" | "env" | "user"
-            | "position" => {}
+            "kind" | "group" | "network-mode" | "cmd" | "entrypoint" | "env" | "position" => {}
             "mgmt-ipv4" | "mgmt-ipv6" => {
                 let text = text(node, key)?;
                 address.push_str(&format!(" {}", text.split('/').next().unwrap_or(text)));
@@ -269,7 +268,12 @@ fn host(
             }
         }
     }
-    if let Some(program) = command.first() {
+    if let Some(option) = command.first().filter(|word| word.starts_with('-')) {
+        draft.left(
+            host.line,
+            format!("{name}: `cmd` begins with `{option}`, for an entrypoint of the image that is not known"),
+        );
+    } else if let Some(program) = command.first() {
         draft.changed(
             host.line,
             format!("{name}: `{program}` is this machine's, not the image's"),

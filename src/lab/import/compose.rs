@@ -26,7 +26,6 @@ const QUIET: &[&str] = &[
     "sysctls",
     "mac_address",
     "scale",
-    "deploy",
     "working_dir",
 ];
 /// Those that belong to an image.
@@ -323,6 +322,14 @@ fn service(
                 draft.made(Part::Text, mac, at);
                 keys.push(("mac".to_owned(), quoted(mac)));
             }
+            "deploy" => {
+                for (key, node) in map(node, "`deploy`")? {
+                    match key.as_str() {
+                        "replicas" | "mode" => {}
+                        _ => draft.left(line(node), format!("{name}: `{key}` of `deploy`")),
+                    }
+                }
+            }
             key if QUIET.contains(&key) || key.starts_with("x-") => {}
             _ => draft.left(at, format!("{name}: `{key}`")),
         }
@@ -499,6 +506,15 @@ fn run(name: &str, node: &Node, draft: &mut Draft) -> Read<Option<String>> {
             }
         }
     }
+    let place = get(node, "command").or_else(|| get(node, "entrypoint"));
+    let place = place.map_or(0, line);
+    if let Some(option) = command.first().filter(|word| word.starts_with('-')) {
+        draft.left(
+            place,
+            format!("{name}: `command` begins with `{option}`, for an entrypoint of the image that is not known"),
+        );
+        command.clear();
+    }
     if command.is_empty() {
         for key in ["environment", "user", "restart"] {
             if let Some(node) = get(node, key) {
@@ -512,9 +528,6 @@ fn run(name: &str, node: &Node, draft: &mut Draft) -> Read<Option<String>> {
         }
         return Ok(None);
     }
-    let place = get(node, "command")
-        .or_else(|| get(node, "entrypoint"))
-        .map_or(0, line);
     draft.changed(
         place,
         format!(
@@ -537,10 +550,18 @@ fn run(name: &str, node: &Node, draft: &mut Draft) -> Read<Option<String>> {
     let command: Vec<String> = command.iter().map(|word| told(word, draft)).collect();
     let mut keys: Keys = vec![("command".to_owned(), strings(&command))];
     if let Some(node) = get(node, "environment") {
-        let env: Keys = pairs(node, "`environment`")?
-            .into_iter()
-            .map(|(key, value, _)| (key, quoted(&told(&value, draft))))
-            .collect();
+        let is_list = matches!(node.value, Value::List(_));
+        let mut env = Keys::new();
+        for (key, value, node) in pairs(node, "`environment`")? {
+            match &node.value {
+                Value::Text(text) if !is_list || text.contains('=') => {
+                    env.push((key, quoted(&told(&value, draft))));
+                }
+                _ => {
+                    told(&format!("${{{key}}}"), draft);
+                }
+            }
+        }
         keys.push(("env".to_owned(), inline(&env)));
     }
     if let Some(node) = get(node, "user") {
@@ -555,11 +576,16 @@ fn run(name: &str, node: &Node, draft: &mut Draft) -> Read<Option<String>> {
     }
     if let Some(node) = get(node, "restart") {
         let how = text(node, "`restart`")?;
-        let own = match how.split(':').next().unwrap_or_default() {
+        let (how, most) = how.split_once(':').unwrap_or((how, ""));
+        let own = match how {
             "no" | "false" => None,
             "on-failure" => Some("on-failure"),
             _ => Some("always"),
         };
+        if !most.is_empty() {
+            let text = format!("{name}: `{how}` restarts it each time, not {most} times at most");
+            draft.changed(line(node), text);
+        }
         keys.extend(own.map(|own| ("restart".to_owned(), quoted(own))));
     }
     Ok(Some(match keys.len() {

@@ -3,9 +3,14 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, Spanned};
 
 use super::{Read, wrong};
+
+/// What is told of values that the reader does not take.
+const LARGE: &str = "the file has too many values, counting those that aliases repeat";
+const DEEP: &str = "values are nested too deep";
 
 /// A value and its place.
 pub(super) type Node = Spanned<Value>;
@@ -27,11 +32,43 @@ pub(super) fn line(node: &Node) -> u64 {
 
 /// Reads a document.
 pub(super) fn read(text: &str) -> Read<Node> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    // `no` and `on` may be names.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |at| at.line());
-        let words = error.without_snippet().to_string();
-        (line, words.lines().next().unwrap_or_default().to_owned())
+        (line, words(error.without_snippet()))
     })
+}
+
+/// What is wrong with a document: in our words where the reader's are for programmers.
+fn words(error: &Error) -> String {
+    let ours = match error {
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or_default();
+            return format!("the key `{key}` stands here a second time");
+        }
+        Error::Budget { breach, .. } => match breach {
+            BudgetBreach::Depth { .. } => DEEP,
+            BudgetBreach::AliasAnchorRatio { .. } => "there are too many aliases",
+            _ => LARGE,
+        },
+        Error::MultipleDocuments { .. } => {
+            "a second document begins: import each from a file of its own"
+        }
+        Error::UnknownAnchor { .. } => "the alias stands for an anchor that is not before it",
+        Error::Unexpected { expected, .. } if expected.contains("string") => "a key is a string",
+        _ => "",
+    };
+    let theirs = error.to_string();
+    let theirs = theirs.lines().next().unwrap_or_default();
+    let theirs = theirs.split(" at line ").next().unwrap_or_default();
+    match (ours, theirs) {
+        // Behind an alias it is a text only.
+        ("", theirs) if theirs.starts_with("budget breached") => LARGE.to_owned(),
+        ("", "recursion limit exceeded") => DEEP.to_owned(),
+        ("", theirs) => format!("this is no YAML that can be read: {theirs}"),
+        (ours, _) => ours.to_owned(),
+    }
 }
 
 /// The entries of a mapping; none of what is empty.

@@ -196,11 +196,39 @@ fn names_are_unique_and_docker_picks_no_port() {
 }
 
 #[test]
+fn what_is_dropped_is_told() {
+    let world = World::new();
+    let file = "name: a-name-of-more-than-thirty-two-octets\nservices:\n  a:\n    image: x\n    command: [--config, x]\n    user: \"5\"\n  b:\n    entrypoint: sleep\n    command: [\"9\"]\n    restart: on-failure:5\n    hostname: no\n    environment: [SET=1, UNSET]\n    deploy:\n      replicas: 1\n      resources: {limits: {cpus: \"1\"}}\n";
+    let program = env!("CARGO_BIN_EXE_nameplate-lab");
+    let did = world.ok(&format!(
+        "cd /run/work && printf '{file}' | {program} import compose - 2>&1 || test $? = 1"
+    ));
+    for part in [
+        "stdin:1: changed: the lab `a-name-of-more-than-thirty-two-octets` is called `a-name-of-more-than-thirty-two-o`",
+        "stdin:5: left out: a: `command` begins with `--config`",
+        "stdin:6: left out: a: `user`: no command is named",
+        "stdin:10: changed: b: `on-failure` restarts it each time, not 5 times at most",
+        "stdin:9: left out: b: the value of `$UNSET`",
+        "stdin:15: left out: b: `resources` of `deploy`",
+        "env = { SET = \"1\" }",
+        "alias = [\"no\"]",
+    ] {
+        assert!(did.contains(part), "{part}: {did}");
+    }
+    assert!(!did.contains("UNSET ="), "{did}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_at_its_line() {
     let world = World::new();
     let service = |rest: &str| format!("services:\n  a:\n    image: x\n{rest}");
     for (format, text, line, why) in [
-        ("compose", "services: [".to_owned(), 1, ""),
+        ("compose", "services: [".to_owned(), 1, "this is no YAML that can be read: unclosed bracket '['\n"),
+        ("compose", service("    image: y\n"), 4, "the key `image` stands here a second time\n"),
+        ("compose", service("---\na: b\n"), 5, "a second document begins: "),
+        ("compose", service("    command: *none\n"), 4, "an anchor that is not before it\n"),
+        ("compose", format!("x-a: &a [{a}]\nx-b: &b [{b}]\nx-c: [{b}]\n", a = "x,".repeat(999), b = "*a,".repeat(200)), 3, "too many values, counting those that aliases repeat\n"),
+        ("compose", format!("x-a: {}{}\n", "[".repeat(600), "]".repeat(600)), 1, "nested too deep\n"),
         ("compose", "volumes: {}\n".to_owned(), 1, "there are no `services`"),
         ("compose", "include: [other.yaml]\nservices: {a: {image: x}}\n".to_owned(), 1, "docker compose config"),
         ("compose", service("    extends: {service: b}\n"), 4, "docker compose config"),
@@ -218,8 +246,8 @@ fn what_cannot_be_is_refused_at_its_line() {
         let path = "/run/work/in.yaml";
         world.write(path.as_ref(), &text);
         let did = world.lab(&["import", format, path]);
-        assert_eq!((did.code, did.out.as_str()), (2, ""), "{text}: {did:?}");
-        assert!(did.err.starts_with(&format!("{path}:{line}")) && did.err.contains(why), "{text}: {did:?}");
+        assert_eq!((did.code, did.out.as_str()), (2, ""), "{text:.99}: {did:?}");
+        assert!(did.err.starts_with(&format!("{path}:{line}")) && did.err.contains(why), "{text:.99}: {did:?}");
     }
     // A lab with mistakes is not printed either.
     world.write(
