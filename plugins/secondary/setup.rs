@@ -1,10 +1,14 @@
 //! Reads `secondary [ZONES...] { transfer from ...; file ...; tls ...; catalog ...; fallthrough ... }`.
 
+use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use chain::Fallthrough;
 use chain::authority::{Authoritative, Unloaded};
-use chain::setup::{Answers, Build, BuildError, Parse, Registration, Scene, Setup};
+use chain::setup::{
+    Answers, Build, BuildError, Parse, Registration, Scene, Setup, Writes, from_root,
+};
 use corefile::{Diagnostic, Directive, Line, Report, Span, Token, value};
 use rustls::ClientConfig;
 use upstream::target::{self, Scheme, Target};
@@ -59,7 +63,7 @@ struct Settings {
     /// How many records a zone may have.
     max_records: usize,
     /// Where the zones are kept.
-    file: Option<String>,
+    file: Option<(String, Span)>,
     tls: Files,
     tls_server_name: Option<String>,
     /// Where TLS is set up.
@@ -168,7 +172,7 @@ impl Settings {
         match word.text.as_str() {
             "transfer" => read_transfer(parse, line, self),
             "file" if parse.arguments(line, 1..=1, "file PATH") => {
-                self.file = Some(line.words[1].text.clone());
+                self.file = Some((line.words[1].text.clone(), line.words[1].span));
             }
             "tls" if parse.arguments(line, 0..=3, "tls [CERT KEY] [CA]") => {
                 self.tls = Files::of(&line.words[1..]);
@@ -222,6 +226,19 @@ impl Settings {
         }
         settings.check(parse);
         settings
+    }
+
+    /// What tells them from others, as [`Sources::identity`] does when they are built.
+    fn identity(&self) -> String {
+        let primaries = self.primaries.iter();
+        let primaries = primaries.map(|primary| (primary.scheme, &primary.place, &primary.zone));
+        let primaries: Vec<_> = primaries.collect();
+        let key = self.key.as_ref().map(|(key, _)| key);
+        let tls = (&self.tls, &self.tls_server_name);
+        format!(
+            "{primaries:?} {key:?} {tls:?} {:?} {}",
+            self.digest, self.max_records
+        )
     }
 
     /// Reports what is set up and not used.
@@ -313,8 +330,7 @@ fn primary(word: &Token) -> Result<Target, Diagnostic> {
     Err(Diagnostic::error("CF0208", mistake).at(word.span, "expected the address of a primary"))
 }
 
-/// Where the zones of a line come from, and where they are kept. A path that is a directory, ends in a slash, or is that of `many`
-/// zones is a directory.
+/// Where the zones of a line come from, and where they are kept.
 fn sources(settings: &Settings, many: bool, build: &mut Build<'_>) -> Result<Sources, BuildError> {
     let mut files = settings.tls.clone();
     files.resolve(|text| build.path(text));
@@ -346,13 +362,8 @@ fn sources(settings: &Settings, many: bool, build: &mut Build<'_>) -> Result<Sou
             tls: session,
         });
     }
-    let keep = settings.file.as_ref().map(|text| {
-        let path = build.path(text);
-        match many || text.ends_with('/') || path.is_dir() {
-            true => Keep::Directory(path),
-            false => Keep::File(path),
-        }
-    });
+    let keep = settings.file.as_ref();
+    let keep = keep.map(|(text, _)| Keep::at(build.path(text), many));
     Ok(Sources {
         primaries,
         key: settings.key.as_ref().map(|(key, _)| *key),
@@ -375,6 +386,37 @@ impl Setup for SecondarySetup {
                     .at(*span, "this key is one of `tsig`, which is not here"),
             );
         }
+    }
+
+    fn writes(&self, zones: &[String], root: &Path) -> Vec<Writes> {
+        let mut all = Vec::new();
+        let mut later: HashSet<&String> = HashSet::new();
+        // Of two lines for one zone, the later counts.
+        for config in self.configs.iter().rev() {
+            let zones = match config.zones.is_empty() {
+                true => zones,
+                false => &config.zones,
+            };
+            let own: Vec<&String> = zones.iter().filter(|zone| later.insert(zone)).collect();
+            let Some((text, span)) = &config.settings.file else {
+                continue;
+            };
+            let is_catalog = config.catalog.is_some();
+            let keep = Keep::at(from_root(root, text), zones.len() > 1 || is_catalog);
+            let identity = config.settings.identity();
+            for zone in own {
+                let Ok(apex) = zone.parse::<NameBuf>() else {
+                    continue;
+                };
+                all.push(Writes {
+                    path: keep.file(apex.as_name()),
+                    content: format!("{apex} {is_catalog} {identity}"),
+                    span: *span,
+                });
+            }
+        }
+        all.reverse();
+        all
     }
 
     fn answers(&self) -> Vec<(Answers, Vec<String>)> {

@@ -79,6 +79,15 @@ pub(super) enum Keep {
 }
 
 impl Keep {
+    /// What a path stands for: a directory where it is one, ends in a slash, or is that of `many` zones.
+    pub(super) fn at(path: PathBuf, many: bool) -> Self {
+        let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        match many || slash || path.is_dir() {
+            true => Self::Directory(path),
+            false => Self::File(path),
+        }
+    }
+
     /// The file of a zone: in a directory `db.` and its name, in which what is no letter, digit, hyphen, underscore or dot is written
     /// as a percent sign and two hexadecimal digits.
     pub(super) fn file(&self, apex: Name<'_>) -> PathBuf {

@@ -512,6 +512,43 @@ fn lines() {
     ]);
 }
 
+/// Lines that keep their zones in one file, in one server block and in two.
+#[test]
+fn two_zones_in_one_file_are_refused() {
+    let line = |zone: &str, primary: u8, file: &str| {
+        format!("secondary {zone} {{\n transfer from 192.0.2.{primary}\n file {file}\n}}\n")
+    };
+    let lines = |zones: [&str; 2], primaries: [u8; 2], files: [&str; 2]| {
+        [0, 1].map(|at| line(zones[at], primaries[at], files[at]))
+    };
+    let (zones, same) = (["a.test", "b.test"], ["a.test", "a.test"]);
+    for ([first, second], together, apart) in [
+        (lines(zones, [1, 1], ["copy", "copy"]), false, false),
+        (lines(zones, [1, 1], ["copy", "./copy"]), false, false),
+        (lines(zones, [1, 1], ["x/db.b.test", "x/"]), false, false),
+        (lines(zones, [1, 1], ["x/db.c.test", "x/"]), true, true),
+        (lines(zones, [1, 1], ["x/", "x/db.a.test"]), false, false),
+        (lines(zones, [1, 1], ["x/", "x/"]), true, true),
+        (lines(zones, [1, 1], ["copy", "other"]), true, true),
+        // The later line counts; in two server blocks, one zone from one place is one zone.
+        (lines(same, [1, 2], ["copy", "copy"]), true, false),
+        (lines(same, [1, 1], ["copy", "copy"]), true, true),
+        (lines(same, [1, 2], ["x/", "x/"]), true, false),
+    ] {
+        for (text, good) in [
+            (format!(".:1053 {{\n{first}{second}}}"), together),
+            (
+                format!(".:1053 {{\n{first}}}\n.:1054 {{\n{second}}}"),
+                apart,
+            ),
+        ] {
+            let (_, report) = trial::plan(&text);
+            let found = report.iter().find(|found| found.code == "CF0341");
+            assert_eq!(found.is_none(), good, "{text}");
+        }
+    }
+}
+
 #[test]
 fn each_zone_has_a_file_of_its_own_in_a_directory() {
     let name = |text: &str| text.parse::<NameBuf>().expect("a name");

@@ -1,14 +1,17 @@
-//! What meets across server blocks: pages that share an address, pages on a DNS listener, upstreams that are this server itself.
+//! What meets across server blocks: pages that share an address, pages on a DNS listener, upstreams that are this server itself,
+//! files that several lines write.
 //!
 //! As far as the Corefile's words tell: names of interfaces and of hosts are no addresses yet.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use corefile::{Diagnostic, Report};
 
 use crate::admin::parse_address;
 use crate::scope::{is_within, overlap};
-use crate::setup::{Listen, Planned, PlannedBlock};
+use crate::setup::{Listen, Planned, PlannedBlock, Writes};
 use crate::transport::{Carrier, Transport};
 
 /// The port of a key that names none; `-dns.port` may say otherwise.
@@ -45,6 +48,37 @@ pub(crate) fn blocks(blocks: &[PlannedBlock], report: &mut Report) {
             itself(one, block, blocks, report);
         }
         chosen_ports(block, report);
+    }
+    files(blocks, report);
+}
+
+/// Reports lines that write one file, each over the other's.
+fn files(blocks: &[PlannedBlock], report: &mut Report) {
+    let mut known: HashMap<PathBuf, Writes> = HashMap::new();
+    let mut told = Vec::new();
+    for block in blocks {
+        let root = block.planned.iter().find_map(|one| one.setup.root());
+        let root = root.unwrap_or(Path::new("."));
+        let all = block.planned.iter();
+        for writes in all.flat_map(|one| one.setup.writes(&block.zones, root)) {
+            let path = std::path::absolute(&writes.path).unwrap_or_else(|_| writes.path.clone());
+            let first = known.entry(path).or_insert_with(|| Writes {
+                path: writes.path.clone(),
+                content: writes.content.clone(),
+                span: writes.span,
+            });
+            if first.content == writes.content || told.contains(&writes.span) {
+                continue;
+            }
+            told.push(writes.span);
+            let message = format!("two zones are kept in one file: {}", writes.path.display());
+            report.push(
+                Diagnostic::error("CF0341", message)
+                    .at(writes.span, "each would be written over the other")
+                    .beside(first.span, "another zone is kept there")
+                    .help("give each a file of its own, or end the path with a slash: in a directory, each zone has its own file"),
+            );
+        }
     }
 }
 

@@ -168,6 +168,12 @@ pub trait Setup: Send {
         Vec::new()
     }
 
+    /// The files that it writes for zones of a block with these `zones`, from the directory `root`. The disk is asked only for what a
+    /// path means.
+    fn writes(&self, _zones: &[String], _root: &Path) -> Vec<Writes> {
+        Vec::new()
+    }
+
     /// Names that it answers whatever its files say.
     fn names(&self) -> Vec<&str> {
         Vec::new()
@@ -214,6 +220,16 @@ pub struct Asks<'a> {
     /// Its address.
     pub address: SocketAddr,
     /// Where it is written.
+    pub span: Span,
+}
+
+/// A file that a plugin writes whole.
+pub struct Writes {
+    /// The file.
+    pub path: PathBuf,
+    /// What is written: lines may share a file for the same.
+    pub content: String,
+    /// Where it is named.
     pub span: Span,
 }
 
@@ -449,7 +465,7 @@ impl Build<'_> {
 }
 
 /// `path`, taken from `root` when it is relative.
-pub(crate) fn from_root(root: &Path, path: &str) -> PathBuf {
+pub fn from_root(root: &Path, path: &str) -> PathBuf {
     let path = Path::new(path);
     if path.is_absolute() || root == Path::new(".") {
         path.to_path_buf()

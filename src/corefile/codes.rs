@@ -273,6 +273,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "Keys of two schemes listen on one port by the same protocol: `https://` and `grpc://` both have port 443 by default. CoreDNS starts, and the kernel gives each of them some of the connections.",
     ),
     (
+        "CF0341",
+        "Two lines keep different zones, or the same zone from different primaries, in one file. Each would be written over the other, and after a restart one of them is served from the other's file or from none.",
+    ),
+    (
         "CF0345",
         "The secret of a key is not base64. CoreDNS starts with it, too; no signature is good with it.",
     ),
