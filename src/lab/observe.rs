@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use crate::device;
 use crate::error::{During, Result};
 use crate::filter::Filter;
@@ -83,6 +85,14 @@ impl Inside {
     pub fn shape_of(&self, link: u32) -> Option<Shape> {
         let found = self.shapes.iter().find(|(of, _)| *of == link);
         found.map(|(_, shape)| *shape)
+    }
+
+    /// Whether the subnet of an address is in reach over its link, as far as the kernel sees to that.
+    pub(crate) fn is_connected(&self, link: &Link, net: IpNet) -> bool {
+        let leads = |route: &Route| {
+            route.link == link.index && route.via.is_none() && route.to == net.trunc()
+        };
+        !link.up || net.prefix_len() == net.max_prefix_len() || self.routes.iter().any(leads)
     }
 
     /// The addresses of a link.

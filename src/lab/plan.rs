@@ -504,10 +504,14 @@ impl<'a> Planner<'a> {
         let mut present = Vec::new();
         let mut removed = false;
         if let Some((inside, link)) = kept {
-            for address in inside.addresses_of(link.index) {
-                if wanted.contains(&address.net) {
+            // The first of a subnet last, since the others go with it.
+            let seen: Vec<_> = inside.addresses_of(link.index).collect();
+            for address in seen.into_iter().rev() {
+                let declared = wanted.contains(&address.net);
+                // The route to its subnet comes with an address and not without; those of the host are not looked at.
+                if declared && (space.is_none() || inside.is_connected(link, address.net)) {
                     present.push(address.net);
-                } else if address.protocol == PROTOCOL {
+                } else if declared || address.protocol == PROTOCOL {
                     removed = true;
                     self.step(Action::DeleteAddress {
                         space: space.clone(),
