@@ -550,6 +550,10 @@ fn what_a_reload_says() {
             version(5, "192.0.2.5"),
             "has lost more than half of its names: ",
         ),
+        (
+            version(4, "192.0.2.6"),
+            "has a lower SOA serial than before, 4 instead of 5: secondaries keep what they have",
+        ),
     ] {
         replace(&path, &text);
         let said = trial::logged(|| source.refresh());

@@ -12,7 +12,7 @@ use chain::tsig::Key;
 use host::clock;
 use tokio::sync::Notify;
 use wire::{Name, NameBuf};
-use zone::Digested;
+use zone::{Digested, is_newer};
 
 use super::catalog::{self, Listed};
 use super::client::{self, Newer, Primary};
@@ -43,8 +43,10 @@ struct State {
     age: Duration,
     /// The primary that answered last, and its serial.
     primary: Option<(String, u32)>,
-    /// Why the last look failed, if it did.
+    /// Why the last look failed, if it did, or that the primary has a lower serial.
     failure: Option<String>,
+    /// The lower serial that was warned of, and ours.
+    lower: Option<(u32, u32)>,
     /// When the next look is due.
     next: Option<u64>,
     /// What the catalog listed when it expired: its members stay as they are (RFC 9432, section 5.1).
@@ -253,11 +255,15 @@ impl Place {
             Ok(key) => self.ask(key.as_ref()).await,
             Err(name) => Err(format!("there is no key {name}")),
         };
-        self.state().failure = checked.as_ref().err().cloned();
-        checked
+        self.state().failure = match &checked {
+            Ok(lower) => lower.clone(),
+            Err(why) => Some(why.clone()),
+        };
+        checked.map(drop)
     }
 
-    async fn ask(&self, key: Option<&Arc<Key>>) -> Result<(), String> {
+    /// Gives what is to be told of a primary that is no newer.
+    async fn ask(&self, key: Option<&Arc<Key>>) -> Result<Option<String>, String> {
         let whole = self.whole.swap(false, Ordering::Relaxed);
         let apex = self.served.apex();
         let mut failures = Vec::new();
@@ -283,16 +289,36 @@ impl Place {
                         (state.seen, state.age) = (clock::now(), Duration::ZERO);
                         state.primary = Some((contact.to_string(), answer.serial));
                     }
+                    let ours = ours.filter(|_| answer.newer.is_none());
+                    let lower = self.lower(contact, answer.serial, ours.map(|ours| ours.serial()));
                     match answer.newer {
                         Some(newer) => self.take(newer, contact).await,
                         None => self.confirm(),
                     }
-                    return Ok(());
+                    return Ok(lower);
                 }
                 Err(why) => failures.push(format!("{contact}: {why}")),
             }
         }
         Err(failures.join("; "))
+    }
+
+    /// What is said of a primary whose serial is lower than ours; the log tells of each such serial once.
+    fn lower(&self, from: &Contact, serial: u32, ours: Option<u32>) -> Option<String> {
+        let ours = ours.filter(|&ours| serial != ours && !is_newer(serial, ours));
+        let lower = ours.map(|ours| (serial, ours));
+        let before = std::mem::replace(&mut self.state().lower, lower);
+        let ours = ours?;
+        let apex = self.served.apex();
+        let why =
+            format!("{from}: its SOA serial, {serial}, is lower than {ours}, which is served");
+        if before != lower {
+            tracing::warn!(
+                target: "plugin/secondary",
+                "Zone {apex} is not transferred from {why}: raise it there, or run `nameplate zone retransfer {apex}`"
+            );
+        }
+        Some(why)
     }
 
     /// Serves what a primary has given, and keeps it.

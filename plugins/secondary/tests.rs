@@ -8,7 +8,8 @@ use zone::Zone;
 
 use super::client::{Newer, Primary, refresh};
 use super::kept::Copy;
-use super::sources::{Contact, Keep};
+use super::place::Place;
+use super::sources::{Contact, Keep, Sources};
 use crate::trial;
 
 /// A record as a primary sends it: owner, type, RDATA.
@@ -566,6 +567,59 @@ fn each_zone_has_a_file_of_its_own_in_a_directory() {
         single.file(name("example.org").as_name()).to_str(),
         Some("copy")
     );
+}
+
+/// A primary that was set back, or put up anew: what is served stays, and the operator is told.
+#[test]
+fn a_lower_serial_is_told_once_and_in_the_status() {
+    let script = Script {
+        ixfr: &[],
+        axfr: &[WHOLE],
+        change: &|_, _| {},
+    };
+    let apex: NameBuf = "example.org.".parse().expect("a name");
+    let said = trial::logged(|| {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let sources = Sources {
+                primaries: vec![Contact { address, tls: None }],
+                key: None,
+                keep: None,
+                digest: zone::DigestPolicy::default(),
+                max_records: 100,
+            };
+            let place = Place::of(apex.as_name(), &sources, false);
+            let check = async |served, whole| {
+                place.served.replace(Some(version(served)));
+                if whole {
+                    place.retransfer();
+                }
+                tokio::select! {
+                    checked = place.check(Ok(None)) => checked.expect("an answer"),
+                    () = script.serve(&listener) => unreachable!("it serves on"),
+                }
+                place.report().failure
+            };
+            let lower = |ours: u32| {
+                let why = "its SOA serial, 8, is lower than";
+                Some(format!("{address}: {why} {ours}, which is served"))
+            };
+            for (served, whole, expected) in [
+                (9, false, lower(9)),
+                (9, false, lower(9)),
+                (10, false, lower(10)),
+                (8, false, None),
+                (7, false, None),
+                (9, true, None),
+            ] {
+                assert_eq!(check(served, whole).await, expected, "{served} {whole}");
+            }
+        });
+    });
+    let warned = said.matches("WARN plugin/secondary: Zone example.org. is not transferred from");
+    assert_eq!(warned.count(), 2, "{said}");
+    assert!(said.contains("or run `nameplate zone retransfer example.org.`"));
 }
 
 /// A file that is cut at the end of a name without a final newline reads as a master file, with fewer records and the same serial.

@@ -19,7 +19,9 @@ use std::time::Duration;
 use corefile::{Severity, Span};
 use host::source::{Content, Doubt, Files, Places, Reading, Source};
 use wire::{Name, NameBuf};
-use zone::{Complaint, DigestPolicy, Digested, FileSystem, Loaded, Loader, MAX_FILE, Reader};
+use zone::{
+    Complaint, DigestPolicy, Digested, FileSystem, Loaded, Loader, MAX_FILE, Reader, is_newer,
+};
 
 use crate::admin::Work;
 use crate::inspect::{Inspect, Place};
@@ -312,6 +314,15 @@ impl MasterFile {
                 Level::Warning,
                 format_args!(
                     "Zone \"{apex}\" in {path:?} has lost more than half of its names: {before} before, {now} now"
+                ),
+            );
+        }
+        if let Some(before) = before.filter(|&before| before != serial && !is_newer(serial, before))
+        {
+            self.say(
+                Level::Warning,
+                format_args!(
+                    "Zone \"{apex}\" in {path:?} has a lower SOA serial than before, {serial} instead of {before}: secondaries keep what they have"
                 ),
             );
         }
