@@ -36,6 +36,8 @@ const READY: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_millis(100);
 /// The pause before a command is started again: at first, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
+/// How long one without `ready` has to live before it counts as started.
+const MOMENT: Duration = Duration::from_millis(200);
 /// One that lived so long begins with the first pause again.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -156,6 +158,12 @@ impl Command {
     /// Whether it is on the way to something else.
     fn is_settled(&self) -> bool {
         !self.blocks() && !matches!(self.stage, Stage::Ending { .. })
+    }
+
+    /// Whether it may yet turn out to end at once.
+    fn is_young(&self) -> bool {
+        let runs = matches!(self.stage, Stage::Running(_)) && self.task.run.ready.is_none();
+        runs && self.begun.elapsed() < MOMENT
     }
 
     /// What is wrong with it.
@@ -427,10 +435,9 @@ impl Supervisor {
             }
             Stage::Pausing(until) => until - now,
             Stage::Running(_) if command.is_displaced() => {
-                let then = if command.task.is_there() {
-                    Then::Start
-                } else {
-                    Then::Stay
+                let then = match command.task.is_there() {
+                    true => Then::Start,
+                    false => Then::Stay,
                 };
                 self.end(at, then);
                 SOON
@@ -446,6 +453,7 @@ impl Supervisor {
                 self.end_on(at, now);
                 SOON
             }
+            Stage::Running(_) if command.is_young() => SOON,
             _ => TICK,
         }
     }
@@ -626,10 +634,9 @@ impl Supervisor {
             return;
         }
         command.renew();
-        let then = if verb == Verb::Stop {
-            Then::Stay
-        } else {
-            Then::Start
+        let then = match verb {
+            Verb::Stop => Then::Stay,
+            _ => Then::Start,
         };
         self.end(at, then);
     }
@@ -673,7 +680,8 @@ impl Supervisor {
             let meant = |command: &&Command| {
                 one.spaces.is_empty() || one.spaces.contains(&command.task.space)
             };
-            if !self.commands.iter().filter(meant).all(Command::is_settled) {
+            let done = |one: &Command| one.is_settled() && !one.is_young();
+            if !self.commands.iter().filter(meant).all(done) {
                 open.push(one);
                 continue;
             }

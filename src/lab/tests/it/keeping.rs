@@ -349,6 +349,26 @@ fn a_name_shows_that_a_command_is_ready() {
 }
 
 #[test]
+fn a_command_that_fails_at_once_is_told() {
+    let world = World::new();
+    let path = file(
+        &world,
+        "a = { nets = \"br0\", run = \"false\" }\nb = { nets = \"br0\", run = [\"sh\", \"-c\", \"sleep 0.05; exit 4\"] }\nc = { nets = \"br0\", run = \"true\" }\n",
+    );
+    let did = world.lab(&["up", &path]);
+    assert_eq!(did.code, 3, "{did:?}");
+    for said in [
+        "error: a: false ended: exit status: 1",
+        "error: b: sh ended: exit status: 4",
+    ] {
+        assert!(did.err.contains(said), "{did:?}");
+    }
+    assert!(!did.err.contains("error: c"), "{did:?}");
+    assert_eq!(world.lab(&["start", "a"]).code, 1);
+    assert_eq!(world.lab(&["down", &path]).code, 0);
+}
+
+#[test]
 fn every_lab_that_is_served_stays_so() {
     let world = World::new();
     if nameplate().is_none() {
