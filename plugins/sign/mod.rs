@@ -8,6 +8,7 @@
 //! How master files are read and followed is in `chain::master`, how a zone is signed in `zone::signing`, and how zones answer in
 //! `chain::authority`. A zone is signed on a thread of its own; until it is, what was signed before is served.
 
+mod keys;
 mod output;
 mod setup;
 mod signer;

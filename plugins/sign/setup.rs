@@ -1,6 +1,6 @@
 //! Reads `sign DBFILE [ZONES...] { key file|directory ...; directory DIR; memory; nsec3 }`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,9 +16,10 @@ use chain::setup::{Answers, Build, BuildError, Parse, Registration, Scene, Setup
 use corefile::{Directive, Line, Report, Severity, Span, Token};
 use host::source::Source;
 use wire::NameBuf;
-use zone::signing::{Denials, Key, KeySet};
+use zone::signing::{Denials, Key};
 
 use super::Signed;
+use super::keys::{Keys, keys_of};
 use super::signer::{InMemory, Output, Signer, file_name, keep};
 
 /// Who serves these files.
@@ -113,6 +114,17 @@ impl Config {
         }
     }
 
+    /// Where the keys of a zone are.
+    fn keys(&self, origin: NameBuf, zones: &[NameBuf], root: PathBuf) -> Keys {
+        Keys {
+            origin,
+            zones: zones.to_vec(),
+            named: self.keys.clone(),
+            directories: self.directories.clone(),
+            root,
+        }
+    }
+
     /// The zones, in lower case.
     fn origins(&self, block: &[String]) -> Vec<NameBuf> {
         let zones = if self.zones.is_empty() {
@@ -123,88 +135,6 @@ impl Config {
         let names = zones.iter().filter_map(|zone| zone.parse::<NameBuf>().ok());
         names.map(NameBuf::to_lower).collect()
     }
-
-    /// The keys of a zone in its directories; they are found by their names.
-    fn found(&self, origin: &NameBuf, path: impl Fn(&str) -> PathBuf) -> Result<Vec<Named>, Wrong> {
-        let mut out = Vec::new();
-        for directory in &self.directories {
-            let path = path(&directory.text);
-            let names = listed(&path, origin).map_err(|error| Wrong {
-                message: format!("open {}: {error}", path.display()),
-                span: directory.span,
-            })?;
-            out.extend(names.into_iter().map(|base| Named {
-                base: base.display().to_string(),
-                span: directory.span,
-            }));
-        }
-        if out.is_empty()
-            && self.keys.is_empty()
-            && let Some(directory) = self.directories.first()
-        {
-            return Err(Wrong {
-                message: format!(
-                    "{} has no key K{origin}+*.key",
-                    path(&directory.text).display()
-                ),
-                span: directory.span,
-            });
-        }
-        Ok(out)
-    }
-}
-
-/// What is wrong, and the word that it is about.
-struct Wrong {
-    message: String,
-    span: Span,
-}
-
-/// The keys of a zone in a directory, in the order of their names.
-fn listed(directory: &Path, origin: &NameBuf) -> std::io::Result<Vec<PathBuf>> {
-    let start = format!("k{origin}+");
-    let mut out = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if name.to_ascii_lowercase().starts_with(&start) && name.ends_with(".key") {
-            out.push(path.with_extension(""));
-        }
-    }
-    out.sort();
-    Ok(out)
-}
-
-/// The keys that sign a zone: its own among those that are named. One of them has the flag SEP: by that one parents know the zone.
-fn keys_of(origin: &NameBuf, keys: &[Arc<Key>], named: &[Named]) -> Result<Vec<Arc<Key>>, Wrong> {
-    let mut own = key_files::of_zone(origin, keys);
-    // A key that is named twice, or is in a directory too, signs once.
-    let mut seen = HashSet::new();
-    own.retain(|key| seen.insert(key.dnskey().to_vec()));
-    let (Some(other), Some(word)) = (keys.first(), named.first()) else {
-        return Ok(own);
-    };
-    let Some(first) = own.first() else {
-        let (owner, tag) = (other.owner(), other.tag());
-        return Err(Wrong {
-            message: format!(
-                "zone {origin} has no key: key {owner} (keyid: {tag}) is of another zone; `dnssec-keygen -a ECDSAP256SHA256 -f KSK {origin}` makes one"
-            ),
-            span: word.span,
-        });
-    };
-    if own.iter().any(|key| key.is_entry_point()) {
-        return Ok(own);
-    }
-    let at = keys.iter().position(|key| Arc::ptr_eq(key, first));
-    let word = at.and_then(|at| named.get(at)).unwrap_or(word);
-    Err(Wrong {
-        message: format!("DNSKEY in \"{}.key\" is not a CSK/KSK", word.base),
-        span: word.span,
-    })
 }
 
 impl Setup for SignSetup {
@@ -264,7 +194,7 @@ impl Setup for SignSetup {
                         None,
                     );
                 }
-                let found = match config.found(&origin, |text| inspect.path(text)) {
+                let found = match config.keys(origin, &origins, inspect.path("")).found() {
                     Ok(found) => found,
                     Err(wrong) => {
                         inspect.tell(Severity::Error, wrong.message, wrong.span);
@@ -316,40 +246,31 @@ impl Config {
     fn build(&self, build: &mut Build<'_>) -> Result<Vec<Arc<Signer>>, BuildError> {
         let path = build.path(&self.file.text);
         let directory = build.path(self.output.as_deref().unwrap_or(DIRECTORY));
-        let named = key_files::build(build, &self.keys)?;
         let origins = build.origins(&self.zones)?;
-        let known = |keys: &[Arc<Key>], words: &[Named]| {
-            let mut keys = keys.iter().zip(words);
-            let wrong = keys.find_map(|(key, word)| Some((foreign(key, &origins)?, word.span)));
-            wrong.map_or(Ok(()), |(message, span)| {
-                Err(BuildError::new(message).at(span))
-            })
-        };
-        known(&named, &self.keys)?;
         let mut signers = Vec::new();
         for &origin in &origins {
-            let found = self.found(&origin, |text| build.path(text));
-            let found = found.map_err(|wrong| BuildError::new(wrong.message).at(wrong.span))?;
-            let mut keys = named.clone();
-            let more = key_files::build(build, &found)?;
-            known(&more, &found)?;
-            keys.extend(more);
-            let all = [&self.keys[..], &found].concat();
-            let keys = keys_of(&origin, &keys, &all);
+            let source = self.keys(origin, &origins, build.path(""));
+            let keys = source.read();
             let keys = keys.map_err(|wrong| BuildError::new(wrong.message).at(wrong.span))?;
             if keys.is_empty() {
                 continue;
             }
-            let source = self.open(&path, origin)?;
-            let (unsigned, kept) = (source.content().zones().next(), source.content().kept());
-            build.spawn(follow(source, LOOK));
+            let file = self.open(&path, origin)?;
+            let (unsigned, kept) = (file.content().zones().next(), file.content().kept());
+            build.spawn(follow(file, LOOK));
             let Some(unsigned) = unsigned else { continue };
             let output = match self.memory {
-                true => Output::Memory(memory(&path, &origin, self.denials)),
+                true => Output::Memory {
+                    zone: memory(&path, &origin, self.denials),
+                    serial: self
+                        .output
+                        .is_some()
+                        .then(|| directory.join(format!("db.{origin}serial"))),
+                },
                 false => Output::File(directory.join(file_name(&origin))),
             };
             let zone = (unsigned, kept, path.clone());
-            let signer = Signer::new(zone, KeySet::new(keys), self.denials, output);
+            let signer = Signer::new(zone, (source, keys), self.denials, output);
             if self.memory {
                 first(&signer);
             }

@@ -1,6 +1,7 @@
 //! One zone that is signed: why it is due, and signing it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,9 +13,10 @@ use chain::served::{Change, Observer, Served};
 use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 use wire::{Name, NameBuf, Type};
-use zone::signing::{Denials, KeySet, Plan, Validity};
-use zone::{FileSystem, Loader, Zone, present_time};
+use zone::signing::{Denials, Key, KeySet, Plan, Validity};
+use zone::{FileSystem, Loader, Role, Zone, ZoneKey, present_time};
 
+use super::keys::Keys;
 use super::output;
 
 /// How often it is looked whether signatures are due.
@@ -27,6 +29,8 @@ const EXPIRE: i64 = 7 * 86_400;
 const INCEPTION: [u32; 2] = [3 * 3_600, 18 * 3_600];
 /// How long signatures last, and how much longer by chance at most.
 const EXPIRATION: [u32; 2] = [32 * 86_400, 5 * 86_400];
+/// By how many seconds serials run ahead of the clock before a warning.
+const AHEAD: u32 = 1;
 /// No time before it is right, in seconds since 1970: a machine without a clock starts in 1970, or with the time of its last stop.
 const EARLIEST: u64 = 1_767_225_600;
 
@@ -35,7 +39,11 @@ pub(super) enum Output {
     /// Into a file.
     File(PathBuf),
     /// Into memory.
-    Memory(Arc<InMemory>),
+    Memory {
+        zone: Arc<InMemory>,
+        /// The file of the last serial.
+        serial: Option<PathBuf>,
+    },
 }
 
 /// A zone that is signed in memory.
@@ -50,7 +58,7 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{path:?}"),
-            Self::Memory(_) => f.write_str("memory"),
+            Self::Memory { .. } => f.write_str("memory"),
         }
     }
 }
@@ -61,7 +69,9 @@ pub(super) struct Signer {
     unsigned: Arc<Served>,
     kept: Arc<Kept>,
     file: PathBuf,
-    keys: KeySet,
+    keys: Mutex<KeySet>,
+    /// Where they are.
+    source: Keys,
     denials: Denials,
     output: Output,
     /// By how much signatures begin earlier and end later than others'.
@@ -69,7 +79,7 @@ pub(super) struct Signer {
     /// Woken when the file has changed.
     changed: Notify,
     /// The serial of the last zone that was signed, and why the last signing failed.
-    last: Mutex<(u32, Option<String>)>,
+    last: Mutex<(Option<u32>, Option<String>)>,
 }
 
 impl Observer for Signer {
@@ -92,7 +102,7 @@ impl Signer {
     /// A signer of the zone that `unsigned` is, which is read from `file`.
     pub(super) fn new(
         (unsigned, kept, file): (Arc<Served>, Arc<Kept>, PathBuf),
-        keys: KeySet,
+        (source, keys): (Keys, Vec<Arc<Key>>),
         denials: Denials,
         output: Output,
     ) -> Arc<Self> {
@@ -103,7 +113,8 @@ impl Signer {
             unsigned: unsigned.clone(),
             kept,
             file,
-            keys,
+            keys: Mutex::new(KeySet::new(keys)),
+            source,
             denials,
             output,
             changed: Notify::new(),
@@ -117,7 +128,7 @@ impl Signer {
     /// The signed zone, where it is in memory.
     pub(super) fn served(&self) -> Option<Arc<Served>> {
         match &self.output {
-            Output::Memory(memory) => Some(memory.served.clone()),
+            Output::Memory { zone: memory, .. } => Some(memory.served.clone()),
             Output::File(_) => None,
         }
     }
@@ -131,11 +142,26 @@ impl Signer {
         })
     }
 
-    /// Reads the file again, after which the zone is signed anew; `None` where it is another zone.
+    /// Reads the keys and the file again, after which the zone is signed anew; `None` where it is another zone.
     pub(super) fn reload(&self, apex: Name<'_>) -> Option<Result<String, String>> {
+        if self.unsigned.apex() != apex {
+            return None;
+        }
+        let keys = self.source.read();
+        match keys.map_err(|wrong| wrong.message) {
+            Ok(keys) if keys.is_empty() => return Some(Err(format!("zone {apex} has no key"))),
+            Ok(keys) => *lock(&self.keys) = KeySet::new(keys),
+            Err(why) => return Some(Err(why)),
+        }
         let read = self.kept.reload(apex)?;
+        // The file may be as it was, and the keys others.
+        self.changed.notify_one();
         let path = self.file.display();
-        Some(read.map(|_| format!("zone {apex} was read from {path}: it is signed anew")))
+        Some(
+            read.map(|_| {
+                format!("zone {apex} was read from {path}, and its keys: it is signed anew")
+            }),
+        )
     }
 
     /// Why the zone is not served, if it is not.
@@ -154,7 +180,7 @@ impl Signer {
     /// What is signed now; from a file, as it stands there.
     fn signed(&self) -> Result<Arc<Zone>, String> {
         match &self.output {
-            Output::Memory(memory) => memory
+            Output::Memory { zone: memory, .. } => memory
                 .served
                 .snapshot()
                 .ok_or_else(|| "it is not signed yet".to_owned()),
@@ -181,10 +207,10 @@ impl Signer {
             Ok(zone) => zone,
             Err(why) => return Some(why),
         };
-        lock(&self.last).0 = zone.serial();
+        lock(&self.last).0 = Some(zone.serial());
         let edited = match &self.output {
             Output::File(path) => is_newer(&self.file, path),
-            Output::Memory(memory) => {
+            Output::Memory { zone: memory, .. } => {
                 let unsigned = self.unsigned.snapshot();
                 lock(&memory.of).upgrade().map(|zone| Arc::as_ptr(&zone))
                     != unsigned.map(|zone| Arc::as_ptr(&zone))
@@ -193,12 +219,21 @@ impl Signer {
         if edited {
             return Some(format!("{} has changed", self.file.display()));
         }
-        let mut missing = self.keys.keys().iter().filter(|key| {
+        let keys = lock(&self.keys).clone();
+        let mut missing = keys.keys().iter().filter(|key| {
             let mut records = zone.records();
             !records.any(|record| record.rtype() == Type::DNSKEY && record.rdata() == key.dnskey())
         });
         if let Some(key) = missing.next() {
             return Some(format!("it has no DNSKEY record of key {}", key.tag()));
+        }
+        let signs = |key: &ZoneKey| key.role != Role::Published;
+        let known = |key: &ZoneKey| keys.roles().any(|own| own == *key);
+        if let Some(key) = zone.keys().iter().find(|key| signs(key) && !known(key)) {
+            return Some(format!(
+                "key {} does not sign it any more as {}",
+                key.tag, key.role
+            ));
         }
         why_of(&zone, now())
     }
@@ -233,10 +268,10 @@ impl Signer {
         let apex = self.unsigned.apex();
         info!(target: "plugin/sign", "Signing \"{apex}\" because {why}");
         let (began, time) = (Instant::now(), now());
-        let done = self.make(time);
+        let keys = lock(&self.keys).clone();
+        let done = self.make(&keys, time);
         let elapsed = began.elapsed().as_secs_f64();
-        let tags: Vec<_> = self
-            .keys
+        let tags: Vec<_> = keys
             .keys()
             .iter()
             .map(|key| key.tag().to_string())
@@ -258,7 +293,7 @@ impl Signer {
     }
 
     /// Makes a signed zone and puts it in its place; gives its serial. One zone is signed at a time: that takes all processors.
-    fn make(&self, time: u64) -> Result<u32, String> {
+    fn make(&self, keys: &KeySet, time: u64) -> Result<u32, String> {
         static ONE: Mutex<()> = Mutex::new(());
         let _one = lock(&ONE);
         if time < EARLIEST {
@@ -267,13 +302,7 @@ impl Signer {
         let unsigned = self.unsigned.snapshot();
         let unsigned = unsigned.ok_or_else(|| format!("{} cannot be read", self.file.display()))?;
         let time = time as u32;
-        // Two zones of one second are still two versions.
-        let before = lock(&self.last).0;
-        let serial = if time.wrapping_sub(before) as i32 > 0 {
-            time
-        } else {
-            before.wrapping_add(1)
-        };
+        let serial = self.next_serial(time);
         let plan = Plan {
             validity: Validity {
                 inception: time - INCEPTION[0] - self.jitter[0],
@@ -282,9 +311,10 @@ impl Signer {
             serial,
             denials: self.denials,
         };
-        let zone = self.keys.sign_zone(&unsigned, &plan)?;
+        let zone = keys.sign_zone(&unsigned, &plan)?;
         match &self.output {
-            Output::Memory(memory) => {
+            Output::Memory { zone: memory, .. } => {
+                self.keep_serial(serial, time);
                 memory.served.replace(Some(Arc::new(zone)));
                 *lock(&memory.of) = Arc::downgrade(&unsigned);
             }
@@ -295,9 +325,73 @@ impl Signer {
                 )
             })?,
         }
-        lock(&self.last).0 = serial;
+        lock(&self.last).0 = Some(serial);
         Ok(serial)
     }
+
+    /// The time, or where that is not after the last serial, one more: two zones of one second are two versions, and clocks are set back.
+    fn next_serial(&self, time: u32) -> u32 {
+        let made = lock(&self.last).0;
+        let last = match (made, self.kept_serial()) {
+            (Some(made), Some(kept)) if is_after(kept, made) => Some(kept),
+            (Some(made), _) => Some(made),
+            (None, kept) => kept,
+        };
+        match last {
+            Some(last) if !is_after(time, last) => last.wrapping_add(1),
+            _ => time,
+        }
+    }
+
+    /// The last serial that the process, or one before it, has kept.
+    fn kept_serial(&self) -> Option<u32> {
+        let path = self.serial_file()?;
+        let read = match host::regular::read_text(path) {
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map_err(|_| "it is no serial".to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => Err(error.to_string()),
+        };
+        let told = |why: &String| warn!(target: "plugin/sign", "{}: {why}: the serial of \"{}\" may go backwards", path.display(), self.unsigned.apex());
+        read.inspect_err(told).ok()
+    }
+
+    fn serial_file(&self) -> Option<&Path> {
+        match &self.output {
+            Output::Memory { serial, .. } => serial.as_deref(),
+            Output::File(_) => None,
+        }
+    }
+
+    /// Keeps the serial of a zone in memory before anybody sees it; without a place for it, a restart may go back.
+    fn keep_serial(&self, serial: u32, time: u32) {
+        let apex = self.unsigned.apex();
+        match self.serial_file() {
+            Some(path) => {
+                if let Err(error) = host::replace(path, |out| writeln!(out, "{serial}")) {
+                    warn!(
+                        target: "plugin/sign",
+                        "The serial of \"{apex}\" is not kept in {}: {error}: after a restart it may go backwards",
+                        path.display()
+                    );
+                }
+            }
+            None if is_after(serial, time.wrapping_add(AHEAD)) => warn!(
+                target: "plugin/sign",
+                "The serial of \"{apex}\", {serial}, is ahead of the clock by {} s: a restart before then goes backwards, and secondaries keep what they have; \
+                 `directory DIR` keeps the serial over restarts",
+                serial.wrapping_sub(time)
+            ),
+            None => {}
+        }
+    }
+}
+
+/// Whether a serial comes after another (RFC 1982).
+fn is_after(serial: u32, other: u32) -> bool {
+    serial.wrapping_sub(other) as i32 > 0
 }
 
 /// Keeps a zone signed: after edits, and before signatures end.
