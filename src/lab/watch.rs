@@ -47,7 +47,8 @@ pub fn watch(spec: Spec, often: Duration) -> Result<()> {
     let mut signals = sys::signals(&[]).during(|| "cannot wait for signals".to_owned())?;
     let news = News::of(&file).during(|| "cannot hear of changes".to_owned())?;
     let mut watched = Watched {
-        read: modified(&file),
+        // The file may have been changed since it was read, and those who keep its commands may not know of it.
+        read: None,
         fresh: false,
         spec,
         told: Vec::new(),
