@@ -62,3 +62,33 @@ fn a_delegation_is_walked_by_dig() {
         assert!(out.contains(part), "{part}: {out}");
     }
 }
+
+/// The labs in the manual have no mistakes.
+#[test]
+fn every_lab_of_the_manual_is_accepted() {
+    let page = text("src/lab/README.md");
+    let labs = blocks(&page, "toml");
+    assert!(labs.len() > 10, "{}", labs.len());
+    for lab in labs {
+        let said = crate::mistakes::report(&lab);
+        assert!(!said.contains("error["), "{lab}\n{said}");
+    }
+}
+
+/// Every key that an editor completes has a row in a table of the manual.
+#[test]
+fn every_key_is_in_the_manual() {
+    let page = text("src/lab/README.md");
+    let schema: serde_json::Value = serde_json::from_str(lab::spec::SCHEMA).expect("JSON");
+    let tables = ["net", "link", "ns", "run", "service"].map(|name| &schema["$defs"][name]);
+    for table in tables.into_iter().chain([&schema["properties"]["lab"]]) {
+        for key in table["properties"].as_object().expect("keys").keys() {
+            let cell = format!("`{key}`");
+            let row = |line: &str| {
+                let keys = line.strip_prefix("| ")?.split(" | ").next()?;
+                keys.split(", ").any(|key| key == cell).then_some(())
+            };
+            assert!(page.lines().any(|line| row(line).is_some()), "{key}");
+        }
+    }
+}

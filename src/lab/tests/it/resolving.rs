@@ -444,9 +444,12 @@ fn the_readmes_work_as_typed() {
     ] {
         assert!(out.contains(expected), "{expected}: {out}");
     }
-    let Some(out) = typed(&text("src/lab/README.md")) else {
+    let manual = text("src/lab/README.md");
+    let Some(out) = typed(&manual) else {
         return;
     };
+    let status = manual.split("`status` prints:\n").nth(1).expect("a status");
+    assert!(out.contains(&blocks(status, "text")[0]), "{out}");
     for expected in [
         "ip netns add container4",
         "1 received",
