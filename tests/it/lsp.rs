@@ -431,7 +431,7 @@ fn hovering_explains_a_word_and_where_it_runs() {
             at("reload"),
             "It configures the server block, and sees no queries.",
         ),
-        (at("forward"), "asks upstream resolvers"),
+        (at("forward"), "forwards queries to upstream resolvers"),
         (
             ". {\n    hosts {\n        |fallthrough\n    }\n}\n".into(),
             "Option of **hosts**.",
