@@ -59,7 +59,7 @@ struct Bound {
 #[cfg(test)]
 const BOUNDS: [Bound; 7] = [
     Bound {
-        what: "queries that wait, a worker",
+        what: "waiting queries, per worker",
         default: 4_096,
     },
     Bound {
@@ -67,23 +67,23 @@ const BOUNDS: [Bound; 7] = [
         default: CONNECTIONS,
     },
     Bound {
-        what: "TLS handshakes, a worker",
+        what: "TLS handshakes, per worker",
         default: HANDSHAKES,
     },
     Bound {
-        what: "octets that connections hold, all workers",
+        what: "bytes held by connections, all workers",
         default: OCTETS,
     },
     Bound {
-        what: "queries that wait, a connection",
+        what: "waiting queries, per connection",
         default: PIPELINED,
     },
     Bound {
-        what: "connections, an admin address",
+        what: "connections, per admin address",
         default: ADMIN_CONNECTIONS,
     },
     Bound {
-        what: "octets of pages, the admin side",
+        what: "bytes of pages on the admin side",
         default: ADMIN_OCTETS,
     },
 ];
@@ -621,7 +621,7 @@ pub(crate) fn evicted_connections() -> &'static Counter {
     EVICTED.get_or_init(|| {
         metrics::metric(
             "nameplate_connections_evicted",
-            "Connections that were closed because too many were open, or held too many octets.",
+            "Connections that were closed because too many were open, or held too many bytes.",
             Counter::default,
         )
     })
