@@ -79,6 +79,19 @@ pub enum Action {
         /// Its link group.
         group: u32,
     },
+    /// A VLAN of another interface of a namespace.
+    MakeTagged {
+        /// The namespace.
+        space: String,
+        /// The interface's name.
+        end: String,
+        /// Largest packet.
+        mtu: Option<u32>,
+        /// What it is.
+        device: Device,
+        /// Its link group.
+        group: u32,
+    },
     /// A VLAN of a bridge's port.
     Vlan {
         /// The port, or the bridge itself.
@@ -241,6 +254,7 @@ impl Action {
             | Self::MakeSpace { .. }
             | Self::MakePort { .. }
             | Self::MakeOn { .. }
+            | Self::MakeTagged { .. }
             | Self::MakePair { .. }
             | Self::AddAddress { .. }
             | Self::AddRoute { .. }
@@ -278,6 +292,7 @@ impl Action {
             Self::MakeSpace { space, .. }
             | Self::MakePort { space, .. }
             | Self::MakeOn { space, .. }
+            | Self::MakeTagged { space, .. }
             | Self::Shape { space, .. }
             | Self::AddRoute { space, .. }
             | Self::DeleteRoute { space, .. }
@@ -336,6 +351,19 @@ impl Action {
                 let address = own_address(device, mac);
                 vec![format!(
                     "ip link add {end}{address}{mtu} group {group} netns {space} {}",
+                    kind(device)
+                )]
+            }
+            Self::MakeTagged {
+                space,
+                end,
+                mtu,
+                device,
+                group,
+            } => {
+                let mtu = mtu.map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+                vec![format!(
+                    "ip -n {space} link add {end}{mtu} group {group} {}",
                     kind(device)
                 )]
             }
@@ -604,6 +632,9 @@ impl fmt::Display for Action {
                 lower.map_or(Ok(()), |lower| write!(f, " on {lower}"))
             }
             Self::MakeOn {
+                space, end, device, ..
+            }
+            | Self::MakeTagged {
                 space, end, device, ..
             } => {
                 let (kind, lower) = (device.kind(), device.lower().unwrap_or_default());

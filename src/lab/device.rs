@@ -131,8 +131,11 @@ pub(crate) fn lacking(layout: &Layout) -> Vec<String> {
         _ => None,
     });
     let devices = devices.chain(layout.bridges.iter().map(|bridge| &bridge.device));
+    let ends = layout.spaces.iter().flat_map(|space| &space.ends);
+    let tagged = ends.filter(|end| matches!(end.other, Other::Tagged(..)));
     let mut wanted: Vec<(&str, bool)> = devices
         .map(|device| (device.kind(), device.filters()))
+        .chain(tagged.map(|_| ("vlan", false)))
         .filter(|one| *one != ("bridge", false))
         .collect();
     wanted.sort_unstable();
@@ -142,7 +145,7 @@ pub(crate) fn lacking(layout: &Layout) -> Vec<String> {
     let text = |(kind, _): (&str, bool)| {
         match kind {
         "bridge" => "this kernel's bridges keep no VLANs apart (CONFIG_BRIDGE_VLAN_FILTERING, which needs the module 8021q), which a network with `vlan` and another network as its `parent` needs".to_owned(),
-        "vlan" => "this kernel has no VLANs (module 8021q, CONFIG_VLAN_8021Q), which `vlan` needs".to_owned(),
+        "vlan" => "this kernel has no VLANs (module 8021q, CONFIG_VLAN_8021Q), which `vlan` and `tagged` need".to_owned(),
         kind => format!("this kernel has no {kind} (module {kind}, CONFIG_{}), which kind = \"{kind}\" needs", kind.to_uppercase()),
     }
     };

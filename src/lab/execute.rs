@@ -361,6 +361,25 @@ impl Executor {
                     *next = made.index + 1;
                 }
             }
+            Action::MakeTagged {
+                space,
+                end,
+                mtu,
+                device,
+                group,
+            } => {
+                let lower = self.index(Some(space), device.lower().unwrap_or_default())?;
+                let new = NewEnd {
+                    name: end,
+                    index: self.next_index(space, end),
+                    mac: &[],
+                    mtu: *mtu,
+                    space: None,
+                };
+                let mut batch = Batch::default();
+                device::add(&mut batch, new, device, lower, *group);
+                refused(&self.socket(space)?.transact(&mut batch)?)?;
+            }
             Action::Vlan {
                 link,
                 is_bridge,

@@ -72,7 +72,7 @@ impl Graph {
                     .map(|address| address.addr().to_string())
                     .collect();
                 match &end.other {
-                    Other::Port(_) | Other::On(_) => {
+                    Other::Port(_) | Other::On(_) | Other::Tagged(..) => {
                         let net = spec.nets.iter().position(|net| net.name.value == end.net);
                         ports.extend(net.map(|net| Port {
                             space,

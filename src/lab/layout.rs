@@ -204,6 +204,8 @@ pub enum Other {
     Space(usize, usize),
     /// No pair: it is this, on an interface of the host.
     On(Device),
+    /// No pair: it is this VLAN of another interface of the namespace.
+    Tagged(String, u16),
 }
 
 /// A port of a bridge.
@@ -362,21 +364,31 @@ impl Layout {
             let mut ends = Vec::new();
             for (slot, on) in space.attachments.iter().enumerate() {
                 let net = spec.net(&on.net.value);
-                let name = match &on.device {
-                    Some(device) => device.value.clone(),
-                    None => format!("eth{slot}"),
-                };
+                let name = spec.device(space, slot);
+                let below = spec.below(space, slot);
                 let own = net.and_then(|net| nets::device(spec, net));
                 let switch = net.and_then(|net| Some((spec.switch(net)?, net.vlan.as_ref()?)));
                 ends.push(End {
-                    shape: space.shape.or(net.map(|net| net.shape).unwrap_or_default()),
-                    mac: own_mac(spec, space, slot),
-                    mtu: net.and_then(|net| net.mtu),
+                    // The namespace's own is of what carries it.
+                    shape: match below {
+                        Some(_) => Shape::default(),
+                        None => space.shape,
+                    }
+                    .or(net.map(|net| net.shape).unwrap_or_default()),
+                    // A VLAN has the address of what it is on.
+                    mac: own_mac(spec, space, below.unwrap_or(slot)),
+                    mtu: net.and_then(|net| {
+                        net.mtu
+                            .or(spec.switch(net)?.mtu.filter(|_| below.is_some()))
+                    }),
                     addresses: addresses.spaces[at][slot].clone(),
                     net: on.net.value.clone(),
-                    other: match own.filter(|device| device.kind() != "bridge") {
-                        Some(device) => Other::On(device),
-                        None => Other::Port(Port {
+                    other: match (own.filter(|own| own.kind() != "bridge"), below.zip(switch)) {
+                        (Some(device), _) => Other::On(device),
+                        (None, Some((below, (_, vlan)))) => {
+                            Other::Tagged(spec.device(space, below), vlan.value)
+                        }
+                        (None, None) => Other::Port(Port {
                             name: port_name(spec, space, slot, &mut names),
                             mac: hash::mac(&[&spec.name, &space.name.value, &name, "port"]),
                             bridge: switch
@@ -462,7 +474,7 @@ impl Layout {
             .flat_map(|space| &space.ends)
             .filter_map(|end| match &end.other {
                 Other::Port(port) => Some(port.name.clone()),
-                Other::Space(..) | Other::On(_) => None,
+                Other::Space(..) | Other::On(_) | Other::Tagged(..) => None,
             });
         self.bridges
             .iter()
@@ -490,20 +502,30 @@ impl Layout {
     /// with a tag.
     #[must_use]
     pub fn vlans(&self, bridge: &Bridge, port: &str) -> Vec<u16> {
-        let is_port = |end: &&End| matches!(&end.other, Other::Port(one) if one.name == port);
-        let ends = || self.spaces.iter().flat_map(|space| &space.ends);
-        let on = |port: &Port| port.bridge == bridge.name;
-        if let Some(Other::Port(port)) = ends().find(is_port).map(|end| &end.other) {
-            return vec![port.vlan.unwrap_or(1)];
+        let ends = self.spaces.iter();
+        let ends = ends.flat_map(|space| space.ends.iter().map(move |end| (space, end)));
+        let ports = ends.filter_map(|(space, end)| match &end.other {
+            Other::Port(port) => Some((port, space, end)),
+            _ => None,
+        });
+        let tagged = |space: &SpaceLayout, end: &End| -> BTreeSet<u16> {
+            let ids = space.ends.iter().map(|other| match &other.other {
+                Other::Tagged(lower, id) if *lower == end.name => Some(*id),
+                _ => None,
+            });
+            ids.flatten().collect()
+        };
+        if let Some((port, space, end)) = ports.clone().find(|(one, ..)| one.name == port) {
+            let own = port.vlan.unwrap_or(1);
+            return std::iter::once(own).chain(tagged(space, end)).collect();
         }
         let own = self.bridges.iter().filter_map(|one| match &one.device {
             Device::Vlan(of, id) if *of == bridge.name => Some(*id),
             _ => None,
         });
-        let ports = ends().filter_map(|end| match &end.other {
-            Other::Port(port) if on(port) => port.vlan,
-            _ => None,
-        });
+        let ports = ports.filter(|(one, ..)| one.bridge == bridge.name);
+        let ports =
+            ports.flat_map(|(one, space, end)| one.vlan.into_iter().chain(tagged(space, end)));
         // What comes from outside may go to all of them, and to the host what it is on.
         let tagged: BTreeSet<u16> = match port == bridge.name {
             true => own.collect(),

@@ -29,6 +29,7 @@ mod persisted;
 mod spaces;
 
 pub(crate) use devices::is_on;
+use devices::is_pair;
 
 /// Steps, and what stands against them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -101,8 +101,10 @@ impl<'a> Picture<'a> {
         let space = &self.spec.spaces[at];
         let mut routes = Vec::new();
         for route in &space.routes {
-            if let Some(via) = self.next_hop(at, &route.via, route.to.addr().is_ipv6()) {
-                routes.push((route.to, via));
+            for to in self.spec.destinations(route) {
+                if let Some(via) = self.next_hop(at, &route.via, to.addr().is_ipv6()) {
+                    routes.push((to, via));
+                }
             }
         }
         if !space.default {

@@ -81,7 +81,7 @@ fn declared(space: &SpaceLayout) -> u64 {
 fn ports(space: &SpaceLayout) -> impl Iterator<Item = &Port> {
     space.ends.iter().filter_map(|end| match &end.other {
         Other::Port(port) => Some(port),
-        Other::Space(..) | Other::On(_) => None,
+        Other::Space(..) | Other::On(_) | Other::Tagged(..) => None,
     })
 }
 

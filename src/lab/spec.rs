@@ -11,6 +11,7 @@ pub mod address;
 pub mod check;
 pub(crate) mod forms;
 mod include;
+mod ipam;
 mod links;
 mod read;
 mod reader;
@@ -288,6 +289,8 @@ pub struct Attachment {
     pub addresses: Vec<At<IpAddr>>,
     /// What the interface is called; `eth0`, `eth1`, … otherwise.
     pub device: Option<At<String>>,
+    /// Whether its packets have the network's VLAN as a tag, on the interface that is on the network's `parent`.
+    pub is_tagged: bool,
 }
 
 /// A route as written.
@@ -296,9 +299,27 @@ pub struct RouteSpec {
     /// Where it is written.
     pub span: Span,
     /// The destination.
-    pub to: IpNet,
+    pub to: Destination,
     /// The next hop: an address or a namespace on a common network.
     pub via: String,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To a subnet.
+    Subnet(IpNet),
+    /// To the subnets of a network.
+    Net(At<String>),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Subnet(subnet) => subnet.fmt(to),
+            Self::Net(name) => name.value.fmt(to),
+        }
+    }
 }
 
 /// An additional name.
@@ -445,6 +466,43 @@ impl Spec {
         self.net(&net.parent.as_ref()?.value)
     }
 
+    /// The subnets that a route leads to: those of a network in the families that its next hop may be of.
+    pub fn destinations(&self, route: &RouteSpec) -> impl Iterator<Item = IpNet> {
+        let (subnet, net) = match &route.to {
+            Destination::Subnet(subnet) => (Some(*subnet), None),
+            Destination::Net(name) => (None, self.net(&name.value)),
+        };
+        let hop = route.via.parse::<IpAddr>().ok();
+        let of_net = [false, true].map(|v6| net.and_then(|net| net.subnet(v6)));
+        let of_net = of_net.into_iter().flatten();
+        let of_net =
+            of_net.filter(move |to| hop.is_none_or(|hop| hop.is_ipv6() == to.addr().is_ipv6()));
+        subnet.into_iter().chain(of_net)
+    }
+
+    /// What the interface of an attachment is called.
+    #[must_use]
+    pub fn device(&self, space: &Space, slot: usize) -> String {
+        let on = &space.attachments[slot];
+        if let Some(device) = &on.device {
+            return device.value.clone();
+        }
+        let vlan = self.net(&on.net.value).and_then(|net| net.vlan.as_ref());
+        match self.below(space, slot).zip(vlan) {
+            Some((lower, vlan)) => vlan_name(&self.device(space, lower), vlan.value),
+            None => format!("eth{slot}"),
+        }
+    }
+
+    /// The attachment whose interface a tagged one stands on.
+    #[must_use]
+    pub fn below(&self, space: &Space, slot: usize) -> Option<usize> {
+        let on = space.attachments.get(slot).filter(|on| on.is_tagged)?;
+        let switch = &self.switch(self.net(&on.net.value)?)?.name.value;
+        let mut all = space.attachments.iter();
+        all.position(|other| !other.is_tagged && other.net.value == *switch)
+    }
+
     /// The namespace of that name.
     #[must_use]
     pub fn space(&self, name: &str) -> Option<&Space> {
@@ -474,6 +532,16 @@ impl Net {
                 .map(|address| address.value)
                 .find(|address| address.is_ipv6() == v6),
         }
+    }
+}
+
+/// The name of an interface's VLAN.
+#[must_use]
+pub fn vlan_name(parent: &str, id: u16) -> String {
+    let name = format!("{parent}.{id}");
+    match name.len() {
+        ..=15 => name,
+        _ => crate::hash::interface(&[parent, &id.to_string()]),
     }
 }
 

@@ -5,16 +5,7 @@ use ipnet::IpNet;
 use super::rules::is_local;
 use super::{Bridge, Device, LEAST_V6, Mark};
 use crate::hash;
-use crate::spec::{Kind, Net, Spec};
-
-/// The name of an interface's VLAN on the host.
-fn vlan_name(parent: &str, id: u16) -> String {
-    let name = format!("{parent}.{id}");
-    match name.len() {
-        ..=15 => name,
-        _ => hash::interface(&[parent, &id.to_string()]),
-    }
-}
+use crate::spec::{Kind, Net, Spec, vlan_name};
 
 /// The VLAN of an interface of the host that a network is on.
 fn vlan_of_host(spec: &Spec, net: &Net) -> Option<(String, Device)> {

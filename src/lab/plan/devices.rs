@@ -14,6 +14,11 @@ pub(crate) fn is_on(link: &Link) -> bool {
     ["macvlan", "ipvlan"].contains(&link.kind.as_str())
 }
 
+/// Whether a link is one end of a pair.
+pub(super) fn is_pair(link: &Link) -> bool {
+    link.kind == "veth"
+}
+
 impl Planner<'_> {
     /// Whether a link is such a device, on the interface that it is to stand on.
     pub(super) fn stands(&self, link: &Link, device: &Device) -> bool {
@@ -137,7 +142,7 @@ impl Planner<'_> {
             if inner.group != self.layout.mark.group() {
                 let text = format!("{} in {} is not the lab's", inner.name, space.name);
                 self.conflict(Subject::Space(space.name.clone()), text);
-            } else if !is_on(inner) && !self.gone.contains(&inner.peer) {
+            } else if !is_on(inner) && !(is_pair(inner) && self.gone.contains(&inner.peer)) {
                 self.step(Action::DeleteLink {
                     space: Some(space.name.clone()),
                     link: inner.name.clone(),
@@ -150,6 +155,50 @@ impl Planner<'_> {
             mac: end.mac,
             mtu: end.mtu,
             device: device.clone(),
+            group: self.layout.mark.group(),
+        });
+        true
+    }
+
+    /// A VLAN of another interface of its namespace, which may have been made anew; whether it is.
+    pub(super) fn tagged(
+        &mut self,
+        space: &SpaceLayout,
+        end: &End,
+        (lower, id): (&str, u16),
+        lower_is_fresh: bool,
+    ) -> bool {
+        let inside = self.inside(&space.name);
+        let device = Device::Vlan(lower.to_owned(), id);
+        let link = inside.and_then(|inside| inside.link(&end.name));
+        let below = inside.and_then(|inside| inside.link(lower));
+        // With the other one it went.
+        let link = link.filter(|link| {
+            link.kind != device.kind()
+                || !(lower_is_fresh && below.is_some_and(|below| below.index == link.peer))
+        });
+        if let Some(link) = link {
+            let stands = link.kind == device.kind()
+                && link.vlan == id
+                && below.is_some_and(|below| below.index == link.peer);
+            if stands {
+                return false;
+            }
+            if link.group != self.layout.mark.group() {
+                let text = format!("{} in {} is not the lab's", link.name, space.name);
+                self.conflict(Subject::Space(space.name.clone()), text);
+            } else if !is_on(link) && !(is_pair(link) && self.gone.contains(&link.peer)) {
+                self.step(Action::DeleteLink {
+                    space: Some(space.name.clone()),
+                    link: link.name.clone(),
+                });
+            }
+        }
+        self.step(Action::MakeTagged {
+            space: space.name.clone(),
+            end: end.name.clone(),
+            mtu: end.mtu,
+            device,
             group: self.layout.mark.group(),
         });
         true

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use ipnet::IpNet;
 
-use super::{Planner, Subject, is_on, other_mtu};
+use super::{Planner, Subject, is_on, is_pair, other_mtu};
 use crate::action::Action;
 use crate::journal::Phase;
 use crate::layout::{End, LEAST_V6, Other, Port, SpaceLayout, setting_of};
@@ -74,12 +74,25 @@ impl<'a> Planner<'a> {
             {
                 self.up(&space.name, "lo");
             }
-            for (slot, end) in space.ends.iter().enumerate() {
+            // Those that stand on others come after them.
+            let (above, ends): (Vec<_>, Vec<_>) = space
+                .ends
+                .iter()
+                .enumerate()
+                .partition(|(_, end)| matches!(end.other, Other::Tagged(..)));
+            let mut made: HashSet<&str> = HashSet::new();
+            for (slot, end) in ends.into_iter().chain(above) {
                 let fresh = match &end.other {
                     Other::Port(port) => self.port(space, end, port),
                     Other::On(device) => self.on(space, end, device),
                     Other::Space(..) => fresh_links.contains(&(at, slot)),
+                    Other::Tagged(lower, id) => {
+                        self.tagged(space, end, (lower, *id), made.contains(lower.as_str()))
+                    }
                 };
+                if fresh {
+                    made.insert(&end.name);
+                }
                 changed |= self.end(space, end, fresh);
                 self.settings(space, end, fresh);
                 self.shape(space, end, fresh);
@@ -236,7 +249,7 @@ impl<'a> Planner<'a> {
         };
         for link in &inside.links {
             let declared = space.ends.iter().any(|end| end.name == link.name);
-            let goes_anyway = self.gone.contains(&link.peer);
+            let goes_anyway = is_pair(link) && self.gone.contains(&link.peer);
             if link.group == self.layout.mark.group()
                 && !link.kind.is_empty()
                 && !is_on(link)
@@ -348,8 +361,9 @@ impl<'a> Planner<'a> {
             });
         }
         if let Some(inner) = inner
-            && outer.is_none_or(|outer| outer.index != inner.peer)
-            && !self.gone.contains(&inner.peer)
+            && !(is_pair(inner)
+                && (self.gone.contains(&inner.peer)
+                    || outer.is_some_and(|outer| outer.index == inner.peer)))
         {
             if inner.group != self.layout.mark.group() {
                 let text = format!("{} in {} is not the lab's", inner.name, space.name);
@@ -386,7 +400,7 @@ impl<'a> Planner<'a> {
                 }
                 (Some(link), _) => other_mtu(end.mtu, link.mtu),
                 // They are made with it.
-                (None, Other::Port(_) | Other::On(_)) => None,
+                (None, Other::Port(_) | Other::On(_) | Other::Tagged(..)) => None,
                 (None, Other::Space(..)) => end.mtu,
             },
             ..LinkChange::default()

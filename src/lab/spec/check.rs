@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::address::{self, Addresses};
 use super::forms::overlap;
-use super::{Dns, HostEnd, Space, Spec, mistake};
+use super::{Destination, Dns, HostEnd, Space, Spec, mistake};
 use crate::reach::{INSIDE, Picture};
 use fit::{devices, parents, services, unfitting};
 use names::names;
@@ -71,7 +71,7 @@ pub(super) fn declared(spec: &Spec, report: &mut Report) {
 }
 
 /// A word that names nothing.
-fn unknown<'a>(
+pub(super) fn unknown<'a>(
     what: &str,
     name: &str,
     span: Span,
@@ -107,6 +107,13 @@ fn references(spec: &Spec, report: &mut Report) {
     let net_names = || spec.nets.iter().map(|net| net.name.value.as_str());
     let space_names = || spec.spaces.iter().map(|space| space.name.value.as_str());
     for space in &spec.spaces {
+        for route in &space.routes {
+            if let Destination::Net(net) = &route.to
+                && !nets.contains(net.value.as_str())
+            {
+                report.push(unknown("network", &net.value, net.span, net_names()));
+            }
+        }
         let mut on = HashSet::new();
         for attachment in &space.attachments {
             let net = &attachment.net;
@@ -407,10 +414,12 @@ fn hops(spec: &Spec, addresses: &Addresses, report: &mut Report) {
     let picture = Picture::of(spec, addresses);
     for (at, space) in spec.spaces.iter().enumerate() {
         for route in &space.routes {
-            if picture
-                .next_hop(at, &route.via, route.to.addr().is_ipv6())
-                .is_none()
-            {
+            let leads = |to: IpNet| {
+                picture
+                    .next_hop(at, &route.via, to.addr().is_ipv6())
+                    .is_some()
+            };
+            if !spec.destinations(route).any(leads) {
                 report.push(
                     mistake("LAB0109", format!("`{}` cannot reach {} directly", space.name.value, route.via), route.span, "")
                         .help("the next hop is an address in one of its subnets, or a namespace that it shares a network with"),

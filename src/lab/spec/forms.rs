@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use corefile::Span;
 use ipnet::IpNet;
 
-use super::{At, Forward, Protocol, RouteSpec, Space, Spec, subnet_address};
+use super::reader::is_name;
+use super::{At, Destination, Forward, Protocol, RouteSpec, Space, Spec, subnet_address};
 
 /// Ports that one range may expand to.
 const RANGE_LIMIT: u16 = 256;
@@ -186,8 +187,12 @@ fn range(text: &str) -> Result<(u16, u16), Amiss<'_>> {
     Ok((low, high))
 }
 
-/// `SUBNET via NEXT-HOP`
-pub(super) fn route(text: &str, span: Span) -> Result<RouteSpec, Amiss<'_>> {
+/// `SUBNET-OR-NETWORK via NEXT-HOP`; `place` tells where a word stands.
+pub(super) fn route(
+    text: &str,
+    span: Span,
+    place: impl FnOnce(&str) -> Span,
+) -> Result<RouteSpec, Amiss<'_>> {
     let mut words = text.split_whitespace();
     let to = words.next().ok_or((text, "it is empty"))?;
     let next = match (words.next(), words.next()) {
@@ -205,16 +210,19 @@ pub(super) fn route(text: &str, span: Span) -> Result<RouteSpec, Amiss<'_>> {
     };
     let word = to;
     let to = if to == "default" { everything } else { to };
-    let to = to
-        .parse::<IpNet>()
-        .ok()
-        .or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))
-        .ok_or((word, "not a subnet"))?;
-    Ok(RouteSpec {
-        span,
-        to: to.trunc(),
-        via: next.to_owned(),
-    })
+    let subnet = to.parse::<IpNet>().ok();
+    let subnet = subnet.or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from));
+    let numbers = |c: char| c.is_ascii_digit() || c == '.';
+    let to = match subnet {
+        Some(subnet) => Destination::Subnet(subnet.trunc()),
+        None if is_name(to, 15) && !to.chars().all(numbers) => Destination::Net(At {
+            value: to.to_owned(),
+            span: place(to),
+        }),
+        None => return Err((word, "not a subnet, nor the name of a network")),
+    };
+    let via = next.to_owned();
+    Ok(RouteSpec { span, to, via })
 }
 
 /// Six octets with colons.

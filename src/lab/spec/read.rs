@@ -11,7 +11,9 @@ use super::reader::{FILE, Reader, Value, is_name, place};
 use super::{At, Dns, HostEnd, Hosts, Kind, Net, PointToPoint, Schema, Spec, mistake};
 use crate::shape::Shape;
 
-const TOP: &[&str] = &["include", "lab", "net", "link", "ns", "record", "service"];
+const TOP: &[&str] = &[
+    "include", "lab", "net", "ipam", "link", "ns", "record", "service",
+];
 const LAB: &[&str] = &[
     "name", "domain", "dns", "search", "options", "hosts", "ttl", "ndots", "nsswitch", "schema",
     "nodes",
@@ -42,14 +44,16 @@ pub(super) fn read(
     for (file, root) in files.iter().zip(&roots) {
         searched |= file.reader(report).sections(root.get_ref(), &mut spec);
     }
-    // The two names of a link can only be told apart when all namespaces are known.
+    // The two names of a link can only be told apart when all namespaces are known, and a subnet can only be divided among
+    // networks that are.
     for (file, root) in files.iter().zip(&roots) {
-        let links = root
-            .get_ref()
-            .iter()
-            .find(|(key, _)| key.get_ref() == "link");
-        if let Some(table) = links.and_then(|(_, value)| value.get_ref().as_table()) {
-            file.reader(report).links(table, &mut spec);
+        for (key, value) in root.get_ref().iter() {
+            let mut reader = file.reader(report);
+            match (key.get_ref().as_ref(), value.get_ref().as_table()) {
+                ("ipam", Some(table)) => reader.ipam(table, &mut spec),
+                ("link", Some(table)) => reader.links(table, &mut spec),
+                _ => {}
+            }
         }
     }
     let span = spec.span;
@@ -476,6 +480,11 @@ mod tests {
             (FILE, TOP, schema.clone()),
             ("[lab]", LAB, schema["properties"]["lab"].clone()),
             ("a network", NET, defined("net")),
+            (
+                "[ipam]",
+                super::super::ipam::IPAM,
+                schema["properties"]["ipam"].clone(),
+            ),
             ("a link", LINK, defined("link")),
             ("a namespace", super::super::spaces::SPACE, defined("ns")),
             ("`run`", super::super::run::RUN, defined("run")),

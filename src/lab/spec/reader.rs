@@ -228,28 +228,9 @@ impl Reader<'_> {
     pub(super) fn subnets(&mut self, value: &Value<'_>) -> Vec<At<IpNet>> {
         let mut found: Vec<At<IpNet>> = Vec::new();
         for At { value: text, span } in self.strings(value, "subnet") {
-            let Ok(subnet) = text.parse::<IpNet>() else {
-                let hint = if text.parse::<IpAddr>().is_ok() {
-                    "the length of the prefix is missing, as in /24"
-                } else {
-                    ""
-                };
-                self.wrong("LAB0102", span, format!("`{text}` is not a subnet"), hint);
+            let Some(subnet) = self.subnet(&text, span) else {
                 continue;
             };
-            if subnet.trunc() != subnet {
-                self.report.push(
-                    mistake(
-                        "LAB0102",
-                        format!("`{text}` has bits set below its prefix"),
-                        span,
-                        "",
-                    )
-                    .help("write the network's own address")
-                    .replace(span, format!("\"{}\"", subnet.trunc())),
-                );
-                continue;
-            }
             if found
                 .iter()
                 .any(|other| other.value.addr().is_ipv4() == subnet.addr().is_ipv4())
@@ -327,7 +308,7 @@ fn absent(what: &str, key: &str) -> Option<&'static str> {
             "bridges, rules and routes of a lab are always made where `apply` runs"
         }
         ("a namespace", "vlan" | "vlans" | "trunk") | ("a network", "vlans" | "trunk") => {
-            "a VLAN is a network: parent = \"switch\" and vlan = 10 in [net.NAME], where `switch` is another network or an interface of the host"
+            "a VLAN is a network: parent = \"switch\" and vlan = 10 in [net.NAME], where `switch` is another network or an interface of the host; a namespace that is in it with a tag has nets = \"switch, red tagged\""
         }
         _ => return None,
     })

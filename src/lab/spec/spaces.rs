@@ -109,7 +109,7 @@ impl Reader<'_> {
         space
     }
 
-    /// `"br0 10.0.0.1"`, `"none"`, `"host"`, or a list of the first.
+    /// `"br0 10.0.0.1"`, `"br0, red tagged"`, `"none"`, `"host"`, or a list of the first.
     fn attachments(&mut self, value: &Value<'_>, space: &mut Space) {
         let outer = self.strings(value, "ns");
         for At { value: text, span } in &outer {
@@ -134,6 +134,7 @@ impl Reader<'_> {
                     },
                     addresses: Vec::new(),
                     device: None,
+                    is_tagged: false,
                 };
                 while let Some(word) = words.next() {
                     if word == "dev" {
@@ -144,6 +145,10 @@ impl Reader<'_> {
                             value: name.to_owned(),
                             span,
                         });
+                        continue;
+                    }
+                    if word == "tagged" {
+                        on.is_tagged = true;
                         continue;
                     }
                     let span = self.word(*span, text, word);
@@ -172,7 +177,7 @@ impl Reader<'_> {
             }
             "routes" => {
                 for At { value, span } in self.strings(value, key) {
-                    match route(&value, span) {
+                    match route(&value, span, |word| self.word(span, &value, word)) {
                         Ok(route) => space.routes.push(route),
                         Err((word, why)) => self.report.push(
                             mistake(
@@ -181,7 +186,7 @@ impl Reader<'_> {
                                 self.word(span, &value, word),
                                 why,
                             )
-                            .help("write SUBNET via ADDRESS-OR-NAMESPACE, as in \"192.0.2.0/24 via 10.1.0.9\""),
+                            .help("write SUBNET-OR-NETWORK via ADDRESS-OR-NAMESPACE, as in \"192.0.2.0/24 via 10.1.0.9\""),
                         ),
                     }
                 }

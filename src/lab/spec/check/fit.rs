@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use corefile::{Report, Span};
 use ipnet::IpNet;
 
-use crate::layout::LEAST_V6;
+use crate::layout::{ETHERNET, LEAST_V6};
 use crate::spec::address::Addresses;
-use crate::spec::{Kind, Schema, Service, Spec, mistake};
+use crate::spec::{Kind, Schema, Service, Space, Spec, mistake};
 
 /// Values that cannot stand together.
 pub(super) fn unfitting(spec: &Spec, report: &mut Report) {
@@ -63,16 +63,13 @@ pub(super) fn unfitting(spec: &Spec, report: &mut Report) {
         }
         let mut routes: HashMap<IpNet, Span> = HashMap::new();
         for route in &space.routes {
-            if let Some(before) = routes.insert(route.to, route.span) {
-                report.push(
-                    mistake(
-                        "LAB0105",
-                        format!("`{}` has two routes to {}", space.name.value, route.to),
-                        route.span,
-                        "",
-                    )
-                    .beside(before, "the other"),
-                );
+            for to in spec.destinations(route) {
+                if let Some(before) = routes.insert(to, route.span) {
+                    let message = format!("`{}` has two routes to {to}", space.name.value);
+                    report.push(
+                        mistake("LAB0105", message, route.span, "").beside(before, "the other"),
+                    );
+                }
             }
         }
     }
@@ -84,12 +81,11 @@ pub(super) fn devices(spec: &Spec, report: &mut Report) {
         let mut taken: HashMap<String, Span> = HashMap::new();
         let mut ends: Vec<(String, Span)> = Vec::new();
         for (slot, on) in space.attachments.iter().enumerate() {
-            let default = || (format!("eth{slot}"), on.net.span);
-            ends.push(
-                on.device
-                    .as_ref()
-                    .map_or_else(default, |device| (device.value.clone(), device.span)),
-            );
+            let span = on.device.as_ref().map_or(on.net.span, |at| at.span);
+            ends.push((spec.device(space, slot), span));
+            if on.is_tagged {
+                tagged(spec, space, slot, report);
+            }
         }
         for link in &spec.links {
             if let Some(end) = link.ends.iter().position(|name| *name == space.name.value) {
@@ -129,6 +125,42 @@ pub(super) fn devices(spec: &Spec, report: &mut Report) {
             }
         }
     }
+}
+
+/// A tagged port without a VLAN, or without an interface that carries it.
+fn tagged(spec: &Spec, space: &Space, slot: usize, report: &mut Report) {
+    let on = &space.attachments[slot].net;
+    let Some(net) = spec.net(&on.value) else {
+        return;
+    };
+    let found = match spec.switch(net) {
+        None => {
+            let message = format!("`{}` is no VLAN of another network", on.value);
+            mistake("LAB0108", message, on.span, "nothing is tagged there")
+                .help("give it parent = \"NETWORK\" and a `vlan`")
+        }
+        Some(switch) if spec.below(space, slot).is_none() => {
+            let (name, switch) = (&space.name.value, &switch.name.value);
+            let message = format!(
+                "`{name}` is not on `{switch}`, where `{}` is a VLAN",
+                on.value
+            );
+            mistake("LAB0108", message, on.span, "").help(format!(
+                "write \"{switch}, {} tagged\": the first interface carries the other",
+                on.value
+            ))
+        }
+        Some(switch) => {
+            let most = switch.mtu.unwrap_or(ETHERNET);
+            let Some(own) = net.mtu.filter(|own| *own > most) else {
+                return;
+            };
+            let (name, switch) = (&on.value, &switch.name.value);
+            let message = format!("`{name}` has an MTU of {own}, and `{switch}` carries {most}");
+            mistake("LAB0102", message, on.span, "")
+        }
+    };
+    report.push(found);
 }
 
 /// Interfaces of the host that two networks would have each for itself, and VLANs of what has none.

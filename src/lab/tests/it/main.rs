@@ -10,6 +10,7 @@ mod edits;
 mod faults;
 mod importing;
 mod inside;
+mod ipam;
 mod keeping;
 mod killed;
 mod labs;

@@ -2,6 +2,7 @@
 //!
 //! Kernels are built without some of it: where one has it, packets show it; where not, `apply` must say what is missing.
 
+use crate::mistakes::report;
 use crate::world::{World, assert_same, lab_file};
 
 /// What a kind of interface needs, as a command that shows whether the kernel has it, and the module that is named.
@@ -23,6 +24,11 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ),
     (
         "switch",
+        "ip link add t0 type bridge vlan_filtering 1",
+        "CONFIG_BRIDGE_VLAN_FILTERING, which needs the module 8021q",
+    ),
+    (
+        "trunk",
         "ip link add t0 type bridge vlan_filtering 1",
         "CONFIG_BRIDGE_VLAN_FILTERING, which needs the module 8021q",
     ),
@@ -242,6 +248,111 @@ fn vlans_of_a_bridge_change_as_the_file_does() {
     assert_eq!(world.ok("bridge vlan"), ports);
     assert_eq!(world.lab(&["down", "switch"]).code, 0);
     each_equals_a_fresh_one(&world, &texts);
+}
+
+#[test]
+fn tagged_ports_change_as_the_file_does() {
+    let world = World::new();
+    outside(&world);
+    if !has(&world, "trunk") {
+        return;
+    }
+    let router = "r = { nets = \"switch, red 10.10.0.1 tagged, blue 10.20.0.1 fd00:20::1 tagged\"";
+    let with = |edits: &[(&str, &str)]| with("trunk", edits);
+    let texts = [
+        with(&[]),
+        with(&[(
+            router,
+            "r = { nets = \"switch, red 10.10.0.1, blue 10.20.0.1 fd00:20::1\"",
+        )]),
+        with(&[(
+            router,
+            "r = { nets = \"blue 10.20.0.1 tagged, red 10.10.0.1, switch 10.1.0.9 dev trunk\"",
+        )]),
+        with(&[("vlan = 20", "vlan = 30")]),
+        with(&[("vlan = 20", "vlan = 20\nmtu = 1400\nrate = \"8mbit\"")]),
+        with(&[(
+            "subnet = \"10.1.0.0/24\"",
+            "subnet = \"10.1.0.0/24\"\nmtu = 1400",
+        )]),
+        with(&[(
+            "router = true",
+            "mac = \"02:00:00:00:00:77\", router = true",
+        )]),
+    ];
+    each_equals_a_fresh_one(&world, &texts);
+    world.apply("trunk");
+    // What one sees on the wire has the tag.
+    let tags = world.ok("ip -n r -d link show eth0.20; bridge vlan show dev veth-r-br");
+    for part in [
+        "eth0.20@eth0",
+        "vlan protocol 802.1Q id 20",
+        "PVID Egress Untagged",
+    ] {
+        assert!(tags.contains(part), "{part}: {tags}");
+    }
+    // What somebody takes away is put back.
+    let file = lab_file("trunk");
+    let file = file.to_str().expect("plain");
+    for spoil in [
+        "ip -n r link del eth0.10",
+        "bridge vlan del dev veth-r-br vid 10",
+        "ip -n r link del eth0",
+    ] {
+        world.ok(spoil);
+        assert_eq!(world.lab(&["status", file]).code, 4, "{spoil}");
+        world.apply("trunk");
+        assert!(world.pings("red1", "10.20.0.5"), "{spoil}");
+    }
+    // The script makes the same.
+    let state = world.state();
+    let script = world.lab(&["show", "--as-shell", file]).out;
+    assert_eq!(world.lab(&["down", "trunk"]).code, 0);
+    world.write("/run/work/script".as_ref(), &script);
+    world.ok("sh -e /run/work/script");
+    assert_same(&world.state(), &state, "the script");
+}
+
+#[test]
+fn what_cannot_be_a_tagged_port_is_told() {
+    let head = "[net.sw]\nsubnet = \"10.1.0.0/24\"\n[net.red]\nparent = \"sw\"\nvlan = 10\nmtu = 9000\nsubnet = \"10.10.0.0/24\"\n[net.flat]\nsubnet = \"10.5.0.0/24\"\n[ns]\n";
+    for (line, code, place, why) in [
+        (
+            "r = \"red tagged\"\n",
+            "LAB0108",
+            "11:6",
+            "write \"sw, red tagged\"",
+        ),
+        (
+            "r = \"sw, flat tagged\"\n",
+            "LAB0108",
+            "11:10",
+            "`flat` is no VLAN of another network",
+        ),
+        (
+            "r = \"sw, red tagged\"\n",
+            "LAB0102",
+            "11:10",
+            "`red` has an MTU of 9000, and `sw` carries 1500",
+        ),
+        (
+            "r = \"sw dev a.10, red tagged dev a.10\"\n",
+            "LAB0105",
+            "",
+            "would be called `a.10`",
+        ),
+        (
+            "r = { nets = \"sw\", trunk = \"red\" }\n",
+            "LAB0004",
+            "11:20",
+            "\"switch, red tagged\"",
+        ),
+    ] {
+        let text = report(&format!("{head}{line}"));
+        for part in [code, place, why] {
+            assert!(text.contains(part), "{line}: {part}: {text}");
+        }
+    }
 }
 
 #[test]
