@@ -3,53 +3,12 @@
 use crate::mistakes::report;
 use crate::pages::typed;
 use crate::resolving::dig;
-use crate::world::World;
+use crate::world::{World, lab_file};
 
 /// A cluster of two nodes, with pods that answer on 8080.
-const CLUSTER: &str = r#"
-[lab]
-name = "cluster"
-schema = "k8s"
-nodes = ["n1", "n2"]
-[net.fabric]
-subnet = "192.168.1.0/24"
-[net.pods1]
-subnet = ["10.244.1.0/24", "fd00:1::/64"]
-host = ["10.244.1.254", "fd00:1::fe"]
-gateway = "n1"
-[net.pods2]
-subnet = "10.244.2.0/24"
-host = "10.244.2.254"
-gateway = "n2"
-[ns]
-n1 = { nets = ["fabric 192.168.1.11", "pods1 10.244.1.1 fd00:1::1"], router = true, routes = ["10.244.2.0/24 via n2"] }
-n2 = { nets = ["fabric 192.168.1.12", "pods2 10.244.2.1"], router = true, routes = ["10.244.1.0/24 via n1"] }
-p1 = "pods1 10.244.1.2 fd00:1::2"
-p2 = "pods2 10.244.2.2"
-db1 = { nets = "pods1 10.244.1.3 fd00:1::3", namespace = "data" }
-client = "pods2 10.244.2.9"
-[service.web]
-vip = "10.96.0.20:80"
-to = ["p1", "p2"]
-port = 8080
-node_port = 30080
-[service.sticky]
-vip = "10.96.0.21:80"
-to = ["p1", "p2"]
-port = 8080
-affinity = "client"
-[service.six]
-vip = "[fd00:96::1]:80"
-to = ["p1"]
-port = 8080
-affinity = "client"
-affinity_timeout = 60
-[service.db]
-namespace = "data"
-headless = true
-to = ["db1", "p2"]
-port = 5432
-"#;
+fn cluster() -> String {
+    std::fs::read_to_string(lab_file("cluster")).expect("a lab")
+}
 
 /// The pods that answer, in the order in which they are seen.
 fn seen(world: &World, from: &str, to: &str, port: u16, times: usize) -> Vec<String> {
@@ -69,7 +28,8 @@ fn in_turn(seen: &[String]) {
 #[test]
 fn nodes_balance_services_as_in_a_cluster() {
     let world = World::new();
-    let file = world.file("cluster", CLUSTER);
+    let cluster = cluster();
+    let file = world.file("cluster", &cluster);
     let path = file.to_str().expect("plain");
     world.apply_file(&file);
     for pod in ["p1", "p2"] {
@@ -133,7 +93,7 @@ fn nodes_balance_services_as_in_a_cluster() {
     // A changed file: what a removed pod had goes to the other one, tracked connections or not.
     world.file(
         "cluster",
-        &CLUSTER.replace("to = [\"p1\", \"p2\"]", "to = [\"p2\"]"),
+        &cluster.replace("to = [\"p1\", \"p2\"]", "to = [\"p2\"]"),
     );
     world.apply_file(&file);
     let answers = seen(&world, "client", "10.96.0.21", 80, 3);
@@ -142,14 +102,14 @@ fn nodes_balance_services_as_in_a_cluster() {
         "{answers:?}"
     );
     // Without nodes their rules go.
-    world.file("cluster", &CLUSTER.replace("nodes = [\"n1\", \"n2\"]", ""));
+    world.file("cluster", &cluster.replace("nodes = [\"n1\", \"n2\"]", ""));
     world.apply_file(&file);
     assert_eq!(
         world.ok("ip netns exec n1 nft list ruleset; ip netns exec n2 nft list ruleset"),
         ""
     );
     // The script makes the same: the rules are read by nft as they are told.
-    world.file("cluster", CLUSTER);
+    world.file("cluster", &cluster);
     let script = world.lab(&["show", "--as-shell", path]).out;
     assert!(
         script.contains("ip netns exec n1 nft -f - <<'END'"),

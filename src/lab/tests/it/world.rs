@@ -252,6 +252,7 @@ impl World {
     /// 203.0.113.1 and 2001:db8::1.
     pub(crate) fn outside(&self) {
         self.ok("ip netns add outside && ip link add up0 type veth peer name eth0 netns outside
+            sysctl -qw net.ipv6.conf.up0.accept_dad=0; ip netns exec outside sysctl -qw net.ipv6.conf.eth0.accept_dad=0
             ip addr add 203.0.113.1/24 dev up0 && ip link set up0 up
             ip -n outside addr add 203.0.113.9/24 dev eth0 && ip -n outside link set eth0 up && ip -n outside link set lo up
             ip -6 addr add 2001:db8::1/64 dev up0 nodad && ip -n outside -6 addr add 2001:db8::9/64 dev eth0 nodad");

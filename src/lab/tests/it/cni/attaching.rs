@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::DEBIAN;
+use crate::resolving;
 use crate::world::{Did, World, assert_same};
 
 /// A world with the network `pods`, and a place for results that is not the machine's.
@@ -153,6 +154,59 @@ fn a_namespace_is_attached_and_detached() {
     assert_eq!(world.ok("ls -A /var/lib/cni/results"), "");
     world.ok("rm -rf /run/nameplate; sysctl -qw net.ipv4.ip_forward=0");
     assert_same(&world.snapshot(), &before, "detached");
+}
+
+#[test]
+fn a_container_of_somebody_else_gets_a_name_and_a_network() {
+    let world = world(&[]);
+    if !resolving::serve(&world, resolving::COREFILE) {
+        return;
+    }
+    // What a runtime makes: a namespace that only a process has.
+    world.background("exec unshare -n sh -c 'echo $$; echo $$ >/run/work/pid; exec sleep 100'");
+    let pid = world.ok("cat /run/work/pid");
+    let id = "04acb487a641";
+    let before = world.snapshot();
+    let did = world.lab(&["adopt", "--pid", pid.trim(), "--name", id]);
+    assert_eq!(did.code, 0, "{did:?}");
+    assert!(world.ok(&format!("ip -n {id} link")).contains("lo:"));
+    let pod = [("CNI_ARGS", "K8S_POD_NAME=web;IgnoreUnknown=1")];
+    assert_eq!(cni(&world, &format!("add pods {id} {id}"), &pod).code, 0);
+    assert_eq!(
+        cni(
+            &world,
+            "add pods one c1",
+            &[("CNI_ARGS", "K8S_POD_NAME=db")]
+        )
+        .code,
+        0
+    );
+    let address = world.ok(&format!("ip -n {id} -4 -br addr show eth0"));
+    let address = address
+        .split_whitespace()
+        .nth(2)
+        .and_then(|net| net.split('/').next());
+    let address = address.expect("an address").to_owned();
+    assert!(world.pings("c1", &address));
+    world.ok(&format!(
+        "nsenter -t {} -n ping -c1 -W1 10.22.0.1",
+        pid.trim()
+    ));
+    let resolves = |name: &str| resolving::dig(&world, "c1", &format!("@10.22.0.1 {name}"));
+    assert_eq!(resolves("web.pods.test"), address);
+    assert_eq!(resolves(&format!("-x {address}")), "web.pods.test.");
+    assert_eq!(cni(&world, &format!("del pods {id}"), &[]).code, 0);
+    world.ok("for try in $(seq 100); do dig +short @10.22.0.1 web.pods.test | grep -q . || exit 0; sleep 0.02; done; exit 1");
+    assert!(!world.pings("c1", &address));
+    // The name goes, and the process keeps its namespace.
+    world.ok(&format!("ip netns del {id}"));
+    assert_eq!(cni(&world, "del pods one", &[]).code, 0);
+    assert_eq!(
+        world.ok(&format!("nsenter -t {} -n ip -o link | wc -l", pid.trim())),
+        world.ok("unshare -n ip -o link | wc -l")
+    );
+    world.ok("sysctl -qw net.ipv4.ip_forward=0");
+    assert_same(&world.snapshot(), &before, "nothing is left");
 }
 
 #[test]
