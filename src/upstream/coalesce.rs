@@ -11,7 +11,6 @@
 use std::rc::Rc;
 
 use chain::{Cause, Failure, Flow};
-use wire::Flags;
 
 use crate::engine::{End, Engine};
 use crate::outstanding::{Arrival, Outstanding, Table};
@@ -96,13 +95,6 @@ impl Engine {
                     query.leader = None;
                     let event = match query.accept(octets, false) {
                         Some(Arrival::Reply) => None,
-                        Some(Arrival::TooLarge) => {
-                            query.begin_response();
-                            if let Some(exchange) = &mut query.exchange {
-                                exchange.response().set_flag(Flags::TC, true);
-                            }
-                            None
-                        }
                         Some(Arrival::Malformed) | None => Some(Event::Start),
                     };
                     if flow == Flow::Next {

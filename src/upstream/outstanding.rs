@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use chain::{Completion, Exchange};
-use wire::{Flags, Header, Rcode};
+use wire::{Flags, HEADER_LEN, Header, Rcode};
 
 use crate::datagram::Socket;
 use crate::error::Error;
@@ -86,8 +86,6 @@ pub(crate) struct Attempt {
 pub(crate) enum Arrival {
     /// A reply, which is the exchange's response now.
     Reply,
-    /// A reply that is larger than its client takes.
-    TooLarge,
     /// A reply that cannot be read.
     Malformed,
 }
@@ -284,11 +282,16 @@ impl Outstanding {
         let len = octets.len();
         match exchange.response().buffer().get_mut(..len) {
             Some(room) if len <= self.limit => room.copy_from_slice(octets),
-            _ => return Some(Arrival::TooLarge),
+            _ => return adopt_head(exchange, octets).then_some(Arrival::Reply),
         }
         if exchange.adopt(len) {
             exchange.context.keep_reply_opt(octets);
             exchange.context.extended = reply::extended_error(octets);
+            return Some(Arrival::Reply);
+        }
+        // Some servers cut a truncated reply in the middle of a record. Nothing but TC is read from it (RFC 2181, section 9).
+        let truncated = Header::read(octets).is_some_and(|header| header.flags.has(Flags::TC));
+        if truncated && adopt_head(exchange, octets) {
             return Some(Arrival::Reply);
         }
         exchange.begin();
@@ -389,6 +392,32 @@ impl Outstanding {
             attempt.via.abandon(attempt.id);
         }
     }
+}
+
+/// Makes the header and the question of a reply the response, marked truncated: its records have no room, or cannot be read.
+#[cold]
+fn adopt_head(exchange: &mut Exchange, octets: &[u8]) -> bool {
+    let (Some(header), Ok(name_end)) = (Header::read(octets), wire::skip_name(octets, HEADER_LEN))
+    else {
+        return false;
+    };
+    let header = Header {
+        flags: header.flags.with(Flags::TC, true),
+        counts: [1, 0, 0, 0],
+        ..header
+    };
+    let len = name_end + 4;
+    let mut response = exchange.response();
+    let (Some(question), Some(room)) = (
+        octets.get(HEADER_LEN..len),
+        response.buffer().get_mut(..len),
+    ) else {
+        return false;
+    };
+    let (head, rest) = room.split_at_mut(HEADER_LEN);
+    head.copy_from_slice(&header.to_octets());
+    rest.copy_from_slice(question);
+    exchange.adopt(len)
 }
 
 /// The table of outstanding queries.

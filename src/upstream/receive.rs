@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use chain::Flow;
 use host::clock;
-use wire::Flags;
 
 use crate::engine::{End, Engine};
 use crate::error::Error;
@@ -119,13 +118,6 @@ impl Engine {
                     error: Error::malformed(),
                     reused: false,
                 });
-            }
-            Arrival::TooLarge if retry => return Err(told(Reply::Truncated)),
-            Arrival::TooLarge => {
-                if let Some(exchange) = &mut query.exchange {
-                    exchange.begin();
-                    exchange.response().set_flag(Flags::TC, true);
-                }
             }
             Arrival::Reply if retry && query.is_truncated() => {
                 return Err(told(Reply::Truncated));

@@ -269,6 +269,38 @@ fn large_and_truncated_replies() {
             "{more} {tc} {takes:?}"
         );
         assert_eq!(header.counts[1], answers, "{more} {tc} {takes:?}");
+        assert!(header.flags.has(wire::Flags::RA), "{more} {tc} {takes:?}");
+    }
+}
+
+/// Consul cuts a reply that is too long in the middle of a record (coredns#4547): the header and the question are enough for TC.
+#[test]
+fn a_truncated_reply_may_end_within_a_record() {
+    for kept in [0, 1, 5, 11, 13] {
+        let (address, _) = serve(bound(), move |_, query| {
+            let mut out = reply(query, 1);
+            let whole = out.len();
+            out[2] |= 2;
+            out[3] |= 0x80;
+            out[7] = 2;
+            out.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+            out.truncate(whole + kept);
+            vec![out]
+        });
+        let block = build(&format!(". {{\n forward . {address}\n}}")).expect("a block");
+        let message = query("example.org.", Type::A);
+        let got = on_worker(ask_by(&block, &message, Transport::Udp));
+        let header = got.header();
+        assert_eq!(
+            (got.rcode, header.counts),
+            (Rcode::NOERROR, [1, 0, 0, 0]),
+            "{kept}"
+        );
+        assert!(header.flags.has(wire::Flags::TC), "{kept}");
+        assert!(
+            header.flags.has(wire::Flags::RA),
+            "{kept}: as the upstream has it"
+        );
     }
 }
 
