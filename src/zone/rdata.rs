@@ -210,6 +210,7 @@ pub(crate) fn grammar(rtype: Type) -> Option<&'static [Field]> {
         Type::DNSKEY | Type::CDNSKEY | Type::RKEY | Type::KEY => {
             &[KeyFlags, Protocol, Algorithm, Key]
         }
+        Type::EID | Type::NIMLOC => &[Hex],
         Type::TLSA | Type::SMIMEA => &[U8, U8, U8, Hex],
         Type::CERT => &[CertType, U16, Algorithm, Base64],
         Type::OPENPGPKEY | Type::DHCID | Type::HHIT | Type::BRID => &[Base64],
@@ -480,7 +481,9 @@ fn read_field(field: Field, fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Resul
         }
         Field::Tag => {
             let text = fields.take("a tag")?;
-            out.push(text.len().min(255) as u8);
+            let len = u8::try_from(text.len())
+                .map_err(|_| fields.fault("the tag is longer than 255 octets"))?;
+            out.push(len);
             out.extend_from_slice(text);
         }
         Field::Eui48 | Field::Eui64 => {

@@ -107,7 +107,6 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
 /// Whether octets have the form of a type that has no text form here.
 pub(crate) fn has_form(rtype: Type, rdata: &[u8]) -> bool {
     match (rtype, rdata) {
-        (Type::EID | Type::NIMLOC, octets) => !octets.is_empty(),
         (Type::SINK, octets) => octets.len() >= 3,
         // A format, and for E.164 digits.
         (Type::ATMA, [format, address @ ..]) => {

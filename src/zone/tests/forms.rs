@@ -69,6 +69,8 @@ fn mnemonics_stand_for_numbers() {
         ("A6", r"\# 4 80 016100", "80 016100"),
         ("NXT", r"\# 5 016100 4001", "016100 4001"),
         ("ATMA", r"\# 4 01313233", "01 313233"),
+        ("EID", "E32C 6F78163A9348", "e32c6f78163a9348"),
+        ("NIMLOC", "3251", "3251"),
         (
             "DOA",
             r"\# 12 00000001 00000002 03 0161 62",
@@ -164,5 +166,10 @@ fn what_bind_refuses_is_refused() {
     for (rtype, text) in rows {
         let read = rdata(rtype, text);
         assert!(read.is_err(), "{rtype} {text}: {read:?}");
+    }
+    // The longest tag, and one octet more.
+    for (len, fits) in [(255, true), (256, false)] {
+        let read = rdata("CAA", &format!("0 {} x", "a".repeat(len)));
+        assert_eq!(read.is_ok(), fits, "{len}: {read:?}");
     }
 }
