@@ -11,6 +11,7 @@ use chain::setup::{
 };
 use corefile::{Diagnostic, Directive, Line, Report, Span, Token, value};
 use rustls::ClientConfig;
+use upstream::addresses;
 use upstream::target::{self, Scheme, Target};
 use upstream::tls::{Files, server_name};
 use wire::{Name, NameBuf};
@@ -123,11 +124,11 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
             "fallthrough" => *fall = parse.read_fallthrough(line, &config.zones),
             "catalog" => {
                 let allowed = config.catalog.get_or_insert_default();
-                for word in &line.words[1..] {
-                    match value::zone(word) {
-                        Ok(zone) => allowed.extend(zone.parse::<NameBuf>()),
-                        Err(diagnostic) => parse.report.push(diagnostic),
+                match value::zones_or_cidrs(&line.words[1..]) {
+                    Ok(zones) => {
+                        allowed.extend(zones.iter().flat_map(|zone| zone.parse::<NameBuf>()));
                     }
+                    Err(diagnostic) => parse.report.push(diagnostic),
                 }
             }
             "group" if parse.arguments(line, 1..=1, GROUP) => groups.push(line),
@@ -309,14 +310,15 @@ fn read_transfer(parse: &mut Parse<'_>, line: &Line, settings: &mut Settings) {
     }
 }
 
-/// Reads a primary: an address, or `tls://` and an address, with the name in its certificate behind `%`.
+/// Reads a primary: an address, with the interface of a link-local one behind `%`; or `tls://` and an address, with the name in its
+/// certificate behind `%`.
 fn primary(word: &Token) -> Result<Target, Diagnostic> {
     if !word.text.contains("://") {
-        let address = value::socket_address(word, 53)?;
+        let (address, zone) = target::plain(word)?;
         return Ok(Target {
             scheme: Scheme::Dns,
             place: target::Place::Address(address),
-            zone: None,
+            zone,
             path: None,
             span: word.span,
         });
@@ -357,8 +359,9 @@ fn sources(settings: &Settings, many: bool, build: &mut Build<'_>) -> Result<Sou
             }
             _ => None,
         };
+        let link = primary.zone.as_deref().filter(|_| session.is_none());
         primaries.push(Contact {
-            address,
+            address: link.map_or(address, |link| addresses::scoped(address, link)),
             tls: session,
         });
     }

@@ -491,6 +491,18 @@ fn lines() {
             "not an IP address or a socket address: `tls://primary.example`",
         ),
         (
+            "secondary {\n transfer from fe80::1%eth0 [fe80::2%eth0]:5353\n}",
+            "",
+        ),
+        (
+            "secondary {\n transfer from 192.0.2.1%eth0\n}",
+            "not an IP address or a socket address: `192.0.2.1%eth0`",
+        ),
+        (
+            "secondary {\n transfer from 127.0.0.1\n catalog : \n}",
+            "`:`",
+        ),
+        (
             "secondary {\n transfer from quic://127.0.0.1\n}",
             "'quic' is not supported as a destination protocol in secondary",
         ),

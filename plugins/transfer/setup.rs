@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chain::setup::{Build, BuildError, Parse, Registration, Scene, Setup};
 use corefile::{Diagnostic, Directive, Line, Report, Span, value};
+use upstream::{addresses, target};
 use wire::NameBuf;
 
 use super::notify::{Changes, key_name, tell, tells};
@@ -24,6 +25,8 @@ const TO: &str = "to ADDRESS|PREFIX|*... [key NAME]";
 struct Config {
     zones: Vec<String>,
     targets: Vec<Target>,
+    /// The interfaces that some of them stand behind, with the places of these.
+    links: Vec<(usize, String)>,
     /// Where the first key is named.
     keyed: Option<Span>,
     source: Option<IpAddr>,
@@ -45,6 +48,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive) -> Config {
     let mut config = Config {
         zones: parse.read_zones(&directive.args, OPTIONS),
         targets: Vec::new(),
+        links: Vec::new(),
         keyed: None,
         source: None,
     };
@@ -60,6 +64,10 @@ fn config(parse: &mut Parse<'_>, directive: &Directive) -> Config {
             }
             "source" if parse.arguments(line, 1..=1, "source ADDRESS") => {
                 match value::ip(&line.words[1]) {
+                    Ok(_) if config.source.is_some() => parse.report.push(
+                        Diagnostic::error("CF0211", "source already specified")
+                            .at(word.span, "NOTIFY is sent from one address"),
+                    ),
                     Ok(source) => config.source = Some(source),
                     Err(diagnostic) => parse.report.push(diagnostic),
                 }
@@ -118,7 +126,12 @@ fn read_to(parse: &mut Parse<'_>, line: &Line, config: &mut Config) {
         let whom = match host.text.as_str() {
             "*" => Ok(Whom::Anyone),
             text if text.contains('/') => value::cidr(host).map(Whom::Clients),
-            _ => value::socket_address(host, 53).map(Whom::Secondary),
+            _ => target::plain(host).map(|(address, link)| {
+                config
+                    .links
+                    .extend(link.map(|link| (config.targets.len(), link)));
+                Whom::Secondary(address)
+            }),
         };
         match whom {
             Ok(whom) => config.targets.push(Target { whom, key }),
@@ -145,9 +158,17 @@ impl Setup for TransferSetup {
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let mut stanzas = Vec::new();
         for config in self.0 {
+            let mut targets = config.targets;
+            for (at, link) in &config.links {
+                if let Some(Whom::Secondary(address)) =
+                    targets.get_mut(*at).map(|one| &mut one.whom)
+                {
+                    *address = addresses::scoped(*address, link);
+                }
+            }
             stanzas.push(Stanza {
                 zones: build.origins(&config.zones)?,
-                targets: config.targets,
+                targets,
                 source: config.source,
             });
         }

@@ -19,6 +19,18 @@ fn lines() {
             "transfer {\n to *\n to 192.0.2.0/24 2001:db8::/32\n source 192.0.2.1\n}",
             "",
         ),
+        (
+            "transfer {\n to [fe80::1%eth0]:53 fe80::2%eth0\n source fe80::3\n}",
+            "",
+        ),
+        (
+            "transfer {\n to 192.0.2.1%eth0\n}",
+            "not an IP address or a socket address: `192.0.2.1%eth0`",
+        ),
+        (
+            "transfer {\n to 192.0.2.1\n source 192.0.2.2\n source 2001:db8::2\n}",
+            "source already specified",
+        ),
         ("transfer", "'to' is required"),
         ("transfer {\n source 192.0.2.1\n}", "'to' is required"),
         ("transfer {\n to\n}", "unexpected line ending after 'to'"),

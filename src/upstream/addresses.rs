@@ -167,7 +167,11 @@ const fn takes_files(scheme: Scheme) -> bool {
 /// The addresses that a target stands for.
 fn addresses(target: &Target, resolvers: &[SocketAddr]) -> Result<Vec<SocketAddr>, BuildError> {
     let (text, host, port) = match &target.place {
-        Place::Address(address) => return Ok(vec![scoped(*address, target)]),
+        Place::Address(address) => {
+            let link = target.zone.as_deref();
+            let link = link.filter(|_| target.scheme == Scheme::Dns);
+            return Ok(vec![link.map_or(*address, |link| scoped(*address, link))]);
+        }
         Place::Named { text, host, port } => (text, host, *port),
         // What stands there is not looked at.
         Place::Socket(_) => return Ok(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]),
@@ -201,14 +205,13 @@ fn addresses(target: &Target, resolvers: &[SocketAddr]) -> Result<Vec<SocketAddr
     }
 }
 
-/// A link-local address with the interface that stands behind `%`.
-fn scoped(address: SocketAddr, target: &Target) -> SocketAddr {
-    match (address, target.scheme, &target.zone) {
-        (SocketAddr::V6(v6), Scheme::Dns, Some(zone)) => {
-            let scope = scope(zone).unwrap_or(0);
-            SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope).into()
+/// The address on the interface that stands behind its `%`.
+pub fn scoped(address: SocketAddr, zone: &str) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope(zone).unwrap_or(0)).into()
         }
-        _ => address,
+        SocketAddr::V4(_) => address,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use chain::setup::Asks;
-use corefile::{Diagnostic, Span, Token, doubt};
+use corefile::{Diagnostic, Span, Token, doubt, value};
 use wire::NameBuf;
 
 /// How a target is spoken to.
@@ -179,6 +179,19 @@ pub fn parse(
         path,
         span: token.span,
     })
+}
+
+/// Reads an address to which plain DNS is spoken, on port 53 where none is written, and the interface behind the `%` of an IPv6 one.
+///
+/// # Errors
+/// CF0208 when it is none.
+pub fn plain(token: &Token) -> Result<(SocketAddr, Option<String>), Diagnostic> {
+    let (bare, zone) = split_zone(&token.text);
+    let zone = zone.filter(|zone| !zone.is_empty());
+    match (address(&bare, Scheme::Dns.port()), zone) {
+        (Some(address), zone @ Some(_)) if address.is_ipv6() => Ok((address, zone)),
+        _ => Ok((value::socket_address(token, Scheme::Dns.port())?, None)),
+    }
 }
 
 /// Takes the path off what stands behind `https://`.
