@@ -377,9 +377,9 @@ impl Layout {
                     .or(net.map(|net| net.shape).unwrap_or_default()),
                     // A VLAN has the address of what it is on.
                     mac: own_mac(spec, space, below.unwrap_or(slot)),
-                    mtu: net.and_then(|net| {
-                        net.mtu
-                            .or(spec.switch(net)?.mtu.filter(|_| below.is_some()))
+                    mtu: net.and_then(|net| net.mtu).or_else(|| {
+                        // No larger than what it is on.
+                        below.and_then(|_| switch?.0.mtu)
                     }),
                     addresses: addresses.spaces[at][slot].clone(),
                     net: on.net.value.clone(),

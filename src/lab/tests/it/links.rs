@@ -169,6 +169,21 @@ fn what_the_kernel_cannot_do_is_refused_as_a_whole() {
 }
 
 #[test]
+fn both_ends_have_the_mtu_of_their_network() {
+    let world = World::new();
+    let file = lab(&world, "mtu = 1400\n", "");
+    world.apply_file(file.as_ref());
+    let links =
+        world.ok("ip -o link show br0; ip -o link show veth-a-br; ip -n a -o link show eth0");
+    assert_eq!(links.matches("mtu 1400").count(), 3, "{links}");
+    assert!(world.pings("a", "-M do -s 1372 10.1.0.6"));
+    assert!(!world.pings("a", "-M do -s 1373 10.1.0.6"));
+    let file = lab(&world, "", "");
+    world.apply_file(file.as_ref());
+    assert!(world.pings("a", "-M do -s 1472 10.1.0.6"));
+}
+
+#[test]
 fn interfaces_are_called_as_the_file_says() {
     let world = World::new();
     let before = world.snapshot();
