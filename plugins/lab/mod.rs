@@ -55,6 +55,8 @@ impl Plugin for Labs {
         let client = state.client(query.peer().ip().to_canonical());
         let (qname, qtype) = (query.qname(), query.qtype());
         let Some(found) = state.find(qname, client) else {
+            // Whoever answers below says it again; an error that the server answers with says it by this.
+            self.offer(client, response);
             return client.map_or(Ok(Flow::Next), |client| {
                 self.elsewhere(&state, client, query, response)
             });
@@ -162,7 +164,6 @@ impl Labs {
         response: &mut Response<'_>,
     ) -> Result<Flow, Failure> {
         response.set_flag(Flags::AA, true);
-        self.offer(Some(client), response);
         let label = query.name().octets();
         let domain = client.lab.domain.as_name().octets();
         let mut octets = [0; MAX_NAME];

@@ -79,3 +79,40 @@ fn a_network_has_servers_of_its_own() {
         "REFUSED"
     );
 }
+
+/// RFC 1035, section 4.1.1: RA tells what the server offers, whether or not it found the answer.
+#[test]
+fn an_error_says_that_recursion_is_available() {
+    let labs = Labs::new("error");
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let closed = nobody.local_addr().expect("bound");
+    drop(nobody);
+    let forward = format!("forward . {closed} {{\nmax_fails 0\n}}");
+    labs.publish("two", TWO);
+    labs.publish(
+        "other",
+        &small("other.test", "10.9.0.5").replace(
+            "\"subnets\"",
+            &format!("\"upstream\": [\"{closed}\"], \"subnets\""),
+        ),
+    );
+    for (lines, from, answer) in [
+        (forward.as_str(), "10.1.0.10", "SERVFAIL ra"),
+        (&forward, STRANGER, "SERVFAIL ra"),
+        (&forward, "10.9.0.5", "SERVFAIL ra"),
+        ("", "10.9.0.5", "SERVFAIL ra"),
+        // Nothing is looked up for these.
+        (&forward, "10.2.0.10", "REFUSED"),
+        ("", "10.1.0.10", "SERVFAIL"),
+    ] {
+        let trial = trial::block(&format!("lab {}\n{lines}", labs.0.0.display()));
+        assert!(trial.accepted, "{}", trial.messages);
+        let last = trial::answer(|_, _| Err(chain::Failure::servfail("nobody answers")));
+        let block = trial::serve(&trial, ".", last);
+        assert_eq!(
+            ask_outside(&block, from, "www.example.org."),
+            answer,
+            "{lines} {from}"
+        );
+    }
+}
