@@ -19,7 +19,7 @@ impl Account {
     /// # Errors
     /// There is no such user or group.
     pub(crate) fn find(text: &str) -> Result<Self> {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let read = |path: &str| crate::input::read_or_empty(path.as_ref());
         Self::among(text, &read("/etc/passwd"), &read("/etc/group"))
     }
 

@@ -168,7 +168,7 @@ pub(crate) fn owned(
 
 /// Whether a file is this lab's.
 pub(crate) fn is_marked(path: &Path, mark: &Mark) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(&mark.line()))
+    crate::input::read(path).is_ok_and(|text| text.starts_with(&mark.line()))
 }
 
 /// The step that puts a shared setting back, unless another lab needs it or somebody changed it since.

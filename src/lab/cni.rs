@@ -24,7 +24,6 @@ mod records;
 mod runtime;
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,7 +39,7 @@ use records::{Record, Records};
 pub use install::{Installation, install};
 pub use runtime::Attaching;
 
-use crate::{privileges, redirect, server};
+use crate::{input, privileges, redirect, server};
 
 /// How long ADD waits for the server to answer with the new name.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -80,8 +79,8 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     privileges::keep(privileges::Need::Container);
-    let mut input = Vec::new();
-    let read = std::io::stdin().read_to_end(&mut input);
+    let read = input::stream(std::io::stdin());
+    let input = read.as_deref().unwrap_or_default().as_bytes().to_vec();
     // An error is told in the version that was asked for.
     let asked: Value = serde_json::from_slice(&input).unwrap_or(Value::Null);
     let version = match &asked["cniVersion"] {
@@ -414,7 +413,7 @@ impl Call {
                 let ips = store.reserve(config, &self.whose, self.wanted(config)?)?;
                 let dns = match &config.ipam.resolv_conf {
                     None => Dns::default(),
-                    Some(path) => Dns::read(&std::fs::read_to_string(path).map_err(|error| {
+                    Some(path) => Dns::read(&input::read(path).map_err(|error| {
                         Failure::because(Code::Io, format!("cannot read {}", path.display()), error)
                     })?),
                 };

@@ -28,6 +28,8 @@ const SERVES: &str = "up --serve\n";
 const LONGEST: u64 = 1 << 20;
 /// How long one that connects may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A reply tells of each command.
+const LONGEST_REPLY: u64 = 64 << 20;
 /// How long a supervisor may take to end everything.
 const END: Duration = Duration::from_secs(10);
 
@@ -174,7 +176,7 @@ pub(crate) fn is_to_be_served(lab: &str) -> bool {
 
 /// What the supervisor of `up` wrote.
 fn word(lab: &str) -> Option<String> {
-    std::fs::read_to_string(directory(lab).join(KEEPER)).ok()
+    crate::input::read(&directory(lab).join(KEEPER)).ok()
 }
 
 /// Reads a request.
@@ -194,7 +196,7 @@ pub(crate) fn answer(stream: &mut UnixStream, reply: &Reply) {
 /// Reads an answer.
 pub(crate) fn reply(stream: &UnixStream) -> Result<Reply> {
     let mut line = String::new();
-    BufReader::new(stream)
+    BufReader::new(io::Read::take(stream, LONGEST_REPLY))
         .read_line(&mut line)
         .during(|| "the supervisor does not answer".to_owned())?;
     serde_json::from_str(&line)

@@ -598,7 +598,7 @@ pub fn orphans() -> Result<Vec<String>> {
         );
     }
     for entry in std::fs::read_dir(ETC).into_iter().flatten().flatten() {
-        let text = std::fs::read_to_string(entry.path().join("resolv.conf")).unwrap_or_default();
+        let text = crate::input::read_or_empty(&entry.path().join("resolv.conf"));
         let lab = text
             .strip_prefix("# lab ")
             .and_then(|rest| rest.split(' ').next());

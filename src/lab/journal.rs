@@ -20,6 +20,7 @@ use crate::error::{During, Result};
 use crate::fault::point;
 use crate::redirect::Redirect;
 
+use crate::input;
 /// Where the state of all labs is.
 pub const STATE: &str = "/run/nameplate/lab";
 
@@ -201,7 +202,7 @@ impl Journal {
             return Ok(None);
         }
         let path = directory(lab).join("journal.json");
-        let text = match std::fs::read(&path) {
+        let text = match input::octets(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).during(|| format!("cannot read {}", path.display())),
@@ -227,7 +228,7 @@ impl Journal {
             journal.prepared = false;
             journal.phase = Phase::Applying;
         }
-        let begun = std::fs::read_to_string(directory(lab).join(BEGUN));
+        let begun = input::read(&directory(lab).join(BEGUN));
         if let (Phase::Applied, Ok(generation)) = (journal.phase, begun) {
             journal.phase = Phase::Applying;
             journal.generation = generation.parse().unwrap_or(journal.generation + 1);
@@ -317,7 +318,7 @@ impl Journal {
     #[must_use]
     pub fn salvage(lab: &str) -> Self {
         let mut journal = Self::new(lab);
-        let text = std::fs::read(directory(lab).join("journal.json")).unwrap_or_default();
+        let text = input::octets(&directory(lab).join("journal.json")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let spaces = text.split_once("\"spaces\":{").map_or("", |(_, rest)| rest);
         for (at, marker) in spaces.match_indices("\":{\"cookie\":") {

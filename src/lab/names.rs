@@ -15,6 +15,7 @@ use crate::error::{During, Error, Result};
 use crate::hash::hash;
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, SpaceLayout};
+use crate::input::read_or_empty;
 use crate::spec::forms::label;
 use crate::spec::{DEFAULT, Dns, Record, Schema, Service, Spec, subnet_address};
 
@@ -389,7 +390,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
 
 /// The generation of what is published; 0 if nothing is.
 pub(crate) fn generation(lab: &str) -> u64 {
-    let text = std::fs::read_to_string(directory(lab).join("names.json")).unwrap_or_default();
+    let text = read_or_empty(&directory(lab).join("names.json"));
     let number = text
         .split_once("\"generation\":")
         .map_or("", |(_, rest)| rest);
@@ -401,7 +402,7 @@ pub(crate) fn generation(lab: &str) -> u64 {
 pub(crate) fn publish(lab: &str, text: &str, generation: u64) -> Result<bool> {
     let directory = directory(lab);
     let path = directory.join("names.json");
-    let now = std::fs::read_to_string(&path).unwrap_or_default();
+    let now = read_or_empty(&path);
     let Some((after, before)) = split(text) else {
         return Err(Error::new("the names have no generation"));
     };

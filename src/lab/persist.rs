@@ -58,7 +58,7 @@ pub(crate) fn adopt(lab: &str, journal: &mut Option<Journal>) {
     }
     let journal = journal.get_or_insert_with(|| Journal::new(lab));
     journal.persists = true;
-    let text = std::fs::read_to_string(path(lab)).unwrap_or_default();
+    let text = crate::input::read_or_empty(&path(lab));
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         let key = lines.peek().and_then(|next| next.split_once(" = "));

@@ -610,7 +610,7 @@ impl<'a> Planner<'a> {
             .filter(|space| kernel.spaces.contains_key(&space.name));
         for (path, text) in all.flat_map(|space| &space.files) {
             let (path, text) = (path.clone(), text.as_str());
-            let now = std::fs::read_to_string(&path).ok();
+            let now = crate::input::read(&path).ok();
             if now.as_deref() != Some(text) {
                 self.step(Action::WriteFile {
                     path,

@@ -205,7 +205,7 @@ impl Drop for Own {
 
 /// What it serves.
 fn corefile(outside: bool) -> String {
-    let upstreams = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let upstreams = crate::input::read_or_empty(Path::new("/etc/resolv.conf"));
     let known = upstreams
         .lines()
         .any(|line| line.trim_start().starts_with("nameserver"));

@@ -30,7 +30,7 @@ pub fn look(spec: &Spec, sources: &mut Sources) -> Result<Vec<Diagnostic>> {
     }
     let mut found = Vec::new();
     let mut read = |path: &Path, who: &str, known: &HashMap<String, Vec<IpAddr>>, cure: &str| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = crate::input::read_or_empty(path);
         let lines = contradictions(&text, known);
         if lines.is_empty() {
             return;

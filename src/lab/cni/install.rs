@@ -1,7 +1,7 @@
 //! The plugin where container runtimes look for it: its program in one directory, a network's configuration in another.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::config::Config;
 use super::failure::Failure;
 use crate::error::{During, Error, Result};
+use crate::input;
 use crate::journal::replace;
 
 /// The program's name, and the type of its configurations.
@@ -52,8 +53,8 @@ pub fn install(what: &Installation) -> Result<Vec<String>> {
     }
     let text = configuration(what)?;
     let file = what.networks.join(format!("10-{}.conflist", what.name));
-    let now = fs::read_to_string(&file).ok();
-    if now.is_some() && now.as_deref() != Some(text.as_str()) {
+    let is_known = file.symlink_metadata().is_ok();
+    if is_known && input::read(&file).ok().as_deref() != Some(text.as_str()) {
         return Err(Error::new(format!(
             "{} exists and says something else; nothing was done: edit it, or remove it and install again",
             file.display()
@@ -81,7 +82,7 @@ pub fn install(what: &Installation) -> Result<Vec<String>> {
     if place().during(|| format!("cannot make {}", program.display()))? {
         done.push(format!("+ program {}", program.display()));
     }
-    if now.is_none() {
+    if !is_known {
         let write = || -> io::Result<()> {
             fs::create_dir_all(&what.networks)?;
             replace(&file, &file.with_extension("new"), text.as_bytes(), 0o644)
@@ -107,16 +108,23 @@ fn own_program() -> Result<PathBuf> {
 
 /// Whether a file is the program, or a link that leads to it.
 fn is_ours(program: &Path) -> bool {
-    let octets = fs::read(program).unwrap_or_default();
+    let octets = whole(program).unwrap_or_default();
     octets
         .windows(SELF.len())
         .any(|window| window == SELF.as_bytes())
 }
 
+/// What a program consists of.
+fn whole(program: &Path) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    input::regular(program)?.read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
 /// Copies the program, by a rename: containers may be starting. Whether anything changed.
 fn copy(own: &Path, program: &Path) -> io::Result<bool> {
     let is_link = program.is_symlink();
-    if !is_link && program.exists() && fs::read(own)? == fs::read(program)? {
+    if !is_link && program.exists() && whole(own)? == whole(program)? {
         return Ok(false);
     }
     let new = program.with_file_name(format!(".{PROGRAM}"));

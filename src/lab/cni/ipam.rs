@@ -124,7 +124,7 @@ impl Store {
         entries
             .filter_map(|entry| {
                 let address = entry.file_name().to_str()?.parse().ok()?;
-                let text = std::fs::read_to_string(entry.path()).ok()?;
+                let text = crate::input::read(&entry.path()).ok()?;
                 let mut lines = text.lines();
                 let attachment = Attachment {
                     container: lines.next().unwrap_or("").trim().to_owned(),
@@ -203,7 +203,7 @@ impl Store {
     /// The next free address.
     fn next(&self, spans: &[Span], at: usize, whose: &Attachment) -> Result<Ip> {
         let note = self.directory.join(format!("last_reserved_ip.{at}"));
-        let last: Option<IpAddr> = std::fs::read_to_string(&note)
+        let last: Option<IpAddr> = crate::input::read(&note)
             .ok()
             .and_then(|text| text.trim().parse().ok());
         let begin = spans

@@ -72,8 +72,8 @@ pub(super) fn has(network: &str, record: &Record) -> bool {
     let Some(name) = record.names.first().filter(|_| is_name(network)) else {
         return true;
     };
-    let text = std::fs::read(directory(&lab(network)).join("names.json")).unwrap_or_default();
-    let names: Value = serde_json::from_slice(&text).unwrap_or(Value::Null);
+    let text = crate::input::octets(&directory(&lab(network)).join("names.json"));
+    let names: Value = serde_json::from_slice(&text.unwrap_or_default()).unwrap_or(Value::Null);
     let host = names["hosts"]
         .as_array()
         .and_then(|hosts| hosts.iter().find(|host| host["name"] == **name));

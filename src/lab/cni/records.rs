@@ -75,7 +75,7 @@ pub(super) fn every() -> Vec<(String, Record)> {
             if path
                 .extension()
                 .is_some_and(|extension| extension == "json")
-                && let Ok(text) = std::fs::read(&path)
+                && let Ok(text) = crate::input::octets(&path)
                 && let Ok(record) = serde_json::from_slice(&text)
             {
                 found.push((name.clone(), record));
@@ -109,7 +109,7 @@ impl Records {
                     .to_str()
                     .is_some_and(|name| !name.starts_with('.') && name.ends_with(".json"))
                 {
-                    let text = std::fs::read(entry.path())?;
+                    let text = crate::input::octets(&entry.path())?;
                     all.push(serde_json::from_slice::<Record>(&text)?);
                 }
             }

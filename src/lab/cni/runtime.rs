@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::plumbing::Namespace;
 use crate::error::{During, Error, Result};
 use crate::journal::{absent_is_fine, replace};
-use crate::space;
+use crate::{input, space};
 
 /// Where libcni keeps results.
 const RESULTS: &str = "/var/lib/cni/results";
@@ -261,7 +261,7 @@ impl List {
 
 /// What was kept of an attachment, by us or by a runtime with libcni.
 fn kept(file: &Path) -> Option<List> {
-    let text = fs::read(file).ok()?;
+    let text = input::octets(file).ok()?;
     let mut text: Value = serde_json::from_slice(&text).ok()?;
     let whole: Value =
         serde_json::from_slice(&STANDARD.decode(text["config"].as_str()?).ok()?).ok()?;
@@ -300,7 +300,7 @@ pub(super) fn lists(directory: &Path) -> Vec<(PathBuf, Value)> {
         .collect();
     paths.sort();
     let read = |path: PathBuf| {
-        let list = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let list = serde_json::from_slice(&input::octets(&path).ok()?).ok()?;
         Some((path, as_list(list)))
     };
     paths.into_iter().filter_map(read).collect()

@@ -31,7 +31,7 @@ impl Planner<'_> {
         }
         before.extend(journal.sysctls.clone());
         let text = persist::text(self.layout, &before);
-        let now = std::fs::read_to_string(&path).ok();
+        let now = crate::input::read(&path).ok();
         if now.as_deref() != Some(text.as_str()) {
             self.step(Action::WriteFile {
                 path,
