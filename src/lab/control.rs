@@ -8,7 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -26,10 +28,10 @@ const STAYS: &str = "up\n";
 const SERVES: &str = "up --serve\n";
 /// Longer requests are none.
 const LONGEST: u64 = 1 << 20;
-/// How long one that connects may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// A reply tells of each command.
 const LONGEST_REPLY: u64 = 64 << 20;
+/// How long one that connects may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a supervisor may take to end everything.
 const END: Duration = Duration::from_secs(10);
 
@@ -63,6 +65,36 @@ pub struct Request {
     pub spaces: Vec<String>,
 }
 
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its exit code, if it ended by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Exit {
+    /// What was told of its end.
+    #[must_use]
+    pub fn of(status: ExitStatus) -> Self {
+        Self {
+            code: status.code(),
+            signal: status.signal(),
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "exit status {code}"),
+            (None, Some(signal)) => write!(f, "signal {signal}"),
+            (None, None) => f.write_str("no exit status"),
+        }
+    }
+}
+
 /// How a command is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -76,6 +108,9 @@ pub struct State {
     pub pid: Option<i32>,
     /// How often it was started again after it ended by itself.
     pub restarts: u32,
+    /// How it ended when it last did so by itself.
+    #[serde(default)]
+    pub last_exit: Option<Exit>,
     /// How it ended, or why it did not start.
     pub why: Option<String>,
 }

@@ -85,7 +85,7 @@ fn shown(name: &str, prefix: &str, command: &[String], no_dns: bool) -> u8 {
         let spawned = command.spawn();
         drop(command);
         let mut child = spawned.during(|| format!("cannot run {program}"))?;
-        crate::launch::copy(out, err, |text, of_errors| {
+        crate::launch::copy((out, err), None, |text, of_errors| {
             logs::show_lines(text, prefix, of_errors);
         });
         child.wait().during(|| format!("cannot wait for {program}"))

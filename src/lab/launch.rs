@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::account::Account;
 use crate::error::{During, Error, Result};
@@ -20,6 +20,8 @@ const STACK: usize = 256 << 10;
 
 /// How long the last output of a command that ended is waited for.
 const REST: Duration = Duration::from_millis(200);
+/// How long the end of a line is waited for before its beginning is kept.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// What is to be started in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +100,10 @@ impl Task {
         let (sender, copied) = mpsc::channel();
         let copying = std::thread::Builder::new().stack_size(STACK);
         let copy = move || {
-            copy(out, err, |text, of_errors| log.write(text, of_errors));
+            copy((out, err), Some(QUIET), |text, of_errors| {
+                log.write(text, of_errors);
+            });
+            log.close();
             let _ = sender.send(());
         };
         copying
@@ -153,20 +158,39 @@ pub(crate) fn start(
     started.unwrap_or_else(|_| Err(Error::new("cannot start a command")))
 }
 
-/// Takes whole lines from both streams until nobody has them any more; whether they are those of errors goes with them.
-pub(crate) fn copy(out: PipeReader, err: PipeReader, mut take: impl FnMut(&[u8], bool)) {
-    let mut streams = [Some((out, Lines::default())), Some((err, Lines::default()))];
+/// Takes whole lines from both streams until nobody has them any more, and where one has no end for so long, its beginning;
+/// whether they are those of errors goes with them.
+pub(crate) fn copy(
+    (out, err): (PipeReader, PipeReader),
+    quiet: Option<Duration>,
+    mut take: impl FnMut(&[u8], bool),
+) {
+    let mut streams = [out, err].map(|pipe| Some((pipe, Lines::default())));
+    // When something came last.
+    let mut heard = [Instant::now(); 2];
     let mut buffer = [0; 8 << 10];
     while streams.iter().any(Option::is_some) {
+        let open = |stream: &Option<(_, Lines)>| {
+            let lines = stream.as_ref().map(|(_, lines)| lines);
+            lines.is_some_and(Lines::is_open)
+        };
+        let patience = quiet.filter(|_| streams.iter().any(open));
         let fds = streams
             .each_ref()
             .map(|stream| stream.as_ref().map(|(pipe, _)| pipe.as_fd()));
-        let ready = sys::wait_readable(&fds, None);
+        let ready = sys::wait_readable(&fds, patience);
         for (of_errors, stream) in streams.iter_mut().enumerate() {
+            if let (Some((_, lines)), false) = (&mut *stream, ready[of_errors])
+                && quiet.is_some_and(|quiet| heard[of_errors].elapsed() >= quiet)
+                && let Some(text) = lines.rest()
+            {
+                take(&text, of_errors == 1);
+            }
             let Some((pipe, lines)) = stream.as_mut().filter(|_| ready[of_errors]) else {
                 continue;
             };
             let got = pipe.read(&mut buffer).unwrap_or(0);
+            heard[of_errors] = Instant::now();
             let text = match got {
                 0 => lines.rest(),
                 got => lines.add(&buffer[..got]),

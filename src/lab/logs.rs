@@ -1,7 +1,7 @@
 //! What the commands of a lab print: kept below the lab's directory, in two files of bounded size for each namespace.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,8 +17,11 @@ use crate::spec::Spec;
 const LOG: &str = "log";
 /// A file that would become larger is put aside, in place of the one before it.
 const LIMIT: u64 = 1 << 20;
-/// How soon is looked for more.
+/// What is read of a file at once: more than there is, unless somebody else wrote it.
+const MOST: u64 = 64 << 20;
+/// How soon is looked for more, and how often in vain before the beginning of a line is shown as one.
 const AGAIN: Duration = Duration::from_millis(50);
+const IN_VAIN: u32 = 10;
 /// What the supervisor says itself; no namespace is called so.
 pub(crate) const SUPERVISOR: &str = "_supervisor";
 
@@ -42,26 +45,63 @@ pub(crate) struct Log {
     files: [PathBuf; 2],
     file: File,
     length: u64,
+    /// Of which stream, that of errors or the other one, the last line is without its end.
+    open: Option<bool>,
     /// What stands before each line on the terminal; none if nothing is shown there.
     shown: Option<String>,
+    /// What of both streams is not shown yet.
+    lines: [Lines; 2],
 }
 
 impl Log {
-    /// Opens the log of a namespace, behind what is there.
+    /// Opens the log of a namespace, behind what is there: on a line of its own.
     pub(crate) fn open(lab: &str, space: &str, shown: Option<String>) -> io::Result<Self> {
         std::fs::create_dir_all(place(lab))?;
         let files = files(lab, space);
-        let file = append(&files[0])?;
+        let mut file = append(&files[0])?;
+        let mut last = [b'\n'];
+        let mut before = File::open(&files[0])?;
+        if before.seek(SeekFrom::End(-1)).is_ok() && before.read_exact(&mut last).is_ok() {
+            file.write_all(if last == *b"\n" { b"" } else { b"\n" })?;
+        }
         Ok(Self {
             length: file.metadata()?.len(),
             files,
             file,
+            open: None,
             shown,
+            lines: Default::default(),
         })
     }
 
-    /// Keeps some octets, and shows them.
+    /// Keeps some octets, and shows them when their line has an end.
     pub(crate) fn write(&mut self, octets: &[u8], of_errors: bool) {
+        // What the other stream says in between is a line of its own.
+        let break_line = self.open.is_some_and(|stream| stream != of_errors);
+        if break_line {
+            self.keep(b"\n");
+        }
+        self.keep(octets);
+        self.open = (!octets.ends_with(b"\n")).then_some(of_errors);
+        if let Some(prefix) = &self.shown
+            && let Some(text) = self.lines[usize::from(of_errors)].add(octets)
+        {
+            show_lines(&text, prefix, of_errors);
+        }
+    }
+
+    /// Shows what has no end.
+    pub(crate) fn close(mut self) {
+        let Some(prefix) = &self.shown else { return };
+        for (of_errors, lines) in [false, true].into_iter().zip(&mut self.lines) {
+            if let Some(text) = lines.rest() {
+                show_lines(&text, prefix, of_errors);
+            }
+        }
+    }
+
+    /// Keeps some octets.
+    fn keep(&mut self, octets: &[u8]) {
         if self.length + octets.len() as u64 > LIMIT && self.length > 0 {
             let [now, before] = &self.files;
             if std::fs::rename(now, before).is_ok()
@@ -73,9 +113,6 @@ impl Log {
         // A full disk loses output, and ends nothing.
         if self.file.write_all(octets).is_ok() {
             self.length += octets.len() as u64;
-        }
-        if let Some(prefix) = &self.shown {
-            show_lines(octets, prefix, of_errors);
         }
     }
 }
@@ -145,6 +182,11 @@ impl Lines {
         Some(std::mem::replace(&mut self.0, rest))
     }
 
+    /// Whether there is the beginning of a line.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// What has no end.
     pub(crate) fn rest(&mut self) -> Option<Vec<u8>> {
         (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))
@@ -174,6 +216,7 @@ pub fn show(lab: Option<&str>, space: Option<&str>, manner: Manner) -> Result<()
             open: None,
             position: 0,
             lines: Lines::default(),
+            in_vain: 0,
             prefix: (space.is_none()).then(|| format!("{name:width$} | ")),
         })
         .collect();
@@ -187,7 +230,7 @@ pub fn show(lab: Option<&str>, space: Option<&str>, manner: Manner) -> Result<()
                 tail.more()?;
             }
         }
-        Ok(())
+        tails.iter_mut().try_for_each(Tail::end)
     };
     match print() {
         // Why is told at the end.
@@ -288,15 +331,17 @@ struct Tail {
     open: Option<File>,
     position: u64,
     lines: Lines,
+    /// How often nothing came behind the beginning of a line.
+    in_vain: u32,
     prefix: Option<String>,
 }
 
 impl Tail {
     /// Prints what is there, or the last lines of it.
     fn before(&mut self, last: Option<usize>) -> io::Result<()> {
-        let mut text = std::fs::read(&self.files[1]).unwrap_or_default();
-        let mut file = File::open(&self.files[0])?;
-        self.position = file.read_to_end(&mut text)? as u64;
+        let mut text = crate::input::octets(&self.files[1]).unwrap_or_default();
+        let file = crate::input::regular(&self.files[0])?;
+        self.position = Read::take(&file, MOST).read_to_end(&mut text)? as u64;
         self.open = Some(file);
         let start = last.map_or(0, |last| {
             let lines = text.split_inclusive(|octet| *octet == b'\n');
@@ -328,14 +373,25 @@ impl Tail {
         };
         let mut text = Vec::new();
         file.seek(SeekFrom::Start(self.position))?;
-        self.position += file.read_to_end(&mut text)? as u64;
+        self.position += Read::take(&mut *file, MOST).read_to_end(&mut text)? as u64;
         if self.prefix.is_none() {
             return self.print(&text);
         }
-        match self.lines.add(&text) {
-            Some(text) => self.print(&text),
-            None => Ok(()),
-        }
+        self.in_vain = match text.is_empty() && self.lines.is_open() {
+            true => self.in_vain + 1,
+            false => 0,
+        };
+        let text = match self.in_vain > IN_VAIN {
+            true => self.lines.rest(),
+            false => self.lines.add(&text),
+        };
+        text.map_or(Ok(()), |text| self.print(&text))
+    }
+
+    /// Prints what has no end.
+    fn end(&mut self) -> io::Result<()> {
+        let rest = self.lines.rest();
+        rest.map_or(Ok(()), |text| self.print(&text))
     }
 
     /// Prints some of it.

@@ -361,12 +361,17 @@ fn command_line(one: &State) -> String {
         .why
         .as_ref()
         .map_or(String::new(), |why| format!(": {why}"));
-    let again = match one.restarts {
+    let mut again = match one.restarts {
         0 => String::new(),
         1 => ", restarted once".to_owned(),
         times => format!(", restarted {times} times"),
     };
     format!("command {program} {}{pid}{why}{again}", one.state)
+    // How one ended that does not run any more is said already.
+    let said = ["ended", "failed"].contains(&one.state.as_str()) && one.why.is_some();
+    if let (Some(exit), false) = (one.last_exit, said) {
+        again.push_str(&format!(", ended last with {exit}"));
+    }
 }
 
 /// Asks a namespace's resolver from inside.

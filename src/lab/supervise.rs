@@ -10,6 +10,8 @@
 //! One thread decides; others wait for ends, requests and signals, and tell it by a channel. It waits for nobody: what
 //! takes a while (a command becomes ready, or ends) is looked at again at the next [`tick`](Supervisor::tick).
 
+mod command;
+
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::mpsc::Sender;
@@ -17,14 +19,15 @@ use std::time::{Duration, Instant};
 
 use corefile::Sources;
 
-use crate::control::{Keeper, Reply, Request, State, Verb, answer};
+use command::{Command, PAUSES, Stage, Then};
+
+use crate::control::{Keeper, Reply, Request, Verb, answer};
 use crate::error::{During, Error, Result};
 use crate::journal::Journal;
 use crate::launch::Task;
 use crate::logs::Log;
-use crate::reach::Picture;
-use crate::spec::{Ready, Restart, Spec};
-use crate::{listener, probe, process, space, sys};
+use crate::spec::{Restart, Spec};
+use crate::{process, sys};
 
 /// How soon something that takes a while is looked at again.
 const SOON: Duration = Duration::from_millis(10);
@@ -32,12 +35,6 @@ const SOON: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(500);
 /// How long a command may take to be ready; those after it are started then all the same.
 const READY: Duration = Duration::from_secs(30);
-/// How long one query of a name may take.
-const ANSWER: Duration = Duration::from_millis(100);
-/// The pause before a command is started again: at first, and at most.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
-/// How long one without `ready` has to live before it counts as started.
-const MOMENT: Duration = Duration::from_millis(200);
 /// One that lived so long begins with the first pause again.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -61,206 +58,6 @@ pub(crate) enum Event {
     Ended(u64, Option<ExitStatus>),
     /// Somebody asks for something.
     Asked(Request, UnixStream),
-}
-
-/// Where a command is.
-#[derive(Debug)]
-enum Stage {
-    /// To be started when those before it are ready.
-    Queued,
-    /// It runs, and may not be ready yet.
-    Running(i32),
-    /// It and what it started is ended.
-    Ending {
-        pid: Option<i32>,
-        since: Instant,
-        /// Nothing of it was there at the last look either.
-        quiet: bool,
-        then: Then,
-    },
-    /// To be started again at this time.
-    Pausing(Instant),
-    /// Somebody ended it.
-    Stopped,
-    /// It ended by itself.
-    Ended(Option<ExitStatus>),
-    /// It could not be started.
-    Failed(String),
-}
-
-/// What comes after the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Start,
-    Pause,
-    Stay,
-    /// The file has it no more.
-    Forget,
-}
-
-/// A command.
-#[derive(Debug)]
-struct Command {
-    task: Task,
-    stage: Stage,
-    /// The number of its last start.
-    start: u64,
-    begun: Instant,
-    /// The namespace that it was started in.
-    inode: Option<u64>,
-    pause: Duration,
-    restarts: u32,
-    /// Until then it should be ready.
-    deadline: Option<Instant>,
-    /// It was not ready in time, or ended before.
-    late: bool,
-    ready: bool,
-}
-
-impl Command {
-    fn new(task: Task) -> Self {
-        Self {
-            task,
-            stage: Stage::Queued,
-            start: 0,
-            begun: Instant::now(),
-            inode: None,
-            pause: PAUSES[0],
-            restarts: 0,
-            deadline: None,
-            late: false,
-            ready: false,
-        }
-    }
-
-    /// Whether it is to be waited for: it was not ready yet, and has time.
-    fn waits(&self) -> bool {
-        self.task.run.ready.is_some() && !self.ready && !self.late
-    }
-
-    /// As if it had never been started.
-    fn renew(&mut self) {
-        (self.late, self.ready, self.deadline) = (false, false, None);
-        (self.pause, self.restarts) = (PAUSES[0], 0);
-    }
-
-    /// Whether those after it have to wait.
-    fn blocks(&self) -> bool {
-        match self.stage {
-            Stage::Queued => true,
-            // One that ended before it was ready gets the rest of its time.
-            Stage::Running(_) | Stage::Pausing(_) => self.waits(),
-            Stage::Ending { then, .. } => then != Then::Stay && then != Then::Forget,
-            _ => false,
-        }
-    }
-
-    /// Whether it is on the way to something else.
-    fn is_settled(&self) -> bool {
-        !self.blocks() && !matches!(self.stage, Stage::Ending { .. })
-    }
-
-    /// Whether it may yet turn out to end at once.
-    fn is_young(&self) -> bool {
-        let runs = matches!(self.stage, Stage::Running(_)) && self.task.run.ready.is_none();
-        runs && self.begun.elapsed() < MOMENT
-    }
-
-    /// What is wrong with it.
-    fn problem(&self) -> Option<String> {
-        let space = &self.task.space;
-        match &self.stage {
-            Stage::Failed(why) => Some(format!("{space}: {why}")),
-            Stage::Ended(Some(status)) if self.waits() => Some(format!(
-                "{space}: {} ended before it was ready: {status}",
-                self.task.program()
-            )),
-            Stage::Ended(Some(status)) if !status.success() => {
-                Some(format!("{space}: {} ended: {status}", self.task.program()))
-            }
-            Stage::Running(_) | Stage::Pausing(_) if self.late => {
-                Some(format!("{space}: {}", self.not_ready()))
-            }
-            _ => None,
-        }
-    }
-
-    /// What does not show that it is ready.
-    fn not_ready(&self) -> String {
-        let program = self.task.program();
-        match &self.task.run.ready {
-            Some(Ready::Port(protocol, port)) => {
-                format!(
-                    "{program} is not ready: nobody listens on {port}/{}",
-                    protocol.name()
-                )
-            }
-            Some(Ready::Name(name)) => {
-                format!("{program} is not ready: {name} does not resolve")
-            }
-            None => format!("{program} is not ready"),
-        }
-    }
-
-    /// How it is.
-    fn state(&self) -> State {
-        let (state, pid, why) = match &self.stage {
-            Stage::Queued => ("waiting", None, None),
-            Stage::Running(pid) if self.waits() => ("starting", Some(*pid), None),
-            Stage::Running(pid) => {
-                let why = self.late.then(|| self.not_ready());
-                ("running", Some(*pid), why)
-            }
-            Stage::Ending { pid, .. } => ("stopping", *pid, None),
-            Stage::Pausing(_) => ("restarting", None, None),
-            Stage::Stopped => ("stopped", None, None),
-            Stage::Ended(status) => {
-                let why = status.map(|status| status.to_string());
-                let good = status.is_some_and(|status| status.success());
-                (if good { "ended" } else { "failed" }, None, why)
-            }
-            Stage::Failed(why) => ("failed", None, Some(why.clone())),
-        };
-        State {
-            space: self.task.space.clone(),
-            command: self.task.run.command.clone(),
-            state: state.to_owned(),
-            pid,
-            restarts: self.restarts,
-            why,
-        }
-    }
-
-    /// Whether it is as it was declared to be.
-    fn is_ready(&self, spec: &Spec) -> bool {
-        let name = &self.task.space;
-        let at = spec.spaces.iter().position(|one| one.name.value == *name);
-        let (Some(ready), Some(at)) = (&self.task.run.ready, at) else {
-            return true;
-        };
-        let _away = match self.task.is_host {
-            true => None,
-            false => match space::enter(name) {
-                Ok(away) => Some(away),
-                Err(_) => return false,
-            },
-        };
-        match ready {
-            Ready::Port(protocol, port) => listener::all().is_ok_and(|all| {
-                all.iter()
-                    .any(|one| one.protocol == *protocol && one.port == *port)
-            }),
-            Ready::Name(name) => {
-                let whole = match name.strip_suffix('.') {
-                    Some(whole) => whole.to_owned(),
-                    None if name.contains('.') => name.clone(),
-                    None => format!("{name}.{}", spec.domain),
-                };
-                let resolver = Picture::of(spec, &spec.addresses).nameserver(at);
-                resolver.is_some_and(|server| probe::has_address(server, &whole, ANSWER))
-            }
-        }
-    }
 }
 
 /// A request that is answered when its commands are where they should be.
@@ -572,6 +369,7 @@ impl Supervisor {
             command.pause = PAUSES[0];
         }
         command.stage = Stage::Ended(status);
+        command.last = status;
         if again {
             // What it started would be in the way.
             self.end(at, Then::Pause);

@@ -299,6 +299,64 @@ fn output_is_kept_and_bounded() {
 }
 
 #[test]
+fn the_beginning_of_a_line_is_kept_as_well() {
+    let world = World::new();
+    let file = file(
+        &world,
+        "a = { nets = \"br0\", run = [\"sh\", \"-c\", \"printf wait; until [ -e /run/work/go ]; do sleep 0.02; done; printf ' for it\\\\nnext'; printf wrong >&2; exec sleep 100\"] }\nb = \"br0\"\n",
+    );
+    assert_eq!(world.lab(&["up", &file]).code, 0);
+    wait(&world, &format!("[ \"$({LAB} logs a)\" = wait ]"));
+    assert_eq!(world.lab(&["logs"]).out, "a | wait\n");
+    world.background(&format!("echo started; {LAB} logs -f > /run/work/followed"));
+    wait(&world, "grep -q wait /run/work/followed");
+    world.ok("touch /run/work/go");
+    let all = "wait for it\nnext\nwrong";
+    wait(&world, &format!("[ \"$({LAB} logs a)\" = '{all}' ]"));
+    wait(&world, "grep -q 'a | wrong' /run/work/followed");
+    // What comes after it begins on a line of its own.
+    assert_eq!(world.lab(&["restart", "a"]).code, 0);
+    wait(&world, &format!("[ \"$({LAB} logs a)\" = '{all}\n{all}' ]"));
+    assert_eq!(world.lab(&["down", &file]).code, 0);
+}
+
+#[test]
+fn how_a_command_ended_last_is_told() {
+    let world = World::new();
+    let file = file(
+        &world,
+        "fails = { nets = \"br0\", run = { command = [\"sh\", \"-c\", \"exit 3\"], restart = \"always\" } }\n\
+         dies = { nets = \"br0\", run = { command = [\"sh\", \"-c\", \"kill -9 $$\"], restart = \"on-failure\" } }\n\
+         lives = { nets = \"br0\", run = { command = [\"sh\", \"-c\", \"[ -e /run/work/once ] && exec sleep 100; touch /run/work/once; exit 7\"], restart = \"always\" } }\n",
+    );
+    world.lab(&["up", &file]);
+    for (space, told, key, value) in [
+        ("fails", "ended last with exit status 3", "code", 3),
+        ("dies", "ended last with signal 9", "signal", 9),
+        (
+            "lives",
+            ", restarted once, ended last with exit status 7",
+            "code",
+            7,
+        ),
+    ] {
+        wait(
+            &world,
+            &format!(
+                "{LAB} status {file} | grep -A3 '^  {space}$' | grep -q 'restarted.*{told}\\|{told}.*restarted\\|{told}'"
+            ),
+        );
+        let state = command(&world, &file, space);
+        assert_eq!(state["last_exit"][key], value, "{state}");
+        assert!(
+            state["restarts"].as_u64().is_some_and(|times| times > 0) || space != "lives",
+            "{state}"
+        );
+    }
+    assert_eq!(world.lab(&["down", &file]).code, 0);
+}
+
+#[test]
 fn two_who_run_a_lab_start_its_commands_once() {
     let world = World::new();
     let before = world.snapshot();
