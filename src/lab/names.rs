@@ -4,6 +4,8 @@
 //! on; hosts with their names, aliases and addresses by network; further records; services. Names are relative
 //! to the domain. The server's `lab` plugin watches the directory above.
 
+mod lines;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,9 +15,9 @@ use serde::Serialize;
 
 use crate::error::{During, Error, Result};
 use crate::hash::hash;
+use crate::input::read_or_empty;
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, SpaceLayout};
-use crate::input::read_or_empty;
 use crate::spec::forms::label;
 use crate::spec::{DEFAULT, Dns, Record, Schema, Service, Spec, subnet_address};
 

@@ -127,8 +127,8 @@ pub struct Status {
     services: Vec<String>,
     /// The rules, if they are wanted.
     rules: Vec<String>,
-    /// The names, if they are wanted.
-    names: Option<String>,
+    /// The names, if they are wanted: as they are published, and for people.
+    names: Option<(String, Vec<String>)>,
     /// The commands that a supervisor keeps.
     commands: Vec<State>,
     /// How they differ from those that the file declares.
@@ -236,9 +236,10 @@ impl Status {
             } else {
                 Vec::new()
             },
-            names: views
-                .names
-                .then(|| crate::names::names(spec, &layout).text()),
+            names: views.names.then(|| {
+                let names = crate::names::names(spec, &layout);
+                (names.text(), names.lines())
+            }),
             commands: commands.unwrap_or_default(),
             changes,
             unkept,
@@ -348,7 +349,7 @@ impl Status {
         json!({
             "v": 1, "lab": self.lab, "domain": self.domain, "applied": self.applied, "as_declared": self.is_as_declared(),
             "drift": drift, "conflicts": self.plan.conflicts, "warnings": self.plan.warnings, "namespaces": spaces,
-            "commands": self.commands, "unkept": self.unkept, "unserved": self.unserved, "rules": self.rules, "names": self.names.as_ref().and_then(|names| serde_json::from_str::<Value>(names).ok()),
+            "commands": self.commands, "unkept": self.unkept, "unserved": self.unserved, "rules": self.rules, "names": self.names.as_ref().and_then(|(names, _)| serde_json::from_str::<Value>(names).ok()),
         })
     }
 }
@@ -366,12 +367,12 @@ fn command_line(one: &State) -> String {
         1 => ", restarted once".to_owned(),
         times => format!(", restarted {times} times"),
     };
-    format!("command {program} {}{pid}{why}{again}", one.state)
     // How one ended that does not run any more is said already.
     let said = ["ended", "failed"].contains(&one.state.as_str()) && one.why.is_some();
     if let (Some(exit), false) = (one.last_exit, said) {
         again.push_str(&format!(", ended last with {exit}"));
     }
+    format!("command {program} {}{pid}{why}{again}", one.state)
 }
 
 /// Asks a namespace's resolver from inside.
@@ -426,8 +427,8 @@ impl fmt::Display for Status {
         for rule in &self.rules {
             writeln!(f, "  {rule}")?;
         }
-        if let Some(names) = &self.names {
-            writeln!(f, "  names {names}")?;
+        for name in self.names.iter().flat_map(|(_, lines)| lines) {
+            writeln!(f, "  name {name}")?;
         }
         let known: Vec<&str> = self
             .spaces

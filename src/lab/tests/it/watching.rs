@@ -27,7 +27,7 @@ fn status_shows_what_is_asked_for() {
         "neighbour 192.168.15.2 is 02:",
         "listens * 80/tcp python3 (",
         "pre_nat  meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 192.168.15.2:80: 1 packet",
-        "names {\"v\":1,\"lab\":\"forward\"",
+        "name web.forward.test 192.168.15.2 (",
     ] {
         assert!(all.out.contains(part), "{part}: {}", all.out);
         assert!(!plain.out.contains(part), "{part}: {}", plain.out);
