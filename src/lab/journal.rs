@@ -227,6 +227,35 @@ impl Journal {
             (journal.table, journal.accepts) = (None, false);
             journal.prepared = false;
             journal.phase = Phase::Applying;
+    /// What a lab whose file does not say its name is called, if it was applied from this file by a path with another stem.
+    #[must_use]
+    pub fn name_by_file(path: &Path) -> Option<String> {
+        fn stem(path: &Path) -> Option<&str> {
+            path.file_stem()?.to_str()
+        }
+        let own = stem(path)?;
+        if directory(own).join("journal.json").exists() {
+            return None;
+        }
+        let labs = Self::others(own).into_iter();
+        let mut labs = labs.filter(|lab| lab.file.as_deref().and_then(stem) == Some(&lab.lab));
+        let whole = std::path::absolute(path).ok()?;
+        labs.find(|lab| lab.is_of(&whole)).map(|lab| lab.lab)
+    }
+
+    /// The lab that was applied from a file which is gone.
+    #[must_use]
+    pub fn by_lost_file(path: &Path) -> Option<Self> {
+        let whole = std::path::absolute(path).ok()?;
+        let labs = || Self::labs().into_iter();
+        match whole.exists() {
+            true => None,
+            false => labs()
+                .filter_map(|lab| Self::load(&lab).ok().flatten())
+                .find(|journal| journal.file.as_ref() == Some(&whole)),
+        }
+    }
+
         }
         let begun = input::read(&directory(lab).join(BEGUN));
         if let (Phase::Applied, Ok(generation)) = (journal.phase, begun) {

@@ -29,6 +29,7 @@ use corefile::{Diagnostic, Report, Sources, Span};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::Journal;
 use crate::shape::Shape;
 
 /// The JSON schema of a lab's file, for editors.
@@ -390,8 +391,18 @@ impl Spec {
     ///
     /// There is a lab unless the report has errors.
     pub fn parse(path: &Path, text: &str, sources: &mut Sources) -> (Option<Spec>, Report) {
+        Self::known(path, None, text, sources)
+    }
+
+    /// The same, where the lab's name has another default.
+    fn known(
+        path: &Path,
+        name: Option<String>,
+        text: &str,
+        sources: &mut Sources,
+    ) -> (Option<Spec>, Report) {
         let mut report = Report::new();
-        let mut spec = read::read(path, text, sources, &mut report);
+        let mut spec = read::read(path, name, text, sources, &mut report);
         if let Some(spec) = &mut spec
             && check::is_whole(&report)
         {
@@ -428,7 +439,8 @@ impl Spec {
         text: &str,
         sources: &mut Sources,
     ) -> std::io::Result<(Option<Spec>, Report)> {
-        let (mut spec, report) = Self::parse(path, text, sources);
+        let name = Journal::name_by_file(path);
+        let (mut spec, report) = Self::known(path, name, text, sources);
         if let Some(spec) = &mut spec {
             spec.file = Some(std::path::absolute(path)?);
         }

@@ -26,9 +26,10 @@ const LINK: &[&str] = &[
     "subnet", "mtu", "dev", "delay", "jitter", "loss", "reorder", "rate",
 ];
 
-/// Reads a file and those that it includes.
+/// Reads a file and those that it includes; `known` is what the lab is called if no file says it, instead of the stem.
 pub(super) fn read(
     path: &Path,
+    known: Option<String>,
     text: &str,
     sources: &mut Sources,
     report: &mut Report,
@@ -39,7 +40,7 @@ pub(super) fn read(
         .iter()
         .map(|file| DeTable::parse_recoverable(&file.text).0)
         .collect();
-    let mut spec = begin(path, files.last()?.id);
+    let mut spec = begin(path, known, files.last()?.id);
     let mut searched = false;
     for (file, root) in files.iter().zip(&roots) {
         searched |= file.reader(report).sections(root.get_ref(), &mut spec);
@@ -86,13 +87,13 @@ pub(super) fn read(
 }
 
 /// A lab of which nothing is declared.
-fn begin(path: &Path, file: FileId) -> Spec {
+fn begin(path: &Path, known: Option<String>, file: FileId) -> Spec {
     let stem = path
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or("lab");
     Spec {
-        name: stem.to_owned(),
+        name: known.unwrap_or_else(|| stem.to_owned()),
         span: place(file, 0..0),
         file: None,
         domain: String::new(),

@@ -81,6 +81,37 @@ fn a_file_is_the_same_by_every_path() {
     world.ok(&format!("cd /run/work/a && {LAB} down lab.toml"));
 }
 
+/// A lab whose file does not say its name is called after the path that it was applied by.
+#[test]
+fn a_link_of_another_name_leads_to_the_same_lab() {
+    let world = World::new();
+    let before = world.snapshot();
+    two_folders(&world);
+    world.ok("ln -s lab.toml /run/work/a/other.toml; ln -s a/other.toml /run/work/third.toml");
+    let fresh = world.state();
+    for path in ["a/other.toml", "third.toml"] {
+        for verb in ["status", "plan", "apply", "check", "graph"] {
+            let did = world.sh(&format!("cd /run/work && {LAB} {verb} {path}"));
+            assert_eq!(did.code, 0, "{verb} {path}: {did:?}");
+        }
+    }
+    assert_same(&world.state(), &fresh, "it is the same lab");
+    world.ok(&format!("cd /run/work && {LAB} down third.toml"));
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
+    // The other way round.
+    world.ok(&format!(
+        "cd /run/work && {LAB} apply third.toml && {LAB} status a/lab.toml"
+    ));
+    assert_eq!(world.ok("ls /run/nameplate/lab"), "third\n");
+    world.ok(&format!("cd /run/work && {LAB} down a/lab.toml"));
+    assert_same(&world.snapshot(), &before, "down leaves nothing");
+    // What says its name has it by every path.
+    world.ok("sed -i '1i [lab]\\nname = \"said\"' /run/work/a/lab.toml");
+    world.ok(&format!(
+        "cd /run/work && {LAB} apply third.toml && {LAB} status a/lab.toml && {LAB} down said"
+    ));
+}
+
 #[test]
 fn check_tells_all_that_apply_refuses() {
     let world = World::new();
