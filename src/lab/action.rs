@@ -153,6 +153,15 @@ pub enum Action {
         /// Address and prefix.
         net: IpNet,
     },
+    /// The route to the subnet of an address that is there.
+    Connect {
+        /// The namespace; none is the host.
+        space: Option<String>,
+        /// The link.
+        link: String,
+        /// Address and prefix.
+        net: IpNet,
+    },
     /// A route.
     AddRoute {
         /// The namespace.
@@ -257,6 +266,7 @@ impl Action {
             | Self::MakeTagged { .. }
             | Self::MakePair { .. }
             | Self::AddAddress { .. }
+            | Self::Connect { .. }
             | Self::AddRoute { .. }
             | Self::WriteFile { fresh: true, .. }
             | Self::AcceptForward { .. }
@@ -301,6 +311,7 @@ impl Action {
             | Self::DeleteLink { space, .. }
             | Self::AddAddress { space, .. }
             | Self::DeleteAddress { space, .. }
+            | Self::Connect { space, .. }
             | Self::Sysctl { space, .. }
             | Self::ReplaceTable { space, .. }
             | Self::RemoveTable { space, .. }
@@ -457,6 +468,11 @@ impl Action {
                 if let Some(alias) = &change.alias {
                     words.push_str(&format!(" alias '{alias}'"));
                 }
+                for (word, on) in [("arp", change.arp), ("multicast", change.multicast)] {
+                    if let Some(on) = on {
+                        words.push_str(&format!(" {word} {}", switch(on)));
+                    }
+                }
                 if let Some(up) = change.up {
                     words.push_str(if up { " up" } else { " down" });
                 }
@@ -470,11 +486,19 @@ impl Action {
                         "{ip} link set {link} type bridge vlan_filtering {word}"
                     ));
                 }
+                let mut options = String::new();
                 if let Some(hairpin) = change.hairpin {
-                    let word = if hairpin { "on" } else { "off" };
-                    lines.push(format!(
-                        "{ip} link set {link} type bridge_slave hairpin {word}"
-                    ));
+                    options.push_str(&format!(" hairpin {}", switch(hairpin)));
+                }
+                for option in &change.options {
+                    let value = match (option.is_state(), option.fresh) {
+                        (true, state) => state.to_string(),
+                        (false, value) => switch(value != 0).to_owned(),
+                    };
+                    options.push_str(&format!(" {} {value}", option.name));
+                }
+                if !options.is_empty() {
+                    lines.push(format!("{ip} link set {link} type bridge_slave{options}"));
                 }
                 lines
             }
@@ -503,6 +527,18 @@ impl Action {
                     "{} addr del {net} dev {link}",
                     ip(space.as_deref())
                 )]
+            }
+            Self::Connect { space, link, net } => {
+                let (ip, to) = (ip(space.as_deref()), net.trunc());
+                vec![match net {
+                    IpNet::V4(_) => format!(
+                        "{ip} route replace {to} dev {link} proto kernel scope link src {}",
+                        net.addr()
+                    ),
+                    IpNet::V6(_) => {
+                        format!("{ip} route replace {to} dev {link} proto kernel metric 256")
+                    }
+                }]
             }
             Self::AddRoute { space, to, via } => {
                 vec![format!(
@@ -676,6 +712,9 @@ impl fmt::Display for Action {
                 write!(f, "link {link} in {space}: plain")
             }
             Self::Shape { space, link, shape } => write!(f, "link {link} in {space}: {shape}"),
+            Self::Connect { space, link, net } => {
+                write!(f, "route {} to {link}{}", net.trunc(), at(space))
+            }
             Self::AddRoute { space, to, via } => write!(f, "route {to} via {via} in {space}"),
             Self::DeleteRoute { space, to, .. } => write!(f, "route {to} in {space}"),
             Self::Sysctl {
@@ -717,9 +756,14 @@ impl fmt::Display for Action {
     }
 }
 
+/// A switch in words.
+fn switch(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
 /// What of a link changes, in words.
 fn changes(change: &LinkChange) -> String {
-    let switch = |on| if on { "on" } else { "off" };
+    let options: Vec<&str> = change.options.iter().map(|option| option.name).collect();
     let words = [
         change.master.as_ref().map(|bridge| match bridge.as_str() {
             "" => "port of no bridge".to_owned(),
@@ -735,6 +779,11 @@ fn changes(change: &LinkChange) -> String {
         change.hairpin.map(|on| format!("hairpin {}", switch(on))),
         change.filters.map(|on| format!("VLANs {}", switch(on))),
         change.isolated.map(|on| format!("isolated {}", switch(on))),
+        (!options.is_empty()).then(|| format!("{} as on a new port", options.join(", "))),
+        change.arp.map(|on| format!("arp {}", switch(on))),
+        change
+            .multicast
+            .map(|on| format!("multicast {}", switch(on))),
         change
             .up
             .map(|up| if up { "up" } else { "down" }.to_owned()),

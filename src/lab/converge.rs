@@ -443,14 +443,13 @@ fn removal(
             redirects: journal.redirects.clone(),
         });
     }
-    let (ours, others): (Vec<_>, Vec<_>) = kernel
-        .host
-        .links
-        .iter()
-        .filter(|link| link.group == mark.group())
-        .partition(|link| mark.owns(&link.alias));
+    let all = &kernel.host.links;
+    let ours: Vec<_> = all.iter().filter(|link| mark.owns_link(link)).collect();
     let links: Vec<String> = ours.iter().map(|link| link.name.clone()).collect();
-    if others.is_empty() && !links.is_empty() {
+    let in_group = |link: &&Link| link.group == mark.group();
+    // Two labs may have one group, and somebody may have changed that of a link.
+    let is_group = ours.iter().all(in_group) && all.iter().filter(in_group).count() == ours.len();
+    if is_group && !links.is_empty() {
         steps.push(Action::DeleteGroup {
             group: mark.group(),
             links,

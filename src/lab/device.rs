@@ -9,7 +9,7 @@ use std::io;
 use crate::layout::{Device, Layout, Other};
 use crate::link::{
     IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO,
-    IFLA_VLAN_ID, LinkChange, NewEnd, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, change_link,
+    IFLA_VLAN_ID, Link, LinkChange, NewEnd, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, change_link,
     end_attributes, link_header, retried,
 };
 use crate::netlink::{Attributes, Batch, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Socket, natural};
@@ -27,6 +27,16 @@ const IFLA_MACVLAN_MODE: u16 = 1;
 const MACVLAN_MODE_BRIDGE: u32 = 4;
 const IFLA_IPVLAN_MODE: u16 = 1;
 const IPVLAN_MODE_L2: u16 = 0;
+
+/// Whether a link is in the mode, or the VLAN, of such a device.
+pub(crate) fn is_as(link: &Link, device: &Device) -> bool {
+    match device {
+        Device::Bridge(_) => true,
+        Device::Vlan(_, id) => *id == link.vlan,
+        Device::Macvlan(_) => link.mode == MACVLAN_MODE_BRIDGE,
+        Device::Ipvlan(_) => link.mode == u32::from(IPVLAN_MODE_L2),
+    }
+}
 
 /// Adds an interface that stands on another one, with that one's index.
 pub(crate) fn add(batch: &mut Batch, new: NewEnd<'_>, device: &Device, lower: u32, group: u32) {

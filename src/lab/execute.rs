@@ -225,7 +225,9 @@ impl Executor {
             Action::Shape { space, link, .. } => self
                 .indices
                 .contains_key(&(Some(space.clone()), link.clone())),
-            Action::AddAddress { space, link, .. } | Action::DeleteAddress { space, link, .. } => {
+            Action::AddAddress { space, link, .. }
+            | Action::DeleteAddress { space, link, .. }
+            | Action::Connect { space, link, .. } => {
                 self.indices.contains_key(&(space.clone(), link.clone()))
             }
             Action::Vlan { link, .. } => self.indices.contains_key(&(None, link.clone())),
@@ -453,11 +455,11 @@ impl Executor {
                 self.note(index, space.as_deref());
             }
             Action::AddRoute { space, to, via } => {
-                link::add_route(&mut self.pending, *to, *via);
+                route::add(&mut self.pending, *to, *via);
                 self.note(index, Some(space));
             }
             Action::DeleteRoute { space, to, via } => {
-                link::delete_route(&mut self.pending, *to, *via);
+                route::delete(&mut self.pending, *to, *via);
                 self.note(index, Some(space));
             }
             Action::Sysctl {
@@ -470,6 +472,11 @@ impl Executor {
                     io::ErrorKind::PermissionDenied,
                 ];
                 match written {
+            Action::Connect { space, link, net } => {
+                let number = self.index(space.as_deref(), link)?;
+                route::add_connected(&mut self.pending, number, *net);
+                self.note(index, space.as_deref());
+            }
                     // Everything else can be made all the same.
                     Err(error) if forbidden.contains(&error.kind()) => {
                         self.warnings
@@ -619,6 +626,7 @@ fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or("").to_owned()
 }
+            | Action::Connect { .. }
 
 /// Writes a setting of the thread's namespace.
 pub(crate) fn write_sysctl(key: &str, value: &str) -> io::Result<()> {

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::link::{self, LinkChange, NewEnd};
 use crate::netlink::{Batch, Socket};
+use crate::route;
 use crate::space::{self, Away};
 
 /// Ports of one bridge.
@@ -87,7 +88,7 @@ pub fn up(hosts: usize) -> io::Result<()> {
         link::change_link(&mut batch, "lo", &raise, None);
         link::change_link(&mut batch, "eth0", &raise, None);
         link::add_address(&mut batch, 2, net(bridge, host % PORTS + 1)?);
-        link::add_route(
+        route::add(
             &mut batch,
             IpNet::V4(ipnet::Ipv4Net::default()),
             net(bridge, 0)?.addr(),
@@ -124,7 +125,7 @@ pub fn change(hosts: usize) -> io::Result<()> {
         link::delete_address(&mut batch, 2, read(old)?);
         link::add_address(&mut batch, 2, read(new)?);
         let gateway = read("10.100.0.0/16")?.addr();
-        link::add_route(&mut batch, IpNet::V4(ipnet::Ipv4Net::default()), gateway);
+        route::add(&mut batch, IpNet::V4(ipnet::Ipv4Net::default()), gateway);
         Socket::route()?.transact(&mut batch)?;
     }
     let line = "{\"name\":\"h000\",\"aliases\":[],\"addresses\":[{\"net\":\"br0\",\"address\":\"10.50.0.0\"}]},";
@@ -144,7 +145,7 @@ pub fn look(hosts: usize) -> io::Result<()> {
         let mut socket = Socket::reader()?;
         link::links(&mut socket)?;
         link::addresses(&mut socket, None)?;
-        link::routes(&mut socket)?;
+        route::all(&mut socket, false)?;
     }
     Ok(())
 }

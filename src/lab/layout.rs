@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::filter::Passing;
 use crate::hash;
+use crate::link::Link;
 use crate::nft::Table;
 use crate::reach::Picture;
 use crate::redirect::Redirect;
@@ -59,6 +60,18 @@ impl Mark {
     #[must_use]
     pub fn group(&self) -> u32 {
         GROUP | (self.id & 0xF_FFFF)
+    }
+
+    /// Whether a link group is that of a lab.
+    #[must_use]
+    pub fn is_some_group(group: u32) -> bool {
+        group & !0xF_FFFF == GROUP
+    }
+
+    /// Whether a link of the host is this lab's. Somebody may have taken one of its marks away.
+    #[must_use]
+    pub fn owns_link(&self, link: &Link) -> bool {
+        self.owns(&link.alias) || link.alias.is_empty() && link.group == self.group()
     }
 
     /// The alias of a link.

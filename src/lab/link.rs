@@ -1,4 +1,4 @@
-//! Links, addresses and routes: the messages of the route family, written into a [`Batch`] and read from dumps.
+//! Links and addresses: messages of the route family, written into a [`Batch`] and read from dumps.
 //!
 //! A veth pair is one message: both names, namespaces, MAC addresses, the master and our group are set by the kernel in
 //! one step, so that a pair is never half there.
@@ -10,9 +10,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use ipnet::IpNet;
 
 use crate::netlink::{
-    Attributes, Batch, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL,
-    NLM_F_REPLACE, Socket, natural, string,
+    Attributes, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, Socket,
+    natural, string,
 };
+use crate::port::{self, PortOption};
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;
@@ -20,9 +21,6 @@ pub(crate) const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_GETNEIGH: u16 = 30;
 
@@ -33,9 +31,12 @@ pub(crate) const IFLA_LINK: u16 = 5;
 const IFLA_QDISC: u16 = 6;
 pub(crate) const IFLA_MASTER: u16 = 10;
 pub(crate) const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
-/// Where the kernel has these in its list of a link's IPv6 settings.
+/// Where the kernel has these in its lists of a link's settings: the first in both, the others in that of IPv6.
+const FORWARDING: usize = 0;
 const ACCEPT_RA: usize = 3;
+const DISABLE_IPV6: usize = 26;
 const ACCEPT_DAD: usize = 27;
 const IFLA_PROTINFO: u16 = 12;
 pub(crate) const IFLA_LINKINFO: u16 = 18;
@@ -49,8 +50,9 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 pub(crate) const IFLA_VLAN_ID: u16 = 1;
-const IFLA_BRPORT_MODE: u16 = 4;
-const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BR_STP_STATE: u16 = 5;
+/// Of macvlan and of ipvlan.
+const IFLA_MODE: u16 = 1;
 /// What a dump of links may leave out: counters and VF data, most of it.
 pub(crate) const IFLA_EXT_MASK: u16 = 29;
 const SKIP_COUNTERS: u32 = 1 << 3;
@@ -63,19 +65,13 @@ const IFA_F_NODAD: u32 = 2;
 const IFA_F_DADFAILED: u32 = 8;
 const IFA_F_TENTATIVE: u32 = 0x40;
 
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-const RTA_METRICS: u16 = 8;
-const RTA_TABLE: u16 = 15;
-const RTAX_MTU: u16 = 2;
-const RTAX_ADVMSS: u16 = 8;
-const RT_TABLE_MAIN: u8 = 254;
-const RT_SCOPE_LINK: u8 = 253;
+const RT_SCOPE_HOST: u8 = 254;
 
 const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 1 << 6;
+const IFF_NOARP: u32 = 1 << 7;
 const IFF_PROMISC: u32 = 1 << 8;
+const IFF_MULTICAST: u32 = 1 << 12;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
 /// The protocol number of our routes and addresses: unassigned, so whatever carries it is ours.
@@ -106,16 +102,30 @@ pub struct Link {
     pub up: bool,
     /// Whether it has a carrier; an end of a pair has one when both are up.
     pub carrier: bool,
+    /// Whether it asks nobody for MAC addresses.
+    pub no_arp: bool,
+    /// Whether it hears no multicast.
+    pub no_multicast: bool,
+    /// Whether what comes in by it is passed on, in IPv4 and in IPv6, if it has any.
+    pub forwards: [Option<bool>; 2],
+    /// Whether IPv6 is switched off on it.
+    pub without_v6: bool,
     /// `accept_ra` and `accept_dad` of IPv6, if it has any.
     pub accept: Option<[u32; 2]>,
     /// Whether a bridge sends back out of the port that a packet came in by.
     pub hairpin: bool,
+    /// Options in which, as a port, it differs from a new one; hairpin is none of them.
+    pub options: Vec<&'static PortOption>,
+    /// Whether, as a bridge, it has the spanning tree protocol decide which ports forward.
+    pub spans: bool,
     /// The kind of its root queueing discipline.
     pub queue: String,
     /// Whether, as a bridge, it keeps VLANs apart.
     pub filters: bool,
     /// As a VLAN, its number.
     pub vlan: u16,
+    /// As macvlan or ipvlan, its mode.
+    pub mode: u32,
 }
 
 impl Link {
@@ -137,19 +147,6 @@ pub struct Address {
     pub protocol: u8,
     /// Whether somebody else has it; none while the kernel looks.
     pub duplicate: Option<bool>,
-}
-
-/// A route of the main table as the kernel has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The destination.
-    pub to: IpNet,
-    /// The next hop.
-    pub via: Option<IpAddr>,
-    /// The link's index.
-    pub link: u32,
-    /// Who set it.
-    pub protocol: u8,
 }
 
 /// What modules of tunnels put into every namespace.
@@ -179,19 +176,8 @@ fn address_header(net: IpNet, index: u32) -> [u8; 8] {
     octets
 }
 
-/// `struct rtmsg` of a unicast route in the main table.
-fn route_header(to: IpNet) -> [u8; 12] {
-    let mut octets = [0; 12];
-    octets[0] = family(to.addr());
-    octets[1] = to.prefix_len();
-    octets[4] = RT_TABLE_MAIN;
-    octets[5] = PROTOCOL;
-    octets[7] = 1;
-    octets
-}
-
 /// AF_INET or AF_INET6.
-fn family(address: IpAddr) -> u8 {
+pub(crate) fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => libc::AF_INET as u8,
         IpAddr::V6(_) => libc::AF_INET6 as u8,
@@ -299,6 +285,12 @@ pub struct LinkChange {
     pub hairpin: Option<bool>,
     /// Whether its port reaches other such ports.
     pub isolated: Option<bool>,
+    /// Options of its port that become those of a new one.
+    pub options: Vec<&'static PortOption>,
+    /// Whether it asks for MAC addresses.
+    pub arp: Option<bool>,
+    /// Whether it hears multicast.
+    pub multicast: Option<bool>,
     /// Whether it takes packets for everybody.
     pub promiscuous: Option<bool>,
     /// Whether, as a bridge, it keeps VLANs apart.
@@ -307,7 +299,8 @@ pub struct LinkChange {
 
 /// Changes a link by name.
 pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, master: Option<u32>) {
-    let has_options = change.hairpin.is_some() || change.isolated.is_some();
+    let has_options =
+        change.hairpin.is_some() || change.isolated.is_some() || !change.options.is_empty();
     if has_options && master.is_some() {
         // The kernel looks at a port's options before it makes the link a port.
         let port = LinkChange {
@@ -318,7 +311,12 @@ pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, ma
         return change_link(batch, name, change, None);
     }
     let (mut flags, mut mask) = (0, 0);
-    for (flag, value) in [(IFF_UP, change.up), (IFF_PROMISC, change.promiscuous)] {
+    for (flag, value) in [
+        (IFF_UP, change.up),
+        (IFF_PROMISC, change.promiscuous),
+        (IFF_NOARP, change.arp.map(|arp| !arp)),
+        (IFF_MULTICAST, change.multicast),
+    ] {
         if let Some(value) = value {
             mask |= flag;
             flags |= if value { flag } else { 0 };
@@ -346,15 +344,7 @@ pub(crate) fn change_link(batch: &mut Batch, name: &str, change: &LinkChange, ma
         let info = batch.open(IFLA_LINKINFO);
         batch.text(IFLA_INFO_SLAVE_KIND, "bridge");
         let data = batch.open(IFLA_INFO_SLAVE_DATA);
-        let options = [
-            (IFLA_BRPORT_MODE, change.hairpin),
-            (IFLA_BRPORT_ISOLATED, change.isolated),
-        ];
-        for (kind, value) in options {
-            if let Some(value) = value {
-                batch.attribute(kind, &[u8::from(value)]);
-            }
-        }
+        port::write(batch, [change.hairpin, change.isolated], &change.options);
         batch.close(data);
         batch.close(info);
     }
@@ -401,6 +391,9 @@ pub(crate) fn new_address(batch: &mut Batch, index: u32, net: IpNet, looks: bool
     if looks {
         header[2] = 0;
     }
+    if net.addr().is_loopback() {
+        header[3] = RT_SCOPE_HOST;
+    }
     batch
         .message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header)
         .attribute(IFA_LOCAL, &address)
@@ -416,74 +409,6 @@ pub(crate) fn delete_address(batch: &mut Batch, index: u32, net: IpNet) {
     batch
         .message(RTM_DELADDR, 0, &address_header(net, index))
         .attribute(IFA_LOCAL, &octets(net.addr()));
-}
-
-/// Adds a route, or gives it another next hop.
-pub(crate) fn add_route(batch: &mut Batch, to: IpNet, via: IpAddr) {
-    batch
-        .message(
-            RTM_NEWROUTE,
-            NLM_F_CREATE | NLM_F_REPLACE,
-            &route_header(to),
-        )
-        .attribute(RTA_DST, &octets(to.network()))
-        .attribute(RTA_GATEWAY, &octets(via));
-}
-
-/// A route beside those that are there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NewRoute {
-    pub(crate) to: IpNet,
-    pub(crate) via: Option<IpAddr>,
-    pub(crate) link: u32,
-    pub(crate) priority: Option<u32>,
-    pub(crate) table: Option<u32>,
-    pub(crate) mtu: Option<u32>,
-    pub(crate) advmss: Option<u32>,
-    pub(crate) scope: Option<u32>,
-}
-
-/// Adds a route beside those that are there.
-pub(crate) fn append_route(batch: &mut Batch, route: &NewRoute) {
-    let mut header = route_header(route.to);
-    // A route without a next hop is one to the link itself.
-    let scope = if route.via.is_some() {
-        0
-    } else {
-        RT_SCOPE_LINK
-    };
-    header[6] = route.scope.map_or(scope, |scope| scope as u8);
-    batch
-        .message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &header)
-        .attribute(RTA_DST, &octets(route.to.network()))
-        .number(RTA_OIF, route.link);
-    if let Some(via) = route.via {
-        batch.attribute(RTA_GATEWAY, &octets(via));
-    }
-    for (kind, value) in [(RTA_PRIORITY, route.priority), (RTA_TABLE, route.table)] {
-        if let Some(value) = value {
-            batch.number(kind, value);
-        }
-    }
-    if route.mtu.is_some() || route.advmss.is_some() {
-        let metrics = batch.open(RTA_METRICS);
-        for (kind, value) in [(RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)] {
-            if let Some(value) = value {
-                batch.number(kind, value);
-            }
-        }
-        batch.close(metrics);
-    }
-}
-
-/// Removes a route of ours.
-pub(crate) fn delete_route(batch: &mut Batch, to: IpNet, via: Option<IpAddr>) {
-    batch
-        .message(RTM_DELROUTE, 0, &route_header(to))
-        .attribute(RTA_DST, &octets(to.network()));
-    if let Some(via) = via {
-        batch.attribute(RTA_GATEWAY, &octets(via));
-    }
 }
 
 /// Repeats a dump that the kernel says it could not do in one go.
@@ -559,8 +484,11 @@ fn read_link(body: &[u8]) -> Option<Link> {
         index: natural(body.get(4..8)?),
         up: flags & IFF_UP != 0,
         carrier: flags & IFF_UP != 0 && flags & IFF_LOWER_UP != 0,
+        no_arp: flags & IFF_NOARP != 0,
+        no_multicast: flags & IFF_MULTICAST == 0,
         ..Link::default()
     };
+    let mut of_bridge = false;
     for (kind, value) in Attributes(body.get(16..)?) {
         match kind {
             IFLA_ADDRESS => link.mac = value.to_vec(),
@@ -571,30 +499,32 @@ fn read_link(body: &[u8]) -> Option<Link> {
             IFLA_MASTER => link.master = natural(value),
             IFLA_GROUP => link.group = natural(value),
             IFLA_IFALIAS => link.alias = string(value),
-            IFLA_AF_SPEC => {
-                let v6 = Attributes(value).find(|&(family, _)| family == libc::AF_INET6 as u16);
-                link.accept = v6.and_then(|(_, value)| {
-                    let settings = Attributes(value)
-                        .find(|&(kind, _)| kind == IFLA_INET6_CONF)?
-                        .1;
-                    let setting = |at: usize| Some(natural(settings.get(at * 4..at * 4 + 4)?));
-                    Some([setting(ACCEPT_RA)?, setting(ACCEPT_DAD)?])
-                });
-            }
-            IFLA_PROTINFO => link.hairpin = hairpin(value),
+            IFLA_AF_SPEC => read_settings(value, &mut link),
+            IFLA_PROTINFO => (link.hairpin, link.options) = port::read(value),
             IFLA_LINKINFO => {
                 for (kind, value) in Attributes(value) {
                     match kind {
                         IFLA_INFO_KIND => link.kind = string(value),
-                        IFLA_INFO_SLAVE_DATA => link.hairpin = hairpin(value),
+                        IFLA_INFO_SLAVE_KIND => of_bridge = string(value) == "bridge",
+                        IFLA_INFO_SLAVE_DATA if of_bridge => {
+                            (link.hairpin, link.options) = port::read(value);
+                        }
                         IFLA_INFO_DATA if link.kind == "bridge" => {
-                            link.filters = Attributes(value)
-                                .any(|part| part == (IFLA_BR_VLAN_FILTERING, &[1][..]));
+                            for (kind, value) in Attributes(value) {
+                                match kind {
+                                    IFLA_BR_VLAN_FILTERING => link.filters = value == [1],
+                                    IFLA_BR_STP_STATE => link.spans = natural(value) != 0,
+                                    _ => {}
+                                }
+                            }
+                        }
+                        IFLA_INFO_DATA if ["macvlan", "ipvlan"].contains(&link.kind.as_str()) => {
+                            let mode = Attributes(value).find(|&(kind, _)| kind == IFLA_MODE);
+                            link.mode = mode.map_or(0, |(_, value)| small(value));
                         }
                         IFLA_INFO_DATA if link.kind == "vlan" => {
                             let id = Attributes(value).find(|&(kind, _)| kind == IFLA_VLAN_ID);
-                            let id = id.and_then(|(_, value)| value.first_chunk());
-                            link.vlan = id.map_or(0, |octets| u16::from_ne_bytes(*octets));
+                            link.vlan = id.map_or(0, |(_, value)| small(value) as u16);
                         }
                         _ => {}
                     }
@@ -603,12 +533,44 @@ fn read_link(body: &[u8]) -> Option<Link> {
             _ => {}
         }
     }
+    if flags & IFF_RUNNING == 0 {
+        // The kernel keeps such a port from forwarding by itself.
+        link.options.retain(|option| !option.is_state());
+    }
     Some(link)
 }
 
-/// Whether a port's options say hairpin.
-fn hairpin(options: &[u8]) -> bool {
-    Attributes(options).any(|(kind, value)| kind == IFLA_BRPORT_MODE && value == [1])
+/// A number of two or four octets.
+fn small(value: &[u8]) -> u32 {
+    match *value {
+        [one, other] => u16::from_ne_bytes([one, other]).into(),
+        _ => natural(value),
+    }
+}
+
+/// Settings of IPv4 and IPv6 that a link tells.
+fn read_settings(families: &[u8], link: &mut Link) {
+    let number = |settings: &[u8], at: usize| Some(natural(settings.get(at * 4..at * 4 + 4)?));
+    let list = |settings, wanted| Attributes(settings).find(|&(kind, _)| kind == wanted);
+    for (family, settings) in Attributes(families) {
+        match i32::from(family) {
+            libc::AF_INET => {
+                let list = list(settings, IFLA_INET_CONF);
+                let forwards = list.and_then(|(_, list)| number(list, FORWARDING));
+                link.forwards[0] = forwards.map(|value| value != 0);
+            }
+            libc::AF_INET6 => {
+                let Some((_, list)) = list(settings, IFLA_INET6_CONF) else {
+                    continue;
+                };
+                link.forwards[1] = number(list, FORWARDING).map(|value| value != 0);
+                link.without_v6 = number(list, DISABLE_IPV6).is_some_and(|value| value != 0);
+                link.accept =
+                    number(list, ACCEPT_RA).and_then(|ra| Some([ra, number(list, ACCEPT_DAD)?]));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// All addresses, or those of one link where the kernel filters.
@@ -700,55 +662,8 @@ fn read_neighbour(body: &[u8]) -> Option<Neighbour> {
     })
 }
 
-/// All unicast routes of the main table.
-pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
-    retried(|| {
-        let mut batch = Batch::default();
-        // Where the kernel filters, the table of local addresses stays away.
-        let mut header = [0; 12];
-        header[4] = RT_TABLE_MAIN;
-        batch.message(RTM_GETROUTE, NLM_F_DUMP, &header);
-        let mut found = Vec::new();
-        socket.dump(&mut batch, |kind, body| {
-            if kind == RTM_NEWROUTE {
-                found.extend(read_route(body));
-            }
-        })?;
-        Ok(found)
-    })
-}
-
-/// One route.
-fn read_route(body: &[u8]) -> Option<Route> {
-    let header = body.first_chunk::<12>()?;
-    if header[4] != RT_TABLE_MAIN || header[7] != 1 {
-        return None;
-    }
-    let v6 = header[0] == libc::AF_INET6 as u8;
-    let (mut to, mut via, mut link) = (None, None, 0);
-    for (kind, value) in Attributes(body.get(12..)?) {
-        match kind {
-            RTA_DST => to = read_ip(value),
-            RTA_GATEWAY => via = read_ip(value),
-            RTA_OIF => link = natural(value),
-            _ => {}
-        }
-    }
-    let unspecified = if v6 {
-        IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
-    };
-    Some(Route {
-        to: IpNet::new(to.unwrap_or(unspecified), header[1]).ok()?,
-        via,
-        link,
-        protocol: header[5],
-    })
-}
-
 /// Four or sixteen octets as an address.
-fn read_ip(value: &[u8]) -> Option<IpAddr> {
+pub(crate) fn read_ip(value: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(value) {
         return Some(octets.into());
     }

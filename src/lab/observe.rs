@@ -14,10 +14,11 @@ use crate::error::{During, Result};
 use crate::filter::Filter;
 use crate::journal::Journal;
 use crate::layout::{Bridge, Layout, Mark, SpaceLayout, setting_of};
-use crate::link::{self, Address, Link, Route};
+use crate::link::{self, Address, Link};
 use crate::listener::Listener;
 use crate::netlink::Socket;
 use crate::nft;
+use crate::route::{self, Route};
 use crate::shape::{self, Shape};
 use crate::space::{self, Away, Kind};
 
@@ -30,7 +31,7 @@ pub struct Inside {
     pub links: Vec<Link>,
     /// Its addresses.
     pub addresses: Vec<Address>,
-    /// Its routes; those of the host are nobody's business.
+    /// Its routes; of the host those to the subnets of its addresses, as the others are nobody's business.
     pub routes: Vec<Route>,
     /// What links do to what they send, where anything is known to.
     pub shapes: Vec<(u32, Shape)>,
@@ -41,13 +42,13 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// Looks at the thread's own namespace.
-    pub(crate) fn here(keys: &[(String, String)], with_routes: bool) -> io::Result<Self> {
+    /// Looks at the thread's own namespace; whether it is one of the lab's.
+    pub(crate) fn here(keys: &[(String, String)], inside: bool) -> io::Result<Self> {
         let mut socket = Socket::reader()?;
         let links = link::links(&mut socket)?;
         let shaped = |link: &Link| ["tbf", "netem"].contains(&link.queue.as_str());
-        Ok(Self {
-            shapes: match with_routes && links.iter().any(shaped) {
+        let mut here = Self {
+            shapes: match inside && links.iter().any(shaped) {
                 true => shape::all(&mut socket)?,
                 false => Vec::new(),
             },
@@ -56,12 +57,30 @@ impl Inside {
             links,
             table: None,
             addresses: link::addresses(&mut socket, None)?,
-            routes: if with_routes {
-                link::routes(&mut socket)?
-            } else {
-                Vec::new()
-            },
-        })
+            routes: route::all(&mut socket, !inside)?,
+        };
+        if !inside {
+            here.look_for_routes(&mut socket)?;
+        }
+        Ok(here)
+    }
+
+    /// Reads all routes, where that to the subnet of an address of a lab is not among those that came with addresses:
+    /// somebody may have put one in its place.
+    fn look_for_routes(&mut self, socket: &mut Socket) -> io::Result<()> {
+        let links = || {
+            self.links
+                .iter()
+                .filter(|link| Mark::is_some_group(link.group))
+        };
+        let misses = |link: &Link| {
+            let mut all = self.addresses_of(link.index);
+            all.any(|address| !self.is_connected(link, address.net))
+        };
+        if links().any(misses) {
+            self.routes = route::all(socket, false)?;
+        }
+        Ok(())
     }
 
     /// The number of the thread's own namespace, and its links.
@@ -87,12 +106,17 @@ impl Inside {
         found.map(|(_, shape)| *shape)
     }
 
-    /// Whether the subnet of an address is in reach over its link, as far as the kernel sees to that.
+    /// Whether the subnet of an address is in reach over its link, as far as the kernel sees to that: over one that is down
+    /// nothing is, and the routes of one that somebody made a port are in another table.
     pub(crate) fn is_connected(&self, link: &Link, net: IpNet) -> bool {
         let leads = |route: &Route| {
             route.link == link.index && route.via.is_none() && route.to == net.trunc()
         };
-        !link.up || net.prefix_len() == net.max_prefix_len() || self.routes.iter().any(leads)
+        !link.up
+            || link.master != 0
+            || net.addr().is_loopback()
+            || net.prefix_len() == net.max_prefix_len()
+            || self.routes.iter().any(leads)
     }
 
     /// The addresses of a link.
@@ -283,6 +307,8 @@ impl Kernel {
                     host.links.push(link);
                 }
             }
+            host.routes = route::all(&mut socket, true)?;
+            host.look_for_routes(&mut socket)?;
             let parents = journal.parents.keys().map(String::as_str);
             for parent in layout.parents().into_iter().chain(parents) {
                 if !host.links.iter().any(|link| link.name == parent) {

@@ -10,10 +10,10 @@
 //! our names and is not ours is a conflict: then nothing is done.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::action::Action;
 use crate::claim::{is_marked, owned, restore};
@@ -25,11 +25,16 @@ use crate::redirect::changed;
 
 mod conflicts;
 mod devices;
+mod links;
 mod persisted;
 mod spaces;
 
 pub(crate) use devices::is_on;
 use devices::is_pair;
+
+/// What the kernel gives the loopback interface.
+const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8);
+const LOOPBACK6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
 
 /// Steps, and what stands against them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -271,7 +276,7 @@ impl<'a> Planner<'a> {
 
     /// Whether a link of the host is ours.
     fn ours(&self, link: &Link) -> bool {
-        self.layout.mark.owns(&link.alias) && link.group == self.layout.mark.group()
+        self.layout.mark.owns_link(link)
     }
 
     /// What the lab no longer declares.
@@ -432,7 +437,7 @@ impl<'a> Planner<'a> {
                         .then_some(bridge.device.filters()),
                     master: self.other_master(bridge, link.master),
                     alias: (link.alias != bridge.alias).then(|| bridge.alias.clone()),
-                    ..LinkChange::default()
+                    ..self.marks(link)
                 };
                 if change != LinkChange::default() {
                     self.step(Action::ChangeLink {
@@ -470,6 +475,9 @@ impl<'a> Planner<'a> {
         if let Some(parent) = &bridge.parent {
             self.parent(parent, (&bridge.name, kept));
         }
+        if let Some(link) = kept {
+            self.passes(None, link, &bridge.addresses);
+        }
         self.addresses(
             None,
             &bridge.name,
@@ -503,16 +511,18 @@ impl<'a> Planner<'a> {
         let space = space.map(str::to_owned);
         let link_name = link.to_owned();
         let mut present = Vec::new();
+        let mut unconnected = Vec::new();
         let mut removed = false;
         if let Some((inside, link)) = kept {
             // The first of a subnet last, since the others go with it.
             let seen: Vec<_> = inside.addresses_of(link.index).collect();
             for address in seen.into_iter().rev() {
-                let declared = wanted.contains(&address.net);
-                // The route to its subnet comes with an address and not without; those of the host are not looked at.
-                if declared && (space.is_none() || inside.is_connected(link, address.net)) {
+                if wanted.contains(&address.net) {
                     present.push(address.net);
-                } else if declared || address.protocol == PROTOCOL {
+                    if !inside.is_connected(link, address.net) {
+                        unconnected.push(address.net);
+                    }
+                } else if address.protocol == PROTOCOL {
                     removed = true;
                     self.step(Action::DeleteAddress {
                         space: space.clone(),
@@ -526,13 +536,22 @@ impl<'a> Planner<'a> {
             // The kernel may take the other addresses of a subnet away together with its first.
             present.clear();
         }
-        let mut changed = removed;
+        let mut changed = removed || !unconnected.is_empty();
         for net in wanted.iter().filter(|net| !present.contains(net)) {
             changed = true;
             self.step(Action::AddAddress {
                 space: space.clone(),
                 link: link_name.clone(),
                 net: *net,
+            });
+        }
+        // The route to its subnet comes with an address; somebody removed it. Taking the address away to give it again
+        // would take others' routes over this link with it.
+        for net in unconnected {
+            self.step(Action::Connect {
+                space: space.clone(),
+                link: link_name.clone(),
+                net,
             });
         }
         changed

@@ -122,6 +122,8 @@ impl Prints {
             let link = link(&port.name).filter(|link| link.carrier)?;
             let numbers = [link.index, link.peer, link.master, u32::from(link.hairpin)];
             numbers.hash(&mut print);
+            let options = link.options.iter().map(|option| option.number());
+            options.for_each(|number| print.write_u64(number.into()));
         }
         Some(print.finish())
     }

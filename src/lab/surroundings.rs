@@ -34,9 +34,7 @@ pub fn look(spec: &Spec) -> Result<Vec<Diagnostic>> {
         Inside::here(&[], true).during(|| "cannot read the links of this host".to_owned())?;
     let mark = Mark::of(&spec.name);
     let link = |index: u32| host.links.iter().find(|link| link.index == index);
-    let ours = |index: u32| {
-        link(index).is_some_and(|link| mark.owns(&link.alias) && link.group == mark.group())
-    };
+    let ours = |index: u32| link(index).is_some_and(|link| mark.owns_link(link));
     let mut found = Vec::new();
     for (subnet, span) in subnets(spec) {
         for address in &host.addresses {
@@ -120,7 +118,7 @@ fn parents(spec: &Spec) -> Result<Vec<Diagnostic>> {
             Ok(link) => {
                 let mut masters = host.links.iter();
                 match masters.find(|other| link.master != 0 && other.index == link.master) {
-                    Some(master) if !(mark.owns(&master.alias) && master.group == mark.group()) => {
+                    Some(master) if !mark.owns_link(master) => {
                         format!("{name} of the host is a port of {}", whose(master))
                     }
                     _ => continue,

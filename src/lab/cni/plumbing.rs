@@ -16,13 +16,13 @@ use super::outcome::{Interface, Outcome, Route};
 use super::records::{Record, Records};
 use crate::execute::write_sysctl;
 use crate::hash;
-use crate::link::{self, Link, LinkChange, NewEnd, NewRoute};
+use crate::link::{self, Link, LinkChange, NewEnd};
 use crate::netlink::{Batch, Socket};
 use crate::nft::{self, Chain, Expression, Family, Hook, Rule, Table};
 use crate::observe::read_sysctl;
 use crate::redirect::Redirect;
 use crate::spec::Protocol;
-use crate::{space, sys};
+use crate::{route, space, sys};
 
 /// Link group of everything that is made here.
 const GROUP: u32 = 0x1AC0_0000;
@@ -330,7 +330,7 @@ fn set_up(config: &Config, inside: &mut Socket, own: &Link, outcome: &Outcome) -
         batch.clear();
     }
     for route in &outcome.routes {
-        link::append_route(&mut batch, &new_route(route, outcome, own.index));
+        route::append(&mut batch, &new_route(route, outcome, own.index));
     }
     if batch.is_empty() {
         return Ok(());
@@ -363,11 +363,11 @@ fn settle(inside: &mut Socket, own: &Link) -> Result<()> {
 }
 
 /// A route of the result as the kernel wants it.
-fn new_route(route: &Route, outcome: &Outcome, link: u32) -> NewRoute {
+fn new_route(route: &Route, outcome: &Outcome, link: u32) -> route::New {
     let v6 = route.dst.addr().is_ipv6();
     let gateways = outcome.ips.iter().filter_map(|ip| ip.gateway);
     let number = |key: &str| route.more.get(key)?.as_u64().map(|number| number as u32);
-    NewRoute {
+    route::New {
         to: route.dst,
         via: route
             .gw
@@ -749,7 +749,7 @@ pub(super) fn check(
             return differs(format!("{name} has not the address {}", ip.address));
         }
     }
-    let routes = link::routes(&mut inside).map_err(unreadable())?;
+    let routes = route::all(&mut inside, false).map_err(unreadable())?;
     for route in &previous.routes {
         let wanted = new_route(route, previous, own.index);
         // Routes of other tables are not listed.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Planner, Subject};
 use crate::action::Action;
-use crate::device::Tagging;
+use crate::device::{self, Tagging};
 use crate::layout::{Bridge, Device, End, Other, SpaceLayout};
 use crate::link::{Link, LinkChange};
 use crate::observe::Inside;
@@ -27,9 +27,7 @@ impl Planner<'_> {
             !self.fresh_bridges.contains(lower)
                 && lower_link.is_some_and(|lower| lower.index == link.peer)
         };
-        link.kind == device.kind()
-            && device.lower().is_none_or(on)
-            && !matches!(device, Device::Vlan(_, id) if *id != link.vlan)
+        link.kind == device.kind() && device.lower().is_none_or(on) && device::is_as(link, device)
     }
 
     /// The largest packet of what a device stands on, if that is there.

@@ -12,7 +12,7 @@ use crate::link::{LinkChange, PROTOCOL};
 use crate::observe::{Inside, Seen, of_default, stale};
 
 /// Whether two values of a setting are one: the kernel prints several numbers with tabs between them.
-fn same(one: &str, other: &str) -> bool {
+pub(super) fn same(one: &str, other: &str) -> bool {
     let number = |text: &str| text.trim().parse::<i64>().ok();
     one.split_whitespace().eq(other.split_whitespace())
         || number(one).is_some_and(|one| number(other) == Some(one))
@@ -66,14 +66,8 @@ impl<'a> Planner<'a> {
                 self.make_space(space);
             }
             let mut changed = false;
-            let inside = self.inside(&space.name);
             self.stale_ends(space);
-            if !inside
-                .and_then(|inside| inside.link("lo"))
-                .is_some_and(|lo| lo.up)
-            {
-                self.up(&space.name, "lo");
-            }
+            self.loopback(space);
             // Those that stand on others come after them.
             let (above, ends): (Vec<_>, Vec<_>) = space
                 .ends
@@ -265,7 +259,7 @@ impl<'a> Planner<'a> {
     }
 
     /// A link inside goes up.
-    fn up(&mut self, space: &str, link: &str) {
+    pub(super) fn up(&mut self, space: &str, link: &str) {
         self.step(Action::ChangeLink {
             space: Some(space.to_owned()),
             link: link.to_owned(),
@@ -343,7 +337,12 @@ impl<'a> Planner<'a> {
                 up: (!outer.up).then_some(true),
                 hairpin: (outer.hairpin != port.hairpin || (moved && port.hairpin))
                     .then_some(port.hairpin),
-                ..LinkChange::default()
+                options: match moved {
+                    // It begins as a new port there.
+                    true => Vec::new(),
+                    false => self.changed_options(outer, port),
+                },
+                ..self.marks(outer)
             };
             if change != LinkChange::default() {
                 self.step(Action::ChangeLink {
@@ -403,7 +402,7 @@ impl<'a> Planner<'a> {
                 (None, Other::Port(_) | Other::On(_) | Other::Tagged(..)) => None,
                 (None, Other::Space(..)) => end.mtu,
             },
-            ..LinkChange::default()
+            ..link.map(|link| self.marks(link)).unwrap_or_default()
         };
         let mut changed = change != LinkChange::default();
         if changed {
@@ -412,6 +411,9 @@ impl<'a> Planner<'a> {
                 link: end.name.clone(),
                 change,
             });
+        }
+        if let Some(link) = link {
+            self.passes(Some(space), link, &end.addresses);
         }
         changed |= self.addresses(
             Some(&space.name),

@@ -2,54 +2,6 @@
 
 use crate::world::{World, assert_same, lab_file};
 
-/// What somebody does behind our back.
-const DRIFT: &[&str] = &[
-    "ip netns del web",
-    "ip netns del gw; ip netns del far",
-    "nft flush ruleset",
-    "nft flush chain inet lab_everything post_nat",
-    "ip link del br0",
-    "ip link set br0 down",
-    "ip link del veth-web-br",
-    "ip -n far link del eth0",
-    "ip link set veth-web-br nomaster",
-    "ip -n web addr flush dev eth0",
-    "ip -n web link set eth0 down",
-    "ip -n web route del default",
-    "ip -n web route del 10.1.0.0/24",
-    "ip -n gw route flush all",
-    "ip -n web -6 route del fd00:1::/64",
-    "ip -n deep route replace default via 10.2.0.77",
-    "ip addr del 10.1.0.1/24 dev br0",
-    "sysctl -qw net.ipv4.ip_forward=0",
-    "ip netns exec gw sysctl -qw net.ipv4.ip_forward=0",
-    "rm /etc/netns/web/resolv.conf",
-    "echo >> /etc/netns/web/hosts",
-    "rm -r /etc/netns/web",
-    "umount /run/netns/web",
-    "ip link set veth-web-br type bridge_slave hairpin off",
-];
-
-#[test]
-fn drift_is_seen_and_repaired() {
-    let world = World::new();
-    let file = lab_file("everything");
-    let file = file.to_str().expect("a plain path");
-    world.apply("everything");
-    let fresh = world.state();
-    for drift in DRIFT {
-        world.ok(drift);
-        let plan = world.lab(&["plan", file]);
-        assert_eq!(plan.code, 2, "{drift}: {plan:?}");
-        assert_eq!(world.lab(&["status", file]).code, 4, "{drift}");
-        let apply = world.lab(&["apply", file]);
-        assert_eq!(apply.code, 0, "{drift}: {apply:?}");
-        let plan = world.lab(&["plan", file]);
-        assert_eq!(plan.code, 0, "{drift}: {plan:?}");
-        assert_same(&world.state(), &fresh, drift);
-    }
-}
-
 #[test]
 fn one_lab_becomes_another() {
     let other = "[lab]\nname = \"everything\"\n[net.br0]\nsubnet = \"10.1.0.0/24\"\nhost = \"10.1.0.200\"\nmtu = 1400\n[net.new]\nsubnet = \"10.7.0.0/24\"\n\

@@ -6,6 +6,7 @@
 
 mod cni;
 mod converging;
+mod drifting;
 mod edits;
 mod faults;
 mod importing;
