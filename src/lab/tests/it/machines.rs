@@ -1,5 +1,6 @@
 //! Machines that are not as one likes them: Docker's forward chain, settings that cannot be written, mounts of `ip netns`.
 
+use crate::running::left;
 use crate::world::{World, assert_same, lab_file};
 
 /// What Docker makes of a machine's forward chain.
@@ -191,4 +192,29 @@ fn without_root_where_root_has_namespaces() {
         "{did:?}"
     );
     assert_eq!(world.ok("ls /etc/netns; ls /run/netns"), "roots\nroots\n");
+}
+
+/// The tests' own machines: what was started in one ends with it, and disturbs no other test.
+#[test]
+fn a_world_ends_with_all_that_was_started_in_it() {
+    let mark = format!("mark{}", std::process::id());
+    let start = || {
+        let world = World::new();
+        world.ok(&format!("touch /run/work/{mark}"));
+        world.apply("pair");
+        world.ok("for i in 1 2 3; do setsid ip netns exec red sleep 3001 > /dev/null 2>&1 & done; setsid sleep 3002 > /dev/null 2>&1 &");
+        let begun = std::time::Instant::now();
+        while left(&mark) != 4 {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+        }
+        world
+    };
+    drop(start());
+    assert_eq!(left(&mark), 0);
+    let failed = std::panic::catch_unwind(|| {
+        let _world = start();
+        panic!("as a test does that fails");
+    });
+    assert!(failed.is_err());
+    assert_eq!(left(&mark), 0);
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -37,8 +38,16 @@ rmdir /old
 mount --bind /run/etc /etc
 ip link set lo up
 echo ready
-read end
+read end || true
+# Whatever was started in it ends with it, also where the test itself was killed. What listed them is not of it.
+for round in 1 2 3 4 5 6 7 8 9; do
+  left=$(NAMEPLATE_WORLD= grep -lzsx "NAMEPLATE_WORLD=$NAMEPLATE_WORLD" /proc/[0-9]*/environ | grep -vx "/proc/$$/environ") || exit 0
+  for environ in $left; do pid=${environ#/proc/}; kill -9 ${pid%/environ} 2>/dev/null || true; done
+done
 "#;
+
+/// Of every process that is started in a world: which one.
+const WORLD: &str = "NAMEPLATE_WORLD";
 
 /// Serves on a port: its own name and the address that it sees the client at.
 const SERVER: &str = r#"
@@ -51,11 +60,16 @@ while True:
     c.close()
 "#;
 
+/// How many there were.
+static WORLDS: AtomicU32 = AtomicU32::new(0);
+
 /// A machine of its own.
 pub(crate) struct World {
     holder: Child,
     /// Closing it ends the world.
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
+    /// Its number among all.
+    number: String,
     root: bool,
     servers: std::cell::RefCell<Vec<Child>>,
 }
@@ -77,6 +91,9 @@ impl World {
             command.arg("-Ur");
         }
         command.args(["-n", "-m", "--propagation", "private", "sh", "-c", MAKE]);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let number = format!("{}.{number}", std::process::id());
+        command.env(WORLD, &number);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = command
             .spawn()
@@ -92,7 +109,8 @@ impl World {
         );
         Self {
             holder,
-            _stdin: stdin,
+            stdin: Some(stdin),
+            number,
             root,
             servers: std::cell::RefCell::default(),
         }
@@ -105,7 +123,7 @@ impl World {
         if !self.root {
             command.args(["-U", "--preserve-credentials"]);
         }
-        command.arg("--");
+        command.arg("--").env(WORLD, &self.number);
         command.stdin(Stdio::null());
         command
     }
@@ -172,6 +190,28 @@ impl World {
             plan.code, 0,
             "after apply there is still something to do: {plan:?}"
         );
+    }
+
+    /// Waits until nothing runs in it any more.
+    pub(crate) fn wait_until_quiet(&self) {
+        let mark = format!("{WORLD}={}", self.number).into_bytes();
+        let is = |entry: std::fs::DirEntry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let variables = std::fs::read(entry.path().join("environ")).ok()?;
+            let has = variables.split(|octet| *octet == 0).any(|is| is == mark);
+            (has && pid != self.holder.id()).then_some(pid)
+        };
+        let begun = std::time::Instant::now();
+        loop {
+            let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+            let left: Vec<u32> = all.filter_map(is).collect();
+            if left.is_empty() {
+                return;
+            }
+            let patience = std::time::Duration::from_secs(60);
+            assert!(begun.elapsed() < patience, "{left:?} run on");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Writes a lab's file.
@@ -342,7 +382,7 @@ impl Drop for World {
             let _ = server.kill();
             let _ = server.wait();
         }
-        let _ = self.holder.kill();
+        drop(self.stdin.take());
         let _ = self.holder.wait();
     }
 }
