@@ -130,7 +130,10 @@ fn detached(spec: &Spec, serve: bool, output: &File, asks: UnixStream) -> Result
                     Err(RecvTimeoutError::Timeout) => {}
                 }
             }
-            supervisor.close(server.pid());
+            let keeper = supervisor.close(server.pid());
+            // Whoever waits for the end of all waits for that of the server, too.
+            drop(server);
+            drop(keeper);
             Ok(0)
         },
     )
@@ -303,7 +306,7 @@ fn supervise(spec: &Spec, command: &[String], outside: bool, signals: File) -> R
             end: None,
         };
         let done = running.stay((spec, command), outside, &receiver, &mut server);
-        running.supervisor.close(server.pid());
+        drop(running.supervisor.close(server.pid()));
         done
     });
     drop(server);

@@ -190,9 +190,15 @@ impl Own {
     }
 }
 
+/// Where the server has its admin socket, unless it is told of another place.
+const ADMIN: &str = "/run/nameplate/admin";
+
 impl Drop for Own {
     fn drop(&mut self) {
         if self.has_ended() {
+            // One that was killed leaves its socket.
+            let _ = std::fs::remove_file(format!("{ADMIN}/{}.sock", self.0.id()));
+            let _ = std::fs::remove_dir(ADMIN);
             return;
         }
         // One that is stopped hears of the end only when it goes on.

@@ -509,58 +509,13 @@ impl Supervisor {
         }
     }
 
-    /// Ends everything, and gives up the right to keep it; `spared` and what it started go on.
-    pub(crate) fn close(mut self, spared: Option<i32>) {
+    /// Ends everything but `spared` and what it started; who drops what it returns gives up the right to keep it.
+    #[must_use]
+    pub(crate) fn close(mut self, spared: Option<i32>) -> Option<Keeper> {
         // Nobody is told of ends that are wanted.
         self.commands.clear();
         process::end_descendants(spared);
-    }
-}
-
-impl Command {
-    /// All that lives of it: its process and what descends from that, and what says that it is of it.
-    fn processes(&self) -> Vec<i32> {
-        let mut found = process::marked(&self.task.lab, Some(&self.task.space));
-        let pid = match self.stage {
-            Stage::Running(pid) => Some(pid),
-            Stage::Ending { pid, .. } => pid,
-            _ => None,
-        };
-        if let Some(pid) = pid {
-            found.push(pid);
-            found.extend(process::descendants(pid));
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
-    /// Whether the file does not have it any more.
-    fn is_forgotten(&self) -> bool {
-        let then = match &self.stage {
-            Stage::Ending { then, .. } => Some(*then),
-            _ => None,
-        };
-        then == Some(Then::Forget) || self.task.run.command.is_empty()
-    }
-
-    /// Whether its namespace is another one by now, or gone.
-    fn is_displaced(&self) -> bool {
-        self.task.inode() != self.inode
-    }
-}
-
-impl Task {
-    /// The number of its namespace.
-    fn inode(&self) -> Option<u64> {
-        use std::os::unix::fs::MetadataExt as _;
-        let data = (!self.is_host).then(|| std::fs::metadata(space::path(&self.space)));
-        data.and_then(std::io::Result::ok).map(|data| data.ino())
-    }
-
-    /// Whether it has a place to run in.
-    fn is_there(&self) -> bool {
-        self.is_host || matches!(space::kind(&self.space), Ok(space::Kind::Namespace))
+        self.keeper
     }
 }
 

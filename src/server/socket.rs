@@ -66,9 +66,11 @@ pub(crate) struct Answering {
     pub(crate) port: u16,
 }
 
-/// An open socket; closed and removed when dropped.
+/// An open socket; closed and removed when dropped, and its directory with the last one.
 pub(crate) struct Open {
     path: PathBuf,
+    /// Directories that go if they are empty, the innermost first.
+    directories: Vec<PathBuf>,
     serving: JoinHandle<()>,
 }
 
@@ -76,31 +78,47 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.serving.abort();
         let _ = fs::remove_file(&self.path);
+        for directory in &self.directories {
+            if fs::remove_dir(directory).is_err() {
+                return;
+            }
+        }
     }
 }
 
 /// Opens the socket and serves it; in a runtime.
 pub(crate) fn open(admin: &AdminSocket, answering: Answering) -> Result<Option<Open>, String> {
-    let (path, required) = match admin {
-        AdminSocket::Off => return Ok(None),
-        AdminSocket::At(path) => (path.clone(), true),
-        AdminSocket::Usual => match directories().into_iter().find_map(prepare) {
-            Some(directory) => (
-                directory.join(format!("{}.sock", std::process::id())),
-                false,
-            ),
-            None => return Ok(None),
-        },
+    let open = |path: PathBuf, directories, listener| Open {
+        path,
+        directories,
+        serving: tokio::spawn(listen(listener, answering)),
     };
-    match bind(&path) {
-        Ok(listener) => Ok(Some(Open {
-            path,
-            serving: tokio::spawn(listen(listener, answering)),
-        })),
-        Err(error) if required => Err(format!("admin socket {}: {error}", path.display())),
-        Err(error) => {
-            debug!("no admin socket at {}: {error}", path.display());
-            Ok(None)
+    match admin {
+        AdminSocket::Off => Ok(None),
+        AdminSocket::At(path) => match bind(path) {
+            Ok(listener) => Ok(Some(open(path.clone(), Vec::new(), listener))),
+            Err(error) => Err(format!("admin socket {}: {error}", path.display())),
+        },
+        AdminSocket::Usual => {
+            let usual = bind_in_usual();
+            Ok(usual.map(|(path, directories, listener)| open(path, directories, listener)))
+        }
+    }
+}
+
+/// A socket in the directory for such sockets, and the directories that go with it.
+fn bind_in_usual() -> Option<(PathBuf, Vec<PathBuf>, UnixListener)> {
+    loop {
+        let made = directories().into_iter().find_map(prepare)?;
+        let path = made[0].join(format!("{}.sock", std::process::id()));
+        match bind(&path) {
+            Ok(listener) => return Some((path, made, listener)),
+            // The server that was the last one there removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !made[0].exists() => {}
+            Err(error) => {
+                debug!("no admin socket at {}: {error}", path.display());
+                return None;
+            }
         }
     }
 }
@@ -119,12 +137,15 @@ fn directories() -> Vec<PathBuf> {
     out.into_iter().map(|path| path.join("admin")).collect()
 }
 
-/// Makes a directory that only this user may enter, and removes from it what servers left that are gone.
-fn prepare(directory: PathBuf) -> Option<PathBuf> {
+/// Makes a directory that only this user may enter, and removes from it what servers left that are gone. It, and the one that
+/// it is in, if that was not there either.
+fn prepare(directory: PathBuf) -> Option<Vec<PathBuf>> {
+    let mut made = vec![directory.clone()];
     if !directory.is_dir() {
         let parent = directory.parent()?;
         if !parent.is_dir() {
             fs::create_dir(parent).ok()?;
+            made.push(parent.to_path_buf());
         }
         fs::DirBuilder::new().mode(0o700).create(&directory).ok()?;
     }
@@ -137,7 +158,7 @@ fn prepare(directory: PathBuf) -> Option<PathBuf> {
     let probe = directory.join(format!(".{}", std::process::id()));
     fs::write(&probe, "").ok()?;
     fs::remove_file(&probe).ok()?;
-    Some(directory)
+    Some(made)
 }
 
 /// The sockets of a directory, with the IDs of their processes.

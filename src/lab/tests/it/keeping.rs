@@ -455,7 +455,7 @@ fn every_lab_that_is_served_stays_so() {
     assert_eq!(world.lab(&["down", &one]).code, 0);
     wait(&world, &resolves("two"));
     // One that was killed comes again, at the latest when it is asked for.
-    let kill = "kill -9 $(ss -Hlnup | grep -o 'pid=[0-9]*' | head -n1 | cut -d= -f2)";
+    let kill = "pid=$(ss -Hlnup | grep -o 'pid=[0-9]*' | head -n1 | cut -d= -f2); kill -9 $pid; while grep -qs . /proc/$pid/maps; do sleep 0.01; done";
     world.ok(kill);
     let did = world.lab(&["up", "--serve", &two]);
     assert!(did.code == 0 && did.err.is_empty(), "{did:?}");
@@ -474,6 +474,19 @@ fn every_lab_that_is_served_stays_so() {
     world.ok(&resolves("two"));
     assert_eq!(world.lab(&["status", &two]).code, 0);
     assert_eq!(world.lab(&["down", &two]).code, 0);
+    // Nothing is left of the server either.
+    let found = "find /run/nameplate -mindepth 1 | sort";
+    assert_eq!(
+        world.ok(found),
+        "/run/nameplate/lab\n/run/nameplate/lab/.lock\n"
+    );
+    world.ok(&format!(
+        "cd /run/work && {LAB} run {two} -- sh -c 'test -S /run/nameplate/admin/*.sock'"
+    ));
+    assert_eq!(
+        world.ok(found),
+        "/run/nameplate/lab\n/run/nameplate/lab/.lock\n"
+    );
 }
 
 #[test]
