@@ -203,6 +203,9 @@ fn file(which: &Which) -> Result<PathBuf> {
         {
             return Ok(file);
         }
+        if Journal::by_lost_file(path).is_some() {
+            return Ok(path.clone());
+        }
         return Err(Error::new(format!(
             "there is neither a file nor a lab {}",
             path.display()
@@ -254,6 +257,12 @@ fn load(which: &Which, dubious: bool) -> Result<Spec> {
 pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let words = error.to_string();
     let words = words.split(" (os error").next().unwrap_or_default();
+    if let Some(Journal { lab, .. }) = Journal::by_lost_file(path) {
+        return Error::new(format!(
+            "lab {lab} was applied from {}, which is gone: put it back, or remove the lab by `nameplate-lab down {lab}`",
+            path.display()
+        ));
+    }
     Error::new(format!("cannot read {}: {words}", path.display()))
 }
 
@@ -381,7 +390,8 @@ fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
         0
     } else {
         lab::warn!("lab {lab} is not complete; the next `apply` goes on, `down` removes it");
-        3
+        // As a shell has it of one that was ended by a signal.
+        outcome.stopped.map_or(3, |signal| 128 + signal as u8)
     }
 }
 
@@ -423,6 +433,9 @@ fn down(which: &Which, all: bool) -> Result<u8> {
     for lab in labs {
         let outcome = converge::down(&lab)?;
         worst = worst.max(removed(&lab, &outcome));
+        if outcome.stopped.is_some() {
+            break;
+        }
     }
     Ok(worst)
 }
@@ -502,10 +515,7 @@ fn status(which: &Which, all: bool, json: bool, wanted: crate::Wanted) -> Result
         Some(Err(_)) if which.lab.is_none() && which.file.is_none() => return list(json),
         Some(path) => path?,
     };
-    let named = which.lab.as_ref().and_then(|lab| lab.to_str());
-    if let (false, Some(name)) = (path.exists(), named)
-        && let Some(journal) = Journal::load(name)?
-    {
+    if let Some(journal) = Journal::by_lost_file(&path) {
         lab::say::text(lab::status::of_journal(&journal, json));
         return Ok(4);
     }
@@ -679,6 +689,9 @@ fn gc() -> Result<u8> {
     for lab in labs {
         let outcome = converge::down(&lab)?;
         worst = worst.max(removed(&lab, &outcome));
+        if outcome.stopped.is_some() {
+            break;
+        }
     }
     Ok(worst)
 }

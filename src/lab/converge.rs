@@ -18,6 +18,7 @@ use crate::plan::{Conflict, Plan, Subject, is_on};
 use crate::recognise::Prints;
 use crate::space::{self, Kind};
 use crate::spec::Spec;
+use crate::sys::{self, Held};
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     /// The version of the names that are published, when everything is there.
     pub version: Option<String>,
+    /// The signal that ended it before everything was done.
+    pub stopped: Option<i32>,
 }
 
 /// How far `apply` looks.
@@ -180,6 +183,7 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     crate::sys::raise_descriptor_limit();
     crate::sys::one_heap();
     let _lock = Lock::take()?;
+    let mut held = sys::hold_signals();
     // What was declared is laid out while another thread reads what is there.
     let (layout, names, prints, ahead) = std::thread::scope(|scope| {
         let ahead = scope.spawn(|| read_ahead(&spec.name));
@@ -249,6 +253,9 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
         outcome.version = names::version(&names).map(str::to_owned);
         return Ok(outcome);
     }
+    if held.heed().is_some() {
+        return Err(Error::new("stopped by a signal; nothing was changed"));
+    }
     let mut intent = claim::intent(
         &layout,
         journal.as_ref(),
@@ -263,7 +270,9 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     }
     let mut executor =
         Executor::new(&kernel, &spec.name).during(|| "cannot open a netlink socket".to_owned())?;
+    executor.held = Some(held);
     executor.run(&plan.steps);
+    outcome.stopped = executor.stopped;
     outcome.failures = std::mem::take(&mut executor.failures)
         .into_iter()
         .map(|(_, why)| why)
@@ -311,13 +320,14 @@ pub fn salvage(lab: &str) -> Result<Outcome> {
     crate::control::end(lab)?;
     let _lock = Lock::take()?;
     let mark = Mark::of(lab);
+    let held = sys::hold_signals();
     let mut journal = Journal::salvage(lab);
     for (name, made) in discover(&mark).spaces {
         let known = journal.spaces.entry(name).or_default();
         known.files = made.files;
         known.directory |= made.directory;
     }
-    take_apart(&mark, journal, true)
+    take_apart(&mark, (journal, true), held)
 }
 
 /// Removes everything that a lab made, also without its file.
@@ -327,6 +337,7 @@ pub fn salvage(lab: &str) -> Result<Outcome> {
 pub fn down(lab: &str) -> Result<Outcome> {
     crate::control::end(lab)?;
     let _lock = Lock::take()?;
+    let held = sys::hold_signals();
     let mut journal = Journal::load(lab)?;
     let mark = Mark::of(lab);
     let known = journal.is_some();
@@ -335,11 +346,11 @@ pub fn down(lab: &str) -> Result<Outcome> {
     }
     persist::adopt(lab, &mut journal);
     let journal = journal.unwrap_or_default();
-    take_apart(&mark, journal, known)
+    take_apart(&mark, (journal, known), held)
 }
 
 /// Removes what a journal names; `known` says whether there is one.
-fn take_apart(mark: &Mark, mut journal: Journal, known: bool) -> Result<Outcome> {
+fn take_apart(mark: &Mark, (mut journal, known): (Journal, bool), held: Held) -> Result<Outcome> {
     let lab = mark.lab.as_str();
     let mut kernel = Kernel::host(&[])?;
     if journal.accepts
@@ -363,7 +374,9 @@ fn take_apart(mark: &Mark, mut journal: Journal, known: bool) -> Result<Outcome>
     }
     let mut executor =
         Executor::new(&kernel, lab).during(|| "cannot open a netlink socket".to_owned())?;
+    executor.held = Some(held);
     executor.run(&steps);
+    outcome.stopped = executor.stopped;
     outcome.failures = std::mem::take(&mut executor.failures)
         .into_iter()
         .map(|(_, why)| why)

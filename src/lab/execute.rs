@@ -18,7 +18,8 @@ use crate::netlink::{Batch, Socket};
 use crate::nft;
 use crate::observe::{Kernel, Seen};
 use crate::space::{self, Away};
-use crate::{conntrack, device, filter, hash, persist, shape};
+use crate::sys::{self, Held};
+use crate::{conntrack, device, filter, hash, persist, route, shape};
 
 /// Doing steps.
 pub(crate) struct Executor {
@@ -46,6 +47,10 @@ pub(crate) struct Executor {
     pub(crate) warnings: Vec<String>,
     /// Numbers of the namespaces that were made.
     pub(crate) cookies: HashMap<String, u64>,
+    /// Signals that end the run between two steps.
+    pub(crate) held: Option<Held>,
+    /// The one that did.
+    pub(crate) stopped: Option<i32>,
     temporary: std::path::PathBuf,
     /// The same of the file of settings.
     temporary_setting: std::path::PathBuf,
@@ -89,6 +94,8 @@ impl Executor {
             broken: HashSet::new(),
             warnings: Vec::new(),
             cookies,
+            held: None,
+            stopped: None,
             // A dot-name is never a namespace's; `ip netns exec` would stumble over a stray file one level deeper.
             temporary_setting: persist::temporary(lab),
             temporary: Path::new(ETC).join(format!(".lab-{lab}")),
@@ -101,6 +108,17 @@ impl Executor {
         let _ = std::fs::remove_file(&self.temporary);
         let _ = std::fs::remove_file(&self.temporary_setting);
         for (index, step) in steps.iter().enumerate() {
+            self.stopped = self.held.as_mut().and_then(Held::heed);
+            if let Some(signal) = self.stopped {
+                let left = steps.len() - index;
+                let why = format!(
+                    "stopped by {}, {left} of {} steps before the end",
+                    sys::signal_name(signal),
+                    steps.len()
+                );
+                self.failures.push((index, why));
+                break;
+            }
             if step
                 .space()
                 .is_some_and(|space| self.broken.contains(space))
@@ -454,6 +472,11 @@ impl Executor {
                 }
                 self.note(index, space.as_deref());
             }
+            Action::Connect { space, link, net } => {
+                let number = self.index(space.as_deref(), link)?;
+                route::add_connected(&mut self.pending, number, *net);
+                self.note(index, space.as_deref());
+            }
             Action::AddRoute { space, to, via } => {
                 route::add(&mut self.pending, *to, *via);
                 self.note(index, Some(space));
@@ -472,11 +495,6 @@ impl Executor {
                     io::ErrorKind::PermissionDenied,
                 ];
                 match written {
-            Action::Connect { space, link, net } => {
-                let number = self.index(space.as_deref(), link)?;
-                route::add_connected(&mut self.pending, number, *net);
-                self.note(index, space.as_deref());
-            }
                     // Everything else can be made all the same.
                     Err(error) if forbidden.contains(&error.kind()) => {
                         self.warnings
@@ -608,6 +626,7 @@ fn is_message(step: &Action) -> bool {
             | Action::Shape { .. }
             | Action::AddAddress { .. }
             | Action::DeleteAddress { .. }
+            | Action::Connect { .. }
             | Action::AddRoute { .. }
             | Action::DeleteRoute { .. }
     )
@@ -626,7 +645,6 @@ fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or("").to_owned()
 }
-            | Action::Connect { .. }
 
 /// Writes a setting of the thread's namespace.
 pub(crate) fn write_sysctl(key: &str, value: &str) -> io::Result<()> {

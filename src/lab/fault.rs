@@ -1,7 +1,8 @@
 //! Where a test kills the process: before the n-th system call that changes something.
 //!
 //! `NAMEPLATE_LAB_KILL_AT=n` counts in debug builds only; a release build has neither the counter nor the look at the
-//! environment. `NAMEPLATE_LAB_COUNT=path` writes how many such calls a whole run made.
+//! environment. `NAMEPLATE_LAB_SIGNAL=n` sends that signal instead of SIGKILL. `NAMEPLATE_LAB_COUNT=path` writes how many such
+//! calls a whole run made.
 
 #[cfg(debug_assertions)]
 mod counting {
@@ -18,7 +19,9 @@ mod counting {
         let call = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
         let at = KILL_AT.get_or_init(|| std::env::var("NAMEPLATE_LAB_KILL_AT").ok()?.parse().ok());
         if *at == Some(call) {
-            let _ = crate::sys::kill(std::process::id() as i32, libc::SIGKILL);
+            let signal = std::env::var("NAMEPLATE_LAB_SIGNAL").ok();
+            let signal = signal.and_then(|signal| signal.parse().ok());
+            let _ = crate::sys::kill(std::process::id() as i32, signal.unwrap_or(libc::SIGKILL));
         }
     }
 

@@ -8,19 +8,21 @@
 //! before the first of them, and is put back by the last.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::{KEEPER, SOCKET};
 use crate::error::{During, Result};
 use crate::fault::point;
+use crate::input;
 use crate::redirect::Redirect;
 
-use crate::input;
 /// Where the state of all labs is.
 pub const STATE: &str = "/run/nameplate/lab";
 
@@ -29,6 +31,9 @@ pub(crate) const USERS: &str = "users";
 
 /// Beside the journal: a change was begun that adds nothing to it.
 const BEGUN: &str = "begun";
+
+/// How long one waits for the right to change labs before it says for whom.
+const WHILE: Duration = Duration::from_millis(500);
 
 /// How far the lab is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +126,7 @@ pub struct Journal {
 pub struct Lock(#[allow(dead_code)] File);
 
 impl Lock {
-    /// Waits for it.
+    /// Waits for it; who has it is told when that takes a while.
     ///
     /// # Errors
     /// The state directory cannot be made or the lock not be taken.
@@ -135,10 +140,51 @@ impl Lock {
             .mode(0o600)
             .open(state.join(".lock"))
             .during(|| format!("cannot open {STATE}/.lock"))?;
-        file.lock()
-            .during(|| format!("cannot lock {STATE}/.lock"))?;
+        let wait = || match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let (done, waits) = mpsc::channel::<()>();
+                let locked = &file;
+                let tell = move || {
+                    if waits.recv_timeout(WHILE) == Err(RecvTimeoutError::Timeout) {
+                        crate::warn!("waiting for {}", holder(locked));
+                    }
+                };
+                std::thread::scope(|scope| {
+                    scope.spawn(tell);
+                    let locked = file.lock();
+                    drop(done);
+                    locked
+                })
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(()),
+        };
+        wait().during(|| format!("cannot lock {STATE}/.lock"))?;
         Ok(Self(file))
     }
+}
+
+/// Who has the lock of a file, as the kernel lists them.
+fn holder(file: &File) -> String {
+    let of_file = |data: std::fs::Metadata| {
+        let (major, minor) = (libc::major(data.dev()), libc::minor(data.dev()));
+        format!("{major:02x}:{minor:02x}:{}", data.ino())
+    };
+    let place = file.metadata().map(of_file).unwrap_or_default();
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let pid = locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [_, "FLOCK", _, _, pid, at, ..] if at == place => Some(pid),
+            _ => None,
+        }
+    });
+    let Some(pid) = pid else {
+        return "another process, which changes a lab".to_owned();
+    };
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).replace('\0', " ");
+    format!("process {pid} ({}), which changes a lab", words.trim())
 }
 
 impl Made {
@@ -179,6 +225,35 @@ impl Journal {
     #[must_use]
     pub fn is_of(&self, file: &Path) -> bool {
         self.file.as_deref().is_some_and(|own| is_same(own, file))
+    }
+
+    /// What a lab whose file does not say its name is called, if it was applied from this file by a path with another stem.
+    #[must_use]
+    pub fn name_by_file(path: &Path) -> Option<String> {
+        fn stem(path: &Path) -> Option<&str> {
+            path.file_stem()?.to_str()
+        }
+        let own = stem(path)?;
+        if directory(own).join("journal.json").exists() {
+            return None;
+        }
+        let labs = Self::others(own).into_iter();
+        let mut labs = labs.filter(|lab| lab.file.as_deref().and_then(stem) == Some(&lab.lab));
+        let whole = std::path::absolute(path).ok()?;
+        labs.find(|lab| lab.is_of(&whole)).map(|lab| lab.lab)
+    }
+
+    /// The lab that was applied from a file which is gone.
+    #[must_use]
+    pub fn by_lost_file(path: &Path) -> Option<Self> {
+        let whole = std::path::absolute(path).ok()?;
+        let labs = || Self::labs().into_iter();
+        match whole.exists() {
+            true => None,
+            false => labs()
+                .filter_map(|lab| Self::load(&lab).ok().flatten())
+                .find(|journal| journal.file.as_ref() == Some(&whole)),
+        }
     }
 
     /// An empty one.
@@ -227,35 +302,6 @@ impl Journal {
             (journal.table, journal.accepts) = (None, false);
             journal.prepared = false;
             journal.phase = Phase::Applying;
-    /// What a lab whose file does not say its name is called, if it was applied from this file by a path with another stem.
-    #[must_use]
-    pub fn name_by_file(path: &Path) -> Option<String> {
-        fn stem(path: &Path) -> Option<&str> {
-            path.file_stem()?.to_str()
-        }
-        let own = stem(path)?;
-        if directory(own).join("journal.json").exists() {
-            return None;
-        }
-        let labs = Self::others(own).into_iter();
-        let mut labs = labs.filter(|lab| lab.file.as_deref().and_then(stem) == Some(&lab.lab));
-        let whole = std::path::absolute(path).ok()?;
-        labs.find(|lab| lab.is_of(&whole)).map(|lab| lab.lab)
-    }
-
-    /// The lab that was applied from a file which is gone.
-    #[must_use]
-    pub fn by_lost_file(path: &Path) -> Option<Self> {
-        let whole = std::path::absolute(path).ok()?;
-        let labs = || Self::labs().into_iter();
-        match whole.exists() {
-            true => None,
-            false => labs()
-                .filter_map(|lab| Self::load(&lab).ok().flatten())
-                .find(|journal| journal.file.as_ref() == Some(&whole)),
-        }
-    }
-
         }
         let begun = input::read(&directory(lab).join(BEGUN));
         if let (Phase::Applied, Ok(generation)) = (journal.phase, begun) {

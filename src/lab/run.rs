@@ -33,6 +33,8 @@ use crate::spec::Spec;
 use crate::supervise::{Event, Supervisor};
 use crate::{launch, logs, process, rootless, supervise, sys};
 
+/// How often one who waits looks for signals.
+const GLANCE: Duration = Duration::from_millis(50);
 /// How often the supervisor looks for orphans.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -79,7 +81,7 @@ pub fn keep(spec: &Spec, serve: bool) -> Result<Option<Reply>> {
     match sys::fork().during(|| "cannot start the supervisor".to_owned())? {
         Some(_) => {
             drop(theirs);
-            control::reply(&ours).map(Some)
+            awaited(&ours, &spec.name).map(Some)
         }
         None => {
             drop(ours);
@@ -92,6 +94,20 @@ pub fn keep(spec: &Spec, serve: bool) -> Result<Option<Reply>> {
             })
         }
     }
+}
+
+/// Waits for the supervisor's answer; a signal ends the waiting and nothing else.
+fn awaited(stream: &UnixStream, lab: &str) -> Result<Reply> {
+    let mut held = sys::hold_signals();
+    while !sys::wait_readable(&[Some(stream.as_fd())], Some(GLANCE))[0] {
+        if let Some(signal) = held.heed() {
+            let name = sys::signal_name(signal);
+            return Err(Error::new(format!(
+                "{name}: not waited for any longer; lab {lab} stays up, and its commands go on: `nameplate-lab status {lab}` tells how they are, `nameplate-lab down {lab}` ends them"
+            )));
+        }
+    }
+    control::reply(stream)
 }
 
 /// The guard and the supervisor of `up`.

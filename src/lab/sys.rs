@@ -315,16 +315,92 @@ pub(crate) struct Signal {
     pub(crate) of_terminal: bool,
 }
 
+/// The signals by which somebody ends a process.
+const ENDS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// Signals that wait until what was begun is in order; what has a file of them already, or ignores one, goes on doing so.
+pub(crate) struct Held {
+    before: libc::sigset_t,
+    waiting: Vec<i32>,
+    /// Whether one came and is heeded: then it shall not end the process as well.
+    heeded: bool,
+}
+
+/// Holds back the signals that end this process, until what is returned is dropped.
+pub(crate) fn hold_signals() -> Held {
+    // SAFETY: sets and actions are plain structures of ours, initialised before they are read; no handler is changed.
+    unsafe {
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut before);
+        let is_free = |signal: &i32| {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(*signal, std::ptr::null(), &raw mut action);
+            action.sa_sigaction != libc::SIG_IGN
+                && libc::sigismember(&raw const before, *signal) == 0
+        };
+        let waiting: Vec<i32> = ENDS.into_iter().filter(is_free).collect();
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for &signal in &waiting {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        Held {
+            before,
+            waiting,
+            heeded: false,
+        }
+    }
+}
+
+impl Held {
+    /// A signal that came, and is heeded by whoever asks.
+    pub(crate) fn heed(&mut self) -> Option<i32> {
+        // SAFETY: the set is ours and written before it is read.
+        let came = unsafe {
+            let mut pending: libc::sigset_t = std::mem::zeroed();
+            libc::sigpending(&raw mut pending);
+            let came = |signal: &&i32| libc::sigismember(&raw const pending, **signal) == 1;
+            self.waiting.iter().find(came).copied()
+        };
+        self.heeded |= came.is_some();
+        came
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.heeded {
+            // SAFETY: the set is what the kernel gave us.
+            unsafe {
+                libc::sigprocmask(
+                    libc::SIG_SETMASK,
+                    &raw const self.before,
+                    std::ptr::null_mut(),
+                )
+            };
+        }
+    }
+}
+
+/// What a signal is called.
+pub(crate) fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGINT => "SIGINT",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGQUIT => "SIGQUIT",
+        _ => "a signal",
+    }
+}
+
 /// Makes the signals that end a process, and others, write to the returned file instead.
 pub(crate) fn signals(more: &[i32]) -> io::Result<std::fs::File> {
     // SAFETY: the set is initialised by sigemptyset before it is read; the mask is this thread's, inherited by others.
     let fd = unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        for &signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]
-            .iter()
-            .chain(more)
-        {
+        for &signal in ENDS.iter().chain(more) {
             libc::sigaddset(&raw mut set, signal);
         }
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());

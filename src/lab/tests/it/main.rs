@@ -11,6 +11,7 @@ mod edits;
 mod faults;
 mod importing;
 mod inside;
+mod interrupted;
 mod ipam;
 mod keeping;
 mod killed;
