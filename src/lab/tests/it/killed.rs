@@ -16,26 +16,90 @@ fn calls(world: &World, arguments: &[&str]) -> u32 {
 #[test]
 fn apply_and_down_go_on_after_any_kill() {
     let file = lab_file("everything");
-    let file = file.to_str().expect("a plain path");
     let world = World::new();
+    after_any_kill(
+        &world,
+        "everything",
+        &["apply", file.to_str().expect("a plain path")],
+    );
+}
+
+/// What `everything` has not: namespaces on an interface of the host, the server at 127.0.0.11, and a command.
+const MORE: &str = r#"
+[lab]
+name = "more"
+dns = "inside"
+[net.br0]
+subnet = "10.1.0.0/24"
+nat = true
+[net.wire]
+kind = "macvlan"
+parent = "up0"
+subnet = "10.3.0.0/24"
+[ns]
+web = { nets = "br0 10.1.0.5", run = "sleep 3001" }
+own = "wire 10.3.0.5"
+"#;
+
+/// A world for that lab, and its file. The interface of the host is down.
+fn more() -> (World, String) {
+    let world = World::new();
+    // One that was up once has another discipline than one that never was.
+    world.ok("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up0 down");
+    let file = world.file("more", MORE);
+    (world, file.to_str().expect("a plain path").to_owned())
+}
+
+#[test]
+fn what_stands_on_the_host_goes_on_after_any_kill() {
+    let (world, file) = more();
+    after_any_kill(&world, "more", &["apply", "--persist", &file]);
+}
+
+#[test]
+fn up_and_run_leave_nothing_after_any_kill() {
+    let (world, file) = more();
     let before = world.snapshot();
-    let applies = calls(&world, &["apply", file]);
+    for verb in [&["up", &file][..], &["run", &file, "--", "true"]] {
+        // The two processes that either starts count on from where they began.
+        for at in (1..).step_by(4) {
+            let did = world.lab_with(verb, &[("NAMEPLATE_LAB_KILL_AT", &at.to_string())]);
+            if verb[0] == "run" {
+                world.wait_until_quiet();
+                world.lab(&["gc"]);
+            }
+            world.lab(&["down", "more"]);
+            world.wait_until_quiet();
+            assert_same(
+                &world.snapshot(),
+                &before,
+                &format!("{} killed at {at}", verb[0]),
+            );
+            if did.code == 0 {
+                assert!(at > 20, "{at}");
+                break;
+            }
+        }
+    }
+}
+
+/// Kills what applies a lab, and `down`, before each of their calls; what is left can be finished, or removed.
+fn after_any_kill(world: &World, lab: &str, apply: &[&str]) {
+    let before = world.snapshot();
+    let applies = calls(world, apply);
     let fresh = world.state();
-    let downs = calls(&world, &["down", "everything"]);
+    let downs = calls(world, &["down", lab]);
     assert_same(&world.snapshot(), &before, "down leaves nothing");
-    assert!(applies > 60 && downs > 15, "{applies} {downs}");
+    assert!(applies > 30 && downs > 15, "{applies} {downs}");
     for at in 1..=applies {
-        let killed = world.lab_with(
-            &["apply", file],
-            &[("NAMEPLATE_LAB_KILL_AT", &at.to_string())],
-        );
+        let killed = world.lab_with(apply, &[("NAMEPLATE_LAB_KILL_AT", &at.to_string())]);
         assert_ne!(
             killed.code, 0,
             "apply was to be killed at {at} of {applies}"
         );
         if at % 2 == 0 {
             // What was begun can be removed at once, …
-            world.lab(&["down", "everything"]);
+            world.lab(&["down", lab]);
             assert_same(
                 &world.snapshot(),
                 &before,
@@ -44,14 +108,14 @@ fn apply_and_down_go_on_after_any_kill() {
             continue;
         }
         // … or finished.
-        let again = world.lab(&["apply", file]);
+        let again = world.lab(apply);
         assert_eq!(again.code, 0, "apply after a kill at {at}: {again:?}");
         assert_same(
             &world.state(),
             &fresh,
             &format!("apply after a kill at {at}"),
         );
-        assert_eq!(world.lab(&["down", "everything"]).code, 0);
+        assert_eq!(world.lab(&["down", lab]).code, 0);
         assert_same(
             &world.snapshot(),
             &before,
@@ -59,14 +123,14 @@ fn apply_and_down_go_on_after_any_kill() {
         );
     }
     for at in 1..=downs {
-        assert_eq!(world.lab(&["apply", file]).code, 0);
+        assert_eq!(world.lab(apply).code, 0);
         let killed = world.lab_with(
-            &["down", "everything"],
+            &["down", lab],
             &[("NAMEPLATE_LAB_KILL_AT", &at.to_string())],
         );
         assert_ne!(killed.code, 0, "down was to be killed at {at} of {downs}");
         if at % 3 == 0 {
-            let again = world.lab(&["apply", file]);
+            let again = world.lab(apply);
             assert_eq!(
                 again.code, 0,
                 "apply after down was killed at {at}: {again:?}"
@@ -77,7 +141,7 @@ fn apply_and_down_go_on_after_any_kill() {
                 &format!("apply after down was killed at {at}"),
             );
         }
-        world.lab(&["down", "everything"]);
+        world.lab(&["down", lab]);
         assert_same(
             &world.snapshot(),
             &before,
