@@ -359,6 +359,9 @@ impl Kernel {
     }
 }
 
+/// Whether new links of the host are without IPv6, as they are in many containers.
+pub(crate) const WITHOUT_V6: &str = "net/ipv6/conf/default/disable_ipv6";
+
 /// The settings of the host that concern a lab.
 pub(crate) fn keys(layout: &Layout, journal: Option<&Journal>) -> Vec<(String, String)> {
     let mut keys = layout.sysctls.clone();
@@ -372,6 +375,10 @@ pub(crate) fn keys(layout: &Layout, journal: Option<&Journal>) -> Vec<(String, S
     for (key, default) in unset {
         keys.push((key.clone(), String::new()));
         keys.push((default.clone(), String::new()));
+    }
+    let mut addresses = layout.bridges.iter().flat_map(|bridge| &bridge.addresses);
+    if addresses.any(|net| net.addr().is_ipv6()) {
+        keys.push((WITHOUT_V6.to_owned(), "0".to_owned()));
     }
     if let Some(journal) = journal {
         keys.extend(journal.sysctls.clone());

@@ -475,8 +475,9 @@ impl<'a> Planner<'a> {
         if let Some(parent) = &bridge.parent {
             self.parent(parent, (&bridge.name, kept));
         }
-        if let Some(link) = kept {
-            self.passes(None, link, &bridge.addresses);
+        match kept {
+            Some(link) => self.passes(None, link, &bridge.addresses),
+            None => self.with_v6(bridge),
         }
         self.addresses(
             None,

@@ -136,7 +136,15 @@ impl Planner<'_> {
         let files = all.flat_map(|space| space.files.iter().map(move |file| (&space.name, file)));
         for (name, (path, _)) in files {
             if path.symlink_metadata().is_ok() && !is_marked(path, &self.layout.mark) {
-                let text = format!("{} exists and is not the lab's", path.display());
+                let made = self.journal.and_then(|journal| journal.spaces.get(name));
+                let was_ours = made.is_some_and(|made| made.paths(name).any(|made| made == *path));
+                let text = match was_ours {
+                    true => format!(
+                        "{0} is not the lab's any more, somebody wrote it anew: `rm {0}`, and `apply` writes the lab's again",
+                        path.display()
+                    ),
+                    false => format!("{} exists and is not the lab's", path.display()),
+                };
                 self.conflict(Subject::Space(name.clone()), text);
             }
         }

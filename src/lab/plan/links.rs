@@ -4,8 +4,9 @@ use ipnet::IpNet;
 
 use super::Planner;
 use super::spaces::same;
-use crate::layout::{Port, SpaceLayout};
+use crate::layout::{Bridge, Port, SpaceLayout};
 use crate::link::{Link, LinkChange};
+use crate::observe::WITHOUT_V6;
 use crate::port::PortOption;
 
 impl Planner<'_> {
@@ -68,6 +69,16 @@ impl Planner<'_> {
         }
         for (key, value) in wanted {
             self.set(space.map(|space| space.name.as_str()), &key, &value);
+        }
+    }
+
+    /// A new interface of the host has IPv6, where it is to have addresses of it.
+    pub(super) fn with_v6(&mut self, bridge: &Bridge) {
+        let off = self.kernel.host.sysctls.get(WITHOUT_V6);
+        let mut addresses = bridge.addresses.iter();
+        if addresses.any(|net| net.addr().is_ipv6()) && off.is_some_and(|off| off != "0") {
+            let key = format!("net/ipv6/conf/{}/disable_ipv6", bridge.name);
+            self.set(None, &key, "0");
         }
     }
 

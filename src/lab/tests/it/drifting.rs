@@ -414,3 +414,25 @@ fn what_somebody_added_stays() {
         assert_eq!(world.lab(&["plan", &file]).code, 0);
     }
 }
+
+/// Hosts, containers most of all, on which new links are without IPv6.
+#[test]
+fn a_lab_has_ipv6_where_new_links_have_none() {
+    let world = World::new();
+    world.ok("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+    let text = "[net.br0]\nsubnet = [\"10.1.0.0/24\", \"fd00:1::/64\"]\n[ns]\na = \"br0\"\n";
+    let file = world.file("demo", text);
+    world.apply_file(&file);
+    assert!(world.pings("a", "fd00:1::1"));
+    let file = file.to_str().expect("a plain path");
+    // Somebody else's file is not written over.
+    world.ok("echo nameserver 192.0.2.1 > /etc/netns/a/resolv.conf");
+    for (verb, code) in [("plan", 1), ("status", 4), ("apply", 1)] {
+        let did = world.lab(&[verb, file]);
+        let said = did.out + &did.err;
+        let way_out = "`rm /etc/netns/a/resolv.conf`, and `apply` writes the lab's again";
+        assert!(did.code == code && said.contains(way_out), "{verb}: {said}");
+    }
+    world.ok("rm /etc/netns/a/resolv.conf");
+    world.apply_file(file.as_ref());
+}
