@@ -26,7 +26,7 @@ fn only_what_ends_is_read() {
     write("latin.toml", b"# One\n# caf\xe9\n");
     write(
         "good.toml",
-        b"[lab]\nname = \"good\"\ndns = \"off\"\n[ns]\na = \"none\"\n",
+        b"[lab]\nname = \"good\"\ndns = \"off\"\n[ns]\nonly-here = \"none\"\n",
     );
     write("good.yaml", b"services:\n  a:\n    network_mode: none\n");
     bash(&directory, "mkfifo pipe");
