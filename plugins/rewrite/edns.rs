@@ -64,7 +64,8 @@ impl EdnsRule {
         match self.action {
             Action::Unset => true,
             Action::Set => !matches!(self.data, Data::Label(_)),
-            Action::Append | Action::Replace => false,
+            Action::Append => matches!(self.data, Data::Octets(_)),
+            Action::Replace => false,
         }
     }
 
@@ -78,7 +79,8 @@ impl EdnsRule {
                 }
                 return true;
             }
-            Action::Append if is_there => return false,
+            // Where the data is known, the query is what the rule wants.
+            Action::Append if is_there => return matches!(self.data, Data::Octets(_)),
             Action::Replace if !is_there => return false,
             _ => {}
         }

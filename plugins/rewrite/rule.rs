@@ -255,7 +255,9 @@ impl Rule {
                 let mut opt = opt_of(query);
                 let before = opt.clone();
                 let applied = rule.apply(query, &mut opt);
-                if opt != before {
+                // What the upstream says of the option is told, even where the client had asked the same.
+                let names = |opt: &wire::Opt| opt.get(rule.code).is_some();
+                if opt != before || applied && opt.as_ref().is_some_and(names) {
                     let instead = Instead {
                         opt,
                         ..Instead::default()

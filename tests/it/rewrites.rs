@@ -20,7 +20,7 @@ struct Lab {
 
 impl Lab {
     /// An upstream that answers every question with `records`, their owner QNAME where there are none of its name, and the OPT record
-    /// that it was sent.
+    /// that it was sent, with an NSID of its own where that was asked for.
     fn new(test: &str, lines: &str, records: &[(&str, RData)]) -> Self {
         let mut zone: HashMap<Name, Vec<RData>> = HashMap::new();
         for (owner, data) in records {
@@ -53,6 +53,13 @@ impl Lab {
                 reply.add_answer(Record::from_rdata(owner, 60, address));
             }
             reply.edns.clone_from(&query.edns);
+            if let Some(edns) = &mut reply.edns
+                && edns.option(EdnsCode::NSID).is_some()
+            {
+                let nsid = EdnsOption::Unknown(3, b"upstream".to_vec());
+                edns.options_mut().remove(EdnsCode::NSID);
+                edns.options_mut().insert(nsid);
+            }
             seen.lock().expect("no panic").push(query);
             Reply::Octets(reply.to_vec().expect("a reply"))
         });
@@ -229,7 +236,7 @@ fn options_go_up_and_come_back_unless_they_are_reverted() {
             vec![(8, "\0\x01\x18\0\x7f\0\0")],
             vec![],
         ),
-        (9, "nsid set", None, vec![(3, "")], vec![(3, "")]),
+        (9, "nsid set", None, vec![(3, "")], vec![(3, "upstream")]),
         (10, "local set 0xffee {no/label}", None, vec![], vec![]),
     ] {
         let lines = format!(" rewrite edns0 {rules}");
@@ -251,6 +258,23 @@ fn options_go_up_and_come_back_unless_they_are_reverted() {
             sent.is_some() || !back_is_empty,
             "{rules}"
         );
+    }
+}
+
+#[test]
+fn an_upstream_says_who_it_is_whether_the_client_asked_or_a_rule() {
+    for (number, rule, expected) in [
+        (0, "nsid set", &b"upstream"[..]),
+        (1, "nsid append", b"upstream"),
+        (2, "nsid replace", b"upstream"),
+        (3, "nsid set revert", b""),
+    ] {
+        let lines = format!(" rewrite edns0 {rule}");
+        let lab = Lab::new(&format!("rewrites-nsid-{number}"), &lines, &[]);
+        let asked = with_options(query("a.example.", RecordType::A), &[(3, b"")]);
+        let reply = lab.ask(&asked);
+        assert_eq!(lab.options(), [(3, vec![])], "{rule}");
+        assert_eq!(options(&reply), [(3, expected.to_vec())], "{rule}");
     }
 }
 
