@@ -9,6 +9,7 @@ use wire::{Flags, HEADER_LEN, Header, Name, Parsed, Refusal, Response, ResponseS
 use crate::block::Block;
 use crate::metadata::{Note, Notes};
 use crate::query::{Context, NOT_JUDGED, Query, Waits};
+use crate::room::{Room, STREAM};
 use crate::trace::Watch;
 
 /// How deep look-ups of the server to itself may nest (CoreDNS's bound).
@@ -16,15 +17,13 @@ pub const MAX_DEPTH: u8 = 8;
 
 /// The octets that a datagram exchange can receive and send.
 pub(crate) const DATAGRAM: usize = 4_096;
-/// The octets that a stream exchange can send; what it receives grows with the message.
-const STREAM: usize = 65_535;
 
 /// One query and its response.
 #[derive(Debug)]
 pub struct Exchange {
     received: Vec<u8>,
     received_len: usize,
-    reply: Vec<u8>,
+    reply: Room,
     /// How long the reply buffer is, unless it was given up for a wait.
     room: usize,
     state: ResponseState,
@@ -40,7 +39,7 @@ impl Exchange {
         Box::new(Self {
             received: vec![0; received],
             received_len: 0,
-            reply: vec![0; reply],
+            reply: Room::of(reply),
             room: reply,
             state: ResponseState::default(),
             parsed: Parsed::default(),
@@ -88,8 +87,7 @@ impl Exchange {
 
     /// Gives up what the response does not use of its buffer, for a wait; whoever writes on has it again.
     pub fn shrink(&mut self) {
-        self.reply.truncate(self.state.len());
-        self.reply.shrink_to_fit();
+        self.reply.shrink(self.state.len());
     }
 
     /// Has the whole reply buffer again after [`Exchange::shrink`].
@@ -102,7 +100,7 @@ impl Exchange {
 
     #[cold]
     fn grow(&mut self) {
-        self.reply.resize(self.room, 0);
+        self.reply.grow(self.room);
     }
 
     /// The response's octets; empty before there is one.
@@ -400,7 +398,7 @@ mod tests {
         exchange.parse().expect("a query");
         let begun = exchange.reply().to_vec();
         exchange.shrink();
-        assert!(exchange.reply.capacity() < 512);
+        assert!(exchange.reply.len() < 512);
         assert_eq!(exchange.reply(), begun);
         let record = [0xC0, 12, 0, 16, 0, 1, 0, 0, 0, 0, 0xEA, 0x60];
         let record = [&record[..], &[7; 60_000]].concat();

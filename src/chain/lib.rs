@@ -49,6 +49,7 @@ mod plugin;
 mod query;
 mod question;
 pub mod reverse;
+mod room;
 pub mod scope;
 pub mod served;
 pub mod setup;
