@@ -38,6 +38,38 @@ pub struct Fix {
     pub replacement: String,
 }
 
+impl Fix {
+    /// What is replaced in the text of its file. What is taken out takes with it the line where nothing else stands, or the blanks that
+    /// would be left behind the last word or twice between two.
+    #[must_use]
+    pub fn replaced(&self, text: &str) -> Span {
+        const BLANK: [char; 2] = [' ', '\t'];
+        let (start, end) = (self.span.start as usize, self.span.end as usize);
+        let (Some(above), Some(below)) = (text.get(..start), text.get(end..)) else {
+            return self.span;
+        };
+        if !self.replacement.is_empty() || self.span.start == self.span.end {
+            return self.span;
+        }
+        let before = above.trim_end_matches(BLANK);
+        let after = below.trim_start_matches(BLANK);
+        let rest = after.strip_prefix('\r').unwrap_or(after);
+        let begins = before.is_empty() || before.ends_with('\n');
+        let (start, end) = match (begins, rest.strip_prefix('\n')) {
+            (true, Some(next)) => (before.len(), text.len() - next.len()),
+            (true, None) if rest.is_empty() => (before.len(), text.len()),
+            (false, Some(_)) => (before.len(), text.len() - after.len()),
+            (_, None) if begins || before.len() < start => (start, text.len() - after.len()),
+            _ => return self.span,
+        };
+        Span {
+            start: start as u32,
+            end: end as u32,
+            ..self.span
+        }
+    }
+}
+
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {

@@ -100,7 +100,8 @@ pub(crate) fn check(
             .map_or_else(|| uri.to_owned(), |span| names.uri(span.file));
         let shown = show(one, &names);
         if let Some(fix) = &one.fix {
-            let edit = json!({ "range": names.range(fix.span), "newText": fix.replacement });
+            let replaced = fix.replaced(corefile.sources.text(fix.span.file));
+            let edit = json!({ "range": names.range(replaced), "newText": fix.replacement });
             found.fixes.push(Fix {
                 diagnostic: shown.clone(),
                 title: title(one, corefile.sources.slice(fix.span)),

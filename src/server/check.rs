@@ -101,9 +101,10 @@ fn fix(corefile: &Corefile, report: &Report) -> Result<usize, String> {
     let mut written = 0;
     for file in corefile.sources.ids() {
         let fixes = report.iter().filter_map(|found| found.fix.as_deref());
+        let text = corefile.sources.text(file);
         let mut edits: Vec<(Span, &str)> = fixes
             .filter(|fix| fix.span.file == file)
-            .map(|fix| (fix.span, fix.replacement.as_str()))
+            .map(|fix| (fix.replaced(text), fix.replacement.as_str()))
             .collect();
         edits.sort_by_key(|(span, _)| (span.start, span.end));
         edits.dedup_by(|later, first| later.0.start < first.0.end || later.0 == first.0);
@@ -115,7 +116,7 @@ fn fix(corefile: &Corefile, report: &Report) -> Result<usize, String> {
         if !path.is_file() {
             return Err(format!("{name} is no file: nothing was written"));
         }
-        let mut text = corefile.sources.text(file).to_owned();
+        let mut text = text.to_owned();
         for (span, replacement) in edits.iter().rev() {
             text.replace_range(span.start as usize..span.end as usize, replacement);
         }

@@ -358,6 +358,15 @@ fn fixes_of_words_of_others() {
             ".:1053 {\n    fallback NXDOMAIN . 192.0.2.1\n    forward . 192.0.2.2\n}\n",
             ".:1053 {\n    alternate NXDOMAIN . 192.0.2.1\n    forward . 192.0.2.2\n}\n",
         ),
+        // What is removed leaves neither a blank line nor blanks at the end of one.
+        (
+            ".:1053 {\n    forward . 192.0.2.1 {\n        fail_timeout 5s\n\tspray\r\n        policy random\n        spray # no\n    }\n}\n}\n",
+            ".:1053 {\n    forward . 192.0.2.1 {\n        policy random\n        # no\n    }\n}\n",
+        ),
+        (
+            ".:1053 , {\n    forward . 192.0.2.1\n}\n  }",
+            ".:1053 {\n    forward . 192.0.2.1\n}\n",
+        ),
     ] {
         std::fs::write(dir.join("Corefile"), broken).expect("written");
         let out = nameplate(&dir)
