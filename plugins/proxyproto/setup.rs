@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain::setup::{Build, BuildError, Parse, ProxyPolicy, ProxyProtocol, Registration, Setup};
+use chain::Transport;
+use chain::setup::{
+    Build, BuildError, Parse, ProxyPolicy, ProxyProtocol, Registration, Scene, Setup,
+};
 use corefile::{Diagnostic, Directive, Line, Report, Token, nearest, value};
 
 /// `proxyproto` in the catalogue.
@@ -135,6 +138,28 @@ fn sessions(words: &[Token], report: &mut Report) -> Option<(Duration, usize)> {
 }
 
 impl Setup for Options {
+    fn validate(&self, scene: &Scene<'_>, report: &mut Report) {
+        let Some(directive) = scene.directive("proxyproto") else {
+            return;
+        };
+        let over_quic = |key: &&corefile::key::Key| {
+            Transport::of(key.scheme)
+                .any(|transport| matches!(transport, Transport::Quic | Transport::Https3))
+        };
+        if let Some(key) = scene.keys.iter().find(over_quic) {
+            let message = format!(
+                "`proxyproto` has no effect under `{}://`",
+                key.scheme.name()
+            );
+            report.push(
+                Diagnostic::warning("CF0413", message)
+                    .at(directive.name.span, "headers are read over TCP and plain UDP alone")
+                    .note("a datagram with a header is no QUIC and gets no answer, and rules see the address that a datagram came from; CoreDNS reads these headers")
+                    .help("have QUIC clients reach the server directly, with a server block of its own without `proxyproto`"),
+            );
+        }
+    }
+
     fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<(), BuildError> {
         let default = self.default.unwrap_or(match self.allow.is_empty() {
             true => ProxyPolicy::Use,

@@ -34,9 +34,10 @@ fn parse(parse: &mut Parse<'_>) -> Option<Box<dyn Setup>> {
         labels.extend(expression.labels().iter().map(label));
         expressions.push(expression);
     }
-    let name = directive.args.first()?.text.as_str().into();
+    let name = directive.args.first()?;
     Some(Box::new(ViewSetup {
-        name,
+        name: name.text.as_str().into(),
+        name_at: name.span,
         expressions,
         labels,
     }))
@@ -75,6 +76,8 @@ fn expression(parse: &mut Parse<'_>, line: &Line) -> Option<Expression> {
 /// A view.
 struct ViewSetup {
     name: Arc<str>,
+    /// Where the name stands.
+    name_at: Span,
     expressions: Vec<Expression>,
     /// The metadata labels that it reads, and where.
     labels: Vec<(String, Span)>,
@@ -89,6 +92,10 @@ impl Setup for ViewSetup {
 
     fn filters(&self) -> bool {
         true
+    }
+
+    fn view(&self) -> Option<(&str, Span)> {
+        Some((&self.name, self.name_at))
     }
 
     /// As the last view of a zone does, which takes what the others left.

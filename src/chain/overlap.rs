@@ -39,7 +39,9 @@ impl Claim<'_> {
 pub(crate) fn blocks(blocks: &[PlannedBlock], report: &mut Report) {
     let mut claims: HashMap<(Scheme, &str, Option<u16>), Vec<Claim<'_>>> = HashMap::new();
     let mut ports: HashMap<(Carrier, u16), Vec<(Scheme, Claim<'_>)>> = HashMap::new();
+    let mut views = Views::default();
     for block in blocks {
+        let view_name = block.planned.iter().find_map(|one| one.setup.view());
         let bound: Vec<_> = block
             .planned
             .iter()
@@ -72,6 +74,10 @@ pub(crate) fn blocks(blocks: &[PlannedBlock], report: &mut Report) {
                 claim_port(key, claim, &mut ports, report);
             }
             for zone in &key.zones {
+                let named = view_name.map(|(name, at)| ((key.scheme, &**zone, key.port, name), at));
+                if let Some((named, at)) = named {
+                    views.enter(named, at, report);
+                }
                 let held = claims.entry((key.scheme, zone, key.port)).or_default();
                 for word in &words {
                     let claim = Claim {
@@ -101,6 +107,37 @@ pub(crate) fn blocks(blocks: &[PlannedBlock], report: &mut Report) {
                 }
             }
         }
+    }
+}
+
+/// The names of views, by scheme, zone, port and name, and where each is written first.
+#[derive(Default)]
+struct Views<'a>(HashMap<(Scheme, &'a str, Option<u16>, &'a str), Span>);
+
+impl<'a> Views<'a> {
+    /// Reports a name that another view of the same zone has: once a block, whatever zones both have.
+    fn enter(
+        &mut self,
+        named: (Scheme, &'a str, Option<u16>, &'a str),
+        at: Span,
+        report: &mut Report,
+    ) {
+        let first = *self.0.entry(named).or_insert(at);
+        let told = |found: &Diagnostic| found.code == "CF0329" && found.span() == Some(at);
+        if first == at || report.iter().any(told) {
+            return;
+        }
+        let (_, zone, _, name) = named;
+        report.push(
+            Diagnostic::warning(
+                "CF0329",
+                format!("two views of `{zone}` have the name `{name}`"),
+            )
+            .at(at, "the same name")
+            .beside(first, "the first view of this name")
+            .note("metrics and the label `view/name` do not tell the two apart")
+            .help("give each view a name of its own"),
+        );
     }
 }
 

@@ -184,6 +184,11 @@ pub trait Setup: Send {
         false
     }
 
+    /// The name of that filter, and where it is written.
+    fn view(&self) -> Option<(&str, Span)> {
+        None
+    }
+
     /// Whether that filter lets every query in.
     fn admits_all(&self) -> bool {
         false

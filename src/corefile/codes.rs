@@ -257,6 +257,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The prefix of `dns64` is `::ffff:0:0/96`, that of IPv4-mapped addresses. A system takes such an address for an IPv4 address, and sends nothing to a NAT64.",
     ),
     (
+        "CF0329",
+        "Two server blocks serve one zone, and their views have the same name. Queries are answered as the conditions say; the label `view` of metrics and the metadata label `view/name` are the same for both.",
+    ),
+    (
         "CF0330",
         "No query reaches this rule of `rewrite`, or none can match it. Rules are tried in order, and one without `continue` is the last where it applies; `cname` rules and `edns0 … set` apply to every query. Names are compared as texts in lower case with a dot at their end, and a server block is asked for names of its zones only.",
     ),
@@ -303,6 +307,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "CF0412",
         "DNS over QUIC and over HTTP/3 do not exist without TLS. A start fails, in CoreDNS as well.",
+    ),
+    (
+        "CF0413",
+        "`proxyproto` stands in a server block with `quic://` or `https3://`, and over QUIC no headers of the PROXY protocol are read. Behind a load balancer that sends them nobody is answered; behind one that does not, every client has its address.",
     ),
     (
         "CF0501",
