@@ -120,6 +120,9 @@ async fn serve_by(worker: Rc<Worker>, home: Rc<Home>, backend: impl SocketBacken
         poll_fn(|context| listener.wakeup.poll(context)).await;
     }
     serving.flush();
+    // The socket is closed before the listener's word that we are done goes with its last owner.
+    drop((serving, socket, completions));
+    drop(listener);
 }
 
 /// How reading a socket ended.
