@@ -18,6 +18,7 @@ use crate::control::{Options, Server};
 use crate::input::Source;
 use crate::testing::query;
 
+mod turns;
 mod waiting;
 
 /// What the test plugins are.
@@ -31,6 +32,7 @@ const CATALOGUE: Catalogue = &[
     entry("sheds"),
     entry("moves"),
     entry("say"),
+    entry("orders"),
 ];
 
 thread_local! {
@@ -104,6 +106,7 @@ impl Setup for Words {
                 MOVING.set(Some(list.clone()));
                 build.config.listen = Some(list);
             }
+            "orders" => build.push(Arc::new(turns::Orders)),
             "fail" => return Err(BuildError::new("no such thing")),
             _ => build.push(Arc::new(Say {
                 octet: first.parse().unwrap_or(0),

@@ -35,9 +35,9 @@ use crate::destinations::Destinations;
 use crate::explain::Scene;
 use crate::finish::finish;
 use crate::listener::frames::{self, Opening, Tap};
-use crate::listener::handshake::Turns;
 use crate::listener::home::Home;
 use crate::listener::places::Places;
+use crate::listener::turns::Turns;
 use crate::listener::{self, socket::ListenSocket};
 use crate::rescue::Rescue;
 use crate::route::Table;
@@ -145,8 +145,8 @@ pub(crate) struct Worker {
     pub(crate) admission: Admission,
     /// What stream connections read into, one at a time.
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    /// The turns of TLS handshakes.
-    pub(crate) handshakes: Turns,
+    /// The turns of those who serve streams.
+    pub(crate) turns: Turns,
     /// Its UDP sockets by the numbers of their listeners, for frames that come without one.
     pub(crate) homes: RefCell<Vec<Option<Rc<Home>>>>,
     /// Which listener a frame is for.
@@ -162,7 +162,7 @@ impl Worker {
             streams: RefCell::default(),
             admission: Admission::new(limits),
             scratch: RefCell::new(vec![0; SCRATCH].into()),
-            handshakes: Turns::default(),
+            turns: Turns::default(),
             homes: RefCell::default(),
             destinations: RefCell::default(),
         })
@@ -424,6 +424,7 @@ pub(crate) fn start(
         .spawn(move || {
             let local = LocalSet::new();
             let worker = Worker::new(index, shared, limits);
+            local.spawn_local(Turns::begin_rounds(worker.clone()));
             runtime.block_on(local.run_until(obey(worker, receiver)));
         })?;
     Ok((commands, thread))

@@ -102,11 +102,15 @@ fn begin(
         encryption: Encryption::None,
     };
     let told = close.clone();
+    let worker = worker.clone();
     tokio::task::spawn_local(async move {
-        tokio::select! {
-            () = serve_one(stream, accepted, close) => {}
-            () = told.notified() => {}
-        }
+        let served = async {
+            tokio::select! {
+                () = serve_one(stream, accepted, close) => {}
+                () = told.notified() => {}
+            }
+        };
+        worker.turns.take(served).await;
     });
 }
 

@@ -54,6 +54,11 @@ impl Client {
         self.waiting.get() == 0
     }
 
+    /// Counts work for the client in its connection's turn, in messages.
+    pub(crate) fn spend(&self, messages: usize) {
+        self.accepted.registration.worker.turns.spend(messages);
+    }
+
     /// Answers one message.
     pub(crate) async fn ask(&self, message: &[u8]) -> Answer {
         if self.waiting.get() >= ASKED {

@@ -10,7 +10,7 @@
 //! behind its length. While it writes it does not read, and while [`PIPELINED`] of its queries wait it does not either: a peer that
 //! does not take its answers stops being read. A connection without a query holds no buffer, and what one holds is counted
 //! ([`Registration`]). After [`TURN`] messages the other tasks of the worker have theirs, so that a peer that never pauses delays others
-//! by no more than that.
+//! by no more than that; how much all connections take before them is in [`super::turns`].
 //!
 //! It knows a stream by `AsyncRead` and `AsyncWrite` only: TLS is a stream around another one.
 
@@ -376,6 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take(&mut self, message: &[u8], table: &Table) {
         self.taken = self.taken.saturating_add(1);
         self.turn += 1;
+        self.worker.turns.spend(1);
         let mut exchange = self.worker.stream();
         exchange.receive_buffer(message.len())[..message.len()].copy_from_slice(message);
         exchange.set_received(message.len());

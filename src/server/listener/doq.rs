@@ -120,6 +120,7 @@ pub(crate) async fn serve(connection: Connection, accepted: Accepted, limits: St
         let (session, connection) = (session.clone(), connection.clone());
         session.open.set(session.open.get() + 1);
         session.active();
+        session.client.spend(1);
         tokio::task::spawn_local(async move {
             session.answer(&connection, send, receive).await;
             session.open.set(session.open.get() - 1);

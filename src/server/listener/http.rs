@@ -376,6 +376,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let shared = requests.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let requests = shared.clone();
+        requests.client.spend(1);
         async move {
             let open = requests.begin();
             let response = match requests.client.accepted.transport {

@@ -71,6 +71,7 @@ pub(crate) async fn serve(connection: Connection, accepted: Accepted, limits: St
             () = listener.closed.notified() => continue,
         };
         let Ok(Some(resolver)) = resolver else { return };
+        requests.client.spend(1);
         let (requests, connection) = (requests.clone(), connection.clone());
         tokio::task::spawn_local(async move {
             let resolved = timeout(limits.read, resolver.resolve_request()).await;

@@ -26,7 +26,7 @@ mod frame;
 pub(crate) mod frames;
 mod framing;
 mod grpc;
-pub(crate) mod handshake;
+mod handshake;
 pub(crate) mod home;
 mod http;
 mod https;
@@ -39,6 +39,7 @@ pub(crate) mod socket;
 mod stream;
 #[cfg(test)]
 mod stream_tests;
+pub(crate) mod turns;
 mod udp;
 mod udp_out;
 pub(crate) mod udp_passed;

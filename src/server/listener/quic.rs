@@ -195,7 +195,8 @@ impl Begun {
             encryption: Encryption::Tls13,
         };
         let limits = table.streams;
-        tokio::task::spawn_local(async move {
+        let worker = self.worker;
+        let served = async move {
             let Ok(connecting) = incoming.accept() else {
                 return;
             };
@@ -220,7 +221,8 @@ impl Begun {
                 () = speak(connection, accepted, limits) => {}
                 () = displaced => {}
             }
-        });
+        };
+        tokio::task::spawn_local(async move { worker.turns.take(served).await });
     }
 }
 
