@@ -4,59 +4,26 @@ use std::fmt::Display;
 use std::io::ErrorKind;
 
 use hickory_net::NetError;
+use upstream::tls::failure::Cause;
 
 use crate::options::{Scheme, Server};
 
-/// What an error's text tells, what it means, and what to do.
-const CAUSES: &[(&str, &str)] = &[
-    (
-        "UnknownIssuer",
-        "no authority that is trusted has signed the server's certificate: name the authority with +tls-ca=FILE, or take any certificate with +insecure",
-    ),
-    (
-        "CaUsedAsEndEntity",
-        "the server presents the certificate of an authority as its own, as `openssl req -x509` makes it: give it one that an authority has signed, or take any certificate with +insecure",
-    ),
-    (
-        "not valid for name",
-        "the server's certificate is for another name: say which one it has to have with +tls-hostname=NAME",
-    ),
-    (
-        "NotValidForName",
-        "the server's certificate is for another name: say which one it has to have with +tls-hostname=NAME",
-    ),
-    (
-        "certificate expired",
-        "the server's certificate has expired, or this machine's clock is wrong: renew the certificate, or take it with +insecure",
-    ),
-    (
-        "certificate not valid yet",
-        "the server's certificate is not valid yet, or this machine's clock is wrong: set the clock, or take it with +insecure",
-    ),
-    (
-        "CertificateRequired",
-        "the server wants a certificate of its clients, which this does not have: kdig has +tls-certfile and +tls-keyfile",
-    ),
-    (
-        "certificate required",
-        "the server wants a certificate of its clients, which this does not have: kdig has +tls-certfile and +tls-keyfile",
-    ),
-    (
-        "404",
-        "the server has no DNS over HTTPS under this path: say which path it has, as in @https://HOST/PATH",
-    ),
-];
-
-/// What stands for TLS that is none, or for TLS that carries something else.
-const OTHERS: &[&str] = &[
-    "NoApplicationProtocol",
-    "no application protocol",
-    "peer doesn't support any known protocol",
-    "InvalidContentType",
-    "corrupt message",
-    "handshake eof",
-    "frame with invalid size",
-];
+/// What to do about what is wrong.
+fn remedy(cause: Cause) -> Option<&'static str> {
+    Some(match cause {
+        Cause::Issuer => {
+            "name the authority with +tls-ca=FILE, or take any certificate with +insecure"
+        }
+        Cause::Authority => {
+            "give it one that an authority has signed, or take any certificate with +insecure"
+        }
+        Cause::Name => "say which one it has to have with +tls-hostname=NAME",
+        Cause::Expired => "renew it, or take it with +insecure",
+        Cause::NotYetValid => "set the clock, or take it with +insecure",
+        Cause::Client => "kdig has +tls-certfile and +tls-keyfile",
+        Cause::Protocol => return None,
+    })
+}
 
 /// An error, with its cause and what to do where these are known.
 pub(crate) fn told(error: &NetError, server: &Server) -> String {
@@ -83,15 +50,16 @@ pub(crate) fn told(error: &NetError, server: &Server) -> String {
         }
         _ => {}
     }
-    if let Some((_, cause)) = CAUSES.iter().find(|(sign, _)| text.contains(sign)) {
-        return format!("{cause} ({text})");
-    }
-    if OTHERS.iter().any(|sign| text.contains(sign)) {
-        return format!(
+    match Cause::of(&text).map(|cause| (cause, remedy(cause))) {
+        Some((cause, Some(remedy))) => format!("{cause}: {remedy} ({text})"),
+        Some((_, None)) => format!(
             "the server does not speak {what} on port {port}: -p PORT says another one, and @HOST without a scheme asks in clear text ({text})"
-        );
+        ),
+        None if text.contains("404") => format!(
+            "the server has no DNS over HTTPS under this path: say which path it has, as in @https://HOST/PATH ({text})"
+        ),
+        None => text,
     }
-    text
 }
 
 /// A name that no certificate can have.

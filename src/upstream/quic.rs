@@ -118,7 +118,7 @@ pub(crate) async fn connect(
 fn wrong(error: &dyn std::fmt::Display) -> Error {
     Error {
         call: "dial",
-        reason: Reason::Tls(format!("quic: {error}").into()),
+        reason: Reason::Tls(tls::failure::told("quic", error).into()),
     }
 }
 

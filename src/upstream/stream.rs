@@ -30,7 +30,7 @@ use crate::policy::Keep;
 use crate::pool::{Descriptor, Peer};
 use crate::protocol::Protocol;
 use crate::quic;
-use crate::tls::TlsClient;
+use crate::tls::{TlsClient, failure};
 
 /// Octets that may wait to be written.
 const BACKLOG: usize = 1 << 20;
@@ -230,7 +230,7 @@ where
     let session = tls.connector.connect(tls.name.clone(), stream).await;
     session.map_err(|error| Error {
         call: "dial",
-        reason: Reason::Tls(format!("tls: {error}").into()),
+        reason: Reason::Tls(failure::told("tls", &error).into()),
     })
 }
 

@@ -1,5 +1,7 @@
 //! TLS to upstreams: rustls with ring; the system's authorities, or those of webpki where the system has none.
 
+pub mod failure;
+
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

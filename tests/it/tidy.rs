@@ -44,7 +44,7 @@ const FLOORS: [(&str, &[&str]); 13] = [
     ),
     ("lsp", &["corefile", "chain", "server"]),
     ("lab", &["wire", "corefile", "zone"]),
-    ("query", &["wire", "corefile", "zone"]),
+    ("query", &["wire", "corefile", "zone", "upstream"]),
 ];
 /// Where `unsafe` may stand: the system calls of the packet path, and netlink.
 const UNSAFE_ROOMS: [&str; 2] = ["src/server/listener/udp", "src/lab/"];
