@@ -60,6 +60,14 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
                 "a tag is letters and digits (RFC 8659, section 4.1)",
             )
         }
+        Type::NAPTR => {
+            let flags = rdata.get(4..).unwrap_or_default();
+            let regexp = behind_text(flags).and_then(behind_text);
+            expect(
+                regexp.is_none_or(is_substitution),
+                "a regular expression is `!pattern!replacement!`, with any delimiter, and `i` behind it or nothing (RFC 3402, section 3.2)",
+            )
+        }
         Type::DNSKEY | Type::CDNSKEY => expect(rest(4) > 0, "the key is missing"),
         Type::RKEY if (octet(0), octet(1)) != (0, 0) => Err("the flags of an RKEY record are 0"),
         Type::RKEY | Type::KEY => expect(
@@ -102,6 +110,43 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
         }
         _ => Ok(()),
     }
+}
+
+/// What stands behind a character-string.
+fn behind_text(octets: &[u8]) -> Option<&[u8]> {
+    octets.get(1 + usize::from(*octets.first()?)..)
+}
+
+/// Whether a character-string is empty, or a substitution as NAPTR records have it (RFC 3402, section 3.2). The pattern itself is not read, but
+/// for the groups that the replacement may name.
+fn is_substitution(text: &[u8]) -> bool {
+    let [len, rest @ ..] = text else { return true };
+    let Some((delimiter, rest)) = rest.get(..usize::from(*len)).and_then(<[u8]>::split_first)
+    else {
+        return true;
+    };
+    if matches!(delimiter, 0 | b'0'..=b'9' | b'\\' | b'i') {
+        return false;
+    }
+    // Which part it is in: pattern, replacement, flags.
+    let (mut part, mut groups, mut named) = (0, 0, 0);
+    let mut octets = rest.iter();
+    while let Some(octet) = octets.next() {
+        match (octet, part) {
+            (0, _) => return false,
+            (octet, _) if octet == delimiter => part += 1,
+            (b'i', 2) => {}
+            (_, 2..) => return false,
+            (b'\\', _) => match (octets.next(), part) {
+                (None | Some(0), _) | (Some(b'0'), 1) => return false,
+                (Some(digit @ b'1'..=b'9'), 1) => named = named.max(digit - b'0'),
+                _ => {}
+            },
+            (b'(', 0) => groups += 1,
+            _ => {}
+        }
+    }
+    part == 2 && named <= groups
 }
 
 /// Whether octets have the form of a type that has no text form here.

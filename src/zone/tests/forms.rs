@@ -93,6 +93,16 @@ fn mnemonics_stand_for_numbers() {
             r#"1 . dohpath="/{+dns*}""#,
             "0001 00 0007 0008 2f7b2b646e732a7d",
         ),
+        (
+            "NAPTR",
+            r#"1 2 "" "" "!^(a|b).*$!x:\\1!i" a."#,
+            "0001 0002 00 00 11 215e28617c62292e2a2421783a5c312169 016100",
+        ),
+        (
+            "NAPTR",
+            r#"1 2 u "" "/a\\/b/c/" ."#,
+            "0001 0002 0175 00 08 2f615c2f622f632f 00",
+        ),
         ("HTTPS", r"1 . alpn=h\050", "0001 00 0001 0003 026832"),
     ];
     for (rtype, text, wanted) in rows {
@@ -150,6 +160,14 @@ fn what_bind_refuses_is_refused() {
         ("GPOS", "100 -100 0"),
         ("GPOS", r"\# 3 000000"),
         ("GPOS", r"\# 1 05"),
+        ("NAPTR", r#"1 1 "" "" N a."#),
+        ("NAPTR", r#"1 1 "" "" "1a1b1" a."#),
+        ("NAPTR", r#"1 1 "" "" "!a!b" a."#),
+        ("NAPTR", r#"1 1 "" "" "!a!b!g" a."#),
+        ("NAPTR", r#"1 1 "" "" "!a!b!i!" a."#),
+        ("NAPTR", r#"1 1 "" "" "!(a)!\\2!" a."#),
+        ("NAPTR", r#"1 1 "" "" "!(a)!\\0!" a."#),
+        ("NAPTR", r#"1 1 "" "" "!a\\!b!" a."#),
         ("HTTPS", "1 . port=5\\0513"),
         ("HTTPS", r"1 . ipv4hint=192.0.2.\049"),
         ("HTTPS", r"1 . ipv6hint=2001:db8::\049"),
