@@ -159,9 +159,8 @@ impl Plugin for Transfer {
             ));
         }
         if qtype == Type::IXFR && serial(query).is_none() {
-            return Err(Failure::servfail(
-                "an IXFR query has the client's SOA record in its authority section",
-            ));
+            query.remark(|| Remark::new("no SOA record of the client's version"));
+            return Err(Failure::policy(Rcode::FORMERR));
         }
         let Some(served) = self.find(query.name()) else {
             return Ok(Flow::Next);
@@ -218,13 +217,15 @@ impl Plugin for Transfer {
     }
 }
 
-/// The serial of the version that the client of an IXFR query has.
+/// The serial of the version that the client of an IXFR query has: that of the one SOA record in its authority section, which is the zone's.
 fn serial(query: &Query<'_>) -> Option<u32> {
     let message = Message::new(query.message())?;
     let mut authority = message.section(Section::Authority);
     let record = authority.next()?.ok()?;
-    let rdata = record.rdata();
     let alone = authority.next().is_none() && record.rtype == Type::SOA;
+    let owner = record.owner().ok().filter(|_| alone)?;
+    let rdata = record.rdata();
     let at = rdata.len().checked_sub(20)?;
-    alone.then(|| wire::read_u32(rdata, at)).flatten()
+    let of_zone = owner.to_lower().as_name() == query.name();
+    of_zone.then(|| wire::read_u32(rdata, at)).flatten()
 }

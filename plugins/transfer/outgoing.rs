@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use chain::served::Served;
 use chain::{Exchange, ExtendedError, Failure, MessageSource, Query, Written};
 use wire::{Class, Flags, Name, NameBuf, Rcode, Response, Section, Type};
-use zone::{Cursor, Difference, Zone, ZoneRecord};
+use zone::{Cursor, Difference, Zone, ZoneRecord, is_newer};
 
 use super::quota::Permit;
 
@@ -73,7 +73,9 @@ impl Outgoing {
             Some(known) => served.since(known)?,
             None => (served.snapshot()?, None),
         };
-        if known == Some(zone.serial()) {
+        // The same version or a newer one (RFC 1995, section 2).
+        let serial = zone.serial();
+        if known.is_some_and(|known| known == serial || is_newer(known, serial)) {
             return Some(Self::of(Left::Nothing(zone), client));
         }
         let left = match (

@@ -454,7 +454,8 @@ fn identify((owner, rtype, rdata): (Name<'_>, Type, &[u8]), key: &mut Vec<u8>) {
 }
 
 /// The differences that led to a zone's version, the oldest first, in a bounded number of octets: as many as the zone itself, 64 KiB
-/// for smaller ones, and 100 versions at most.
+/// for smaller ones, and 100 versions at most. All begin with a version that is older than the newest (RFC 1982): serials that have gone
+/// round are ambiguous, or newer.
 #[derive(Clone, Default, Debug)]
 pub struct Journal {
     differences: VecDeque<Arc<Difference>>,
@@ -478,12 +479,16 @@ impl Journal {
         if !follows {
             self.clear();
         }
-        if serials.is_none() {
+        let Some((_, newest)) = serials else {
             return;
-        }
+        };
         self.octets += difference.octets();
         self.differences.push_back(difference);
-        while self.octets > Self::bound(zone) || self.differences.len() > VERSIONS {
+        let (octets, versions) = (Self::bound(zone), VERSIONS);
+        while self.octets > octets
+            || self.differences.len() > versions
+            || self.oldest().is_some_and(|from| !is_newer(newest, from))
+        {
             let Some(oldest) = self.differences.pop_front() else {
                 break;
             };

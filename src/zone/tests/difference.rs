@@ -162,6 +162,20 @@ fn a_journal_is_bounded_and_reaches_back_without_a_gap() {
     for (from, to) in [(19, 120), (120, 120), (121, 122), (119, 118)] {
         assert!(journal.between(from, to).is_none(), "{from} to {to}");
     }
+    // Steps that each lead to a newer serial, and all together around: what is not older than the newest is gone.
+    let mut around = Journal::default();
+    let serials = [7, 0x7000_0000, 0xE000_0000, 5, 6, 7, 8];
+    let versions: Vec<Zone> = serials.map(|serial| version(serial, "")).into();
+    for pair in versions.windows(2) {
+        around.push(Arc::new(between(&pair[0], &pair[1])), &pair[1]);
+    }
+    assert_eq!(around.oldest(), Some(0xE000_0000));
+    assert_eq!(around.between(7, 8).map(|steps| steps.len()), Some(1));
+    assert!(around.between(0x7000_0000, 8).is_none());
+    assert_eq!(
+        around.between(0xE000_0000, 8).map(|steps| steps.len()),
+        Some(4)
+    );
     // A gap begins it anew.
     let later = [version(200, ""), version(201, "")];
     journal.push(Arc::new(between(&later[0], &later[1])), &later[1]);
