@@ -137,9 +137,15 @@ impl Signer {
     pub(super) fn report(&self) -> Option<ZoneReport> {
         Some(ZoneReport {
             file: Some(self.file.clone()),
-            failure: lock(&self.last).1.clone(),
+            failure: self.failure(),
             ..ZoneReport::new(self.served()?, "sign")
         })
+    }
+
+    /// Why what the file has now is not signed and served, if so.
+    fn failure(&self) -> Option<String> {
+        let signing = lock(&self.last).1.clone();
+        self.kept.refused().or(signing)
     }
 
     /// Reads the keys and the file again, after which the zone is signed anew; `None` where it is another zone.
@@ -169,10 +175,8 @@ impl Signer {
         let served = self.served()?;
         let missing = served.load().is_none();
         let why = || {
-            lock(&self.last)
-                .1
-                .clone()
-                .unwrap_or_else(|| "it is not signed yet".to_owned())
+            let failure = self.failure();
+            failure.unwrap_or_else(|| "it is not signed yet".to_owned())
         };
         missing.then(|| format!("zone {}: {}", served.apex(), why()))
     }

@@ -131,6 +131,31 @@ fn the_serial_never_goes_back() {
     }
 }
 
+/// A file that has a mistake now: what was signed is served on, and the status says why the file is not.
+#[test]
+fn a_broken_file_is_told_in_the_status() {
+    let folder = folder("told");
+    let trial = block(
+        &folder,
+        "sign db {\nkey file Kmiek.nl.+013+18512\nmemory\n}",
+    );
+    let plugin = trial.blocks[0].chain.steps()[0].plugin.clone();
+    let apex: NameBuf = "miek.nl.".parse().expect("a name");
+    let read = |text: &str| {
+        folder.write("db", text);
+        let reload = plugin.order(apex.as_name(), ZoneOrder::Reload);
+        (
+            reload.expect("its zone").is_ok(),
+            plugin.zones()[0].failure.clone(),
+        )
+    };
+    let (read_well, told) = read("@ A what\n");
+    assert!(!read_well);
+    let told = told.expect("a failure");
+    assert!(told.contains("db:1:"), "{told}");
+    assert_eq!(read(ZONE), (true, None));
+}
+
 /// `zone reload` takes keys that have come into the directory, and drops those that are gone from it.
 #[test]
 fn a_reload_reads_the_keys_anew() {

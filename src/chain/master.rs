@@ -249,7 +249,6 @@ impl MasterFile {
             }
             zone.replace(Some(Arc::new(loaded.zone)));
             *lock(made_of) = Some(sum);
-            *lock(&self.kept.refused) = None;
         }
     }
 
@@ -284,14 +283,12 @@ impl MasterFile {
         }
     }
 
-    /// Puts a zone that was read into its place, unless it is the same version.
-    fn replace(&self, at: usize, loaded: Loaded, sum: u64) {
-        let Some((zone, made_of)) = self.kept.zones.get(at) else {
-            return;
-        };
+    /// Puts a zone that was read into its place, unless it is the same version; gives why it is not served, if so.
+    fn replace(&self, at: usize, loaded: Loaded, sum: u64) -> Option<String> {
+        let (zone, made_of) = self.kept.zones.get(at)?;
         // An edit that was taken back is none.
         if *lock(made_of) == Some(sum) {
-            return;
+            return None;
         }
         let (apex, path) = (zone.apex(), &self.path);
         let serial = loaded.zone.serial();
@@ -300,13 +297,12 @@ impl MasterFile {
             && !self.by_time
             && !self.fresh
         {
-            return self.say(
-                Level::Warning,
-                format_args!(
-                    "Zone \"{apex}\" in {path:?} has changed, but its SOA serial has not: {before} is served, {serial} is in the file: \
-                     not reloaded"
-                ),
+            let why = format!(
+                "Zone \"{apex}\" in {path:?} has changed, but its SOA serial has not: {before} is served, {serial} is in the file: \
+                 not reloaded"
             );
+            self.say(Level::Warning, format_args!("{why}"));
+            return Some(why);
         }
         self.warn(&loaded.warnings);
         if let Some((before, now)) = loss(zone, &loaded) {
@@ -328,12 +324,14 @@ impl MasterFile {
         }
         self.store(at, loaded, sum);
         if before.is_none() && self.listed {
-            return self.inserted(at);
+            self.inserted(at);
+        } else {
+            let done = format_args!(
+                "Successfully reloaded zone \"{apex}\" in {path:?} with {serial} SOA serial"
+            );
+            self.say(Level::Info, done);
         }
-        let done = format_args!(
-            "Successfully reloaded zone \"{apex}\" in {path:?} with {serial} SOA serial"
-        );
-        self.say(Level::Info, done);
+        None
     }
 }
 
@@ -341,14 +339,19 @@ impl Kept {
     /// Why some of the zones are not served, if so.
     pub fn trouble(&self) -> Option<String> {
         let missing = self.zones.iter().any(|(zone, _)| zone.load().is_none());
-        missing.then(|| lock(&self.refused).clone())?
+        missing.then(|| self.refused())?
+    }
+
+    /// Why what the file has now is not served, if so.
+    pub fn refused(&self) -> Option<String> {
+        lock(&self.refused).clone()
     }
 
     /// What is known of the zones.
     pub fn reports(&self) -> impl Iterator<Item = ZoneReport> {
         self.zones.iter().map(|(zone, _)| ZoneReport {
             file: Some(self.path.clone()),
-            failure: lock(&self.refused).clone(),
+            failure: self.refused(),
             ..ZoneReport::new(zone.clone(), self.directive.name)
         })
     }
@@ -497,23 +500,21 @@ impl Content for MasterFile {
     /// Puts the zones in place. A broken file leaves them as they were.
     fn take(&mut self, drafts: Drafts, files: &Files) {
         self.note(files);
+        let mut wrong = Vec::new();
         for (at, draft) in drafts.into_iter().enumerate() {
             match draft {
-                Ok(loaded) => self.replace(at, loaded, files.sum()),
+                Ok(loaded) => wrong.extend(self.replace(at, loaded, files.sum())),
                 Err(complaints) => {
-                    let zone = &self.kept.zones[at].0;
-                    let apex = zone.apex();
-                    {
-                        let all = complaints.iter().map(Complaint::to_string);
-                        self.kept.refuse(all.collect::<Vec<_>>().join("; "));
-                    }
+                    let apex = self.kept.zones[at].0.apex();
                     for complaint in complaints {
                         let what = format_args!("Parsing zone \"{apex}\": {complaint}");
                         self.say(Level::Error, what);
+                        wrong.push(complaint.to_string());
                     }
                 }
             }
         }
+        *lock(&self.kept.refused) = (!wrong.is_empty()).then(|| wrong.join("; "));
         self.fresh = false;
     }
 
