@@ -121,14 +121,17 @@ impl Catalog {
         self.allowed.is_empty() || allowed.any(|zone| name.as_name().is_within(zone.as_name()))
     }
 
-    /// Where a member comes from: by the first group of the Corefile that it is in, if it is in one.
-    fn sources(&self, listed: &Listed) -> (Option<&str>, &Sources) {
-        let mut groups = self.groups.iter();
-        let found = groups.find(|(group, _)| {
+    /// The groups of the Corefile that a member is in, in the order in which they stand there.
+    fn groups(&self, listed: &Listed) -> impl Iterator<Item = &(String, Sources)> {
+        self.groups.iter().filter(|(group, _)| {
             let mut own = listed.groups.iter();
             own.any(|own| **own == *group.as_bytes())
-        });
-        match found {
+        })
+    }
+
+    /// Where a member comes from: by the first of its groups, if it is in one.
+    fn sources(&self, listed: &Listed) -> (Option<&str>, &Sources) {
+        match self.groups(listed).next() {
             Some((group, sources)) => (Some(group), sources),
             None => (None, &self.place.sources),
         }
@@ -285,6 +288,16 @@ impl Members {
             .iter()
             .for_each(|(number, _)| skip(*number, "served already"));
         let (group, sources) = self.catalogs[number].sources(listed);
+        if let Some(group) = group
+            && self.catalogs[number].groups(listed).count() > 1
+            && before.is_none_or(|before| before.group.as_deref() != Some(group))
+        {
+            let of = self.catalogs[number].apex();
+            tracing::warn!(
+                target: "plugin/secondary",
+                "Zone {name} of catalog {of} is in several groups of the Corefile: `{group}`, which stands first, counts"
+            );
+        }
         let stays =
             |before: &&Member| before.id == listed.id && (before.catalog == number || moved);
         let place = match (before, before.filter(stays)) {

@@ -13,6 +13,7 @@ use super::sources::{Keep, Sources};
 /// Sources of no primary, told apart by how many records they take.
 fn sources(max_records: usize, keep: Option<Keep>) -> Sources {
     Sources {
+        block: None,
         primaries: Vec::new(),
         key: None,
         keep,
@@ -282,4 +283,47 @@ fn an_expired_catalog_keeps_its_members() {
     );
     assert_eq!(served(&members(2_002).1), expected(false), "others");
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+/// A reload that names other primaries: the catalog and its members stay as they are served; those of another server block are not taken.
+#[test]
+fn members_stay_when_the_primaries_are_others() {
+    let build = |block: Option<&str>, number| {
+        let apex: NameBuf = "moved.example.".parse().expect("a name");
+        let sources = Sources {
+            block: block.map(Arc::from),
+            ..sources(number, None)
+        };
+        let place = Place::of(apex.as_name(), &sources, true);
+        let catalogs = vec![Catalog {
+            place: place.clone(),
+            allowed: Vec::new(),
+            groups: Vec::new(),
+        }];
+        Members::new(vec![place], catalogs)
+    };
+    let served = |members: &Members| -> Vec<_> {
+        let places = members.places();
+        let zones = places.iter().map(|place| {
+            let serial = place.served.load().as_ref().map(|zone| zone.serial());
+            (place.served.apex().to_string(), serial)
+        });
+        zones.collect()
+    };
+    let before = build(Some("one"), 501);
+    let list = catalog("moved.example.", "a.zones PTR member.example.\n");
+    before.places()[0].served.replace(Some(list));
+    before.update();
+    let [_, member] = &before.places()[..] else {
+        panic!("a member");
+    };
+    member.served.replace(Some(zone("member.example.", "")));
+    for (block, stays) in [(Some("two"), false), (None, false), (Some("one"), true)] {
+        let now = build(block, 502);
+        let expected: &[_] = match stays {
+            true => &["moved.example.", "member.example."].map(|apex| (apex.to_owned(), Some(1))),
+            false => &[("moved.example.".to_owned(), None)],
+        };
+        assert_eq!(served(&now), expected, "{block:?}");
+    }
 }

@@ -5,27 +5,29 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use chain::tsig::{Key, Verifier, now};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use upstream::tls::failure;
 use wire::{Class, Flags, Header, Message, Name, NameBuf, Opcode, Rcode, Section, Type};
 use zone::{Difference, DigestPolicy, Digested, Zone, is_newer};
 
-use super::incoming::{Brought, Incoming, serial};
+use super::incoming::{Brought, Incoming, OCTETS, serial, too_long};
 use super::sources::{Contact, Session};
 
 /// The protocol that is spoken over TLS.
 pub(super) const ALPN: &[u8] = b"dot";
-/// How long a primary may take to accept a connection, and for each message.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long a primary may take to accept a connection, and for each message: one that falls silent in the middle of a transfer has failed.
+const IDLE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// How long a transfer may take.
 const TRANSFER: Duration = Duration::from_secs(600);
-/// How many octets a zone may have on its way.
-const OCTETS: usize = 1 << 30;
+/// How many octets have to come in each minute that a transfer takes: a primary that sends a record now and then has failed, too.
+const SLOWEST: usize = 10 << 10;
 /// How many messages in a row may bring no record.
 const EMPTY: usize = 16;
 
@@ -37,6 +39,8 @@ pub(super) struct Primary<'a> {
     pub(super) digest: DigestPolicy,
     /// How many records a zone may have.
     pub(super) max_records: usize,
+    /// Where the records of a transfer are counted as they come.
+    pub(super) records: &'a AtomicUsize,
 }
 
 /// What a primary has.
@@ -104,7 +108,7 @@ fn build(
         (Brought::Differences(_), None) | (Brought::Nothing, _) => return Ok(None),
     };
     let zone = draft.build().map_err(|complaints| {
-        let all = complaints.iter().map(ToString::to_string);
+        let all = complaints.iter().map(|complaint| complaint.message.clone());
         format!(
             "the zone contradicts itself: {}",
             all.collect::<Vec<_>>().join("; ")
@@ -112,6 +116,14 @@ fn build(
     })?;
     if zone.statistics().records > most {
         return Err(too_many(most));
+    }
+    // A zone that names no name server is broken, whatever its form; BIND refuses it, too.
+    let apex = zone.records_at(zone.apex());
+    if apex
+        .map(|record| record.rtype())
+        .all(|rtype| rtype != Type::NS)
+    {
+        return Err("the zone has no NS record at its apex".to_owned());
     }
     let digested = zone.verify_digest(digest)?;
     Ok(Some(Newer {
@@ -132,6 +144,7 @@ struct Connection<'a> {
     key: Option<&'a Arc<Key>>,
     digest: DigestPolicy,
     max_records: usize,
+    records: &'a AtomicUsize,
     /// The message that came last.
     message: Vec<u8>,
 }
@@ -151,7 +164,7 @@ async fn connect(contact: &Contact) -> io::Result<Box<dyn Duplex>> {
     };
     let connector = TlsConnector::from(config.clone());
     let session = connector.connect(name.clone(), stream).await;
-    let session = session.map_err(|error| io::Error::other(format!("tls: {error}")))?;
+    let session = session.map_err(|error| io::Error::other(failure::told("tls", &error)))?;
     if session.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err(io::Error::other(
             "tls: it does not agree to speak DNS (ALPN `dot`)",
@@ -179,6 +192,7 @@ impl<'a> Connection<'a> {
             key: primary.key,
             digest: primary.digest,
             max_records: primary.max_records,
+            records: primary.records,
             message: Vec::new(),
         })
     }
@@ -238,7 +252,11 @@ impl<'a> Connection<'a> {
         });
         read.await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| format!("receive: {error}"))?;
+            .map_err(|error| match error.kind() {
+                // What a session dies of comes with the first message, too.
+                io::ErrorKind::InvalidData => format!("receive: {}", failure::told("tls", &error)),
+                _ => format!("receive: {error}"),
+            })?;
         if let Some(verifier) = &mut asked.verifier {
             let checked = verifier.check(&self.message, now());
             checked.map_err(|why| format!("TSIG: {why}"))?;
@@ -320,14 +338,19 @@ impl<'a> Connection<'a> {
         let mut asked = self.ask(apex, qtype, ours).await?;
         let mut incoming = Incoming::new(apex, ours.map(Zone::serial));
         let (mut octets, mut empty, mut records) = (0, 0, 0);
+        let began = Instant::now();
         loop {
             self.receive(&mut asked).await?;
             octets += self.message.len();
             if octets > OCTETS {
-                return Err(format!("the zone has more than {OCTETS} octets"));
+                return Err(too_long());
+            }
+            if octets < SLOWEST * (began.elapsed().as_secs() / 60) as usize {
+                return Err(format!("fewer than {SLOWEST} octets come in a minute"));
             }
             let message = Message::new(&self.message).ok_or("a message is too short")?;
             records += usize::from(message.header().counts[1]);
+            self.records.store(records, Ordering::Relaxed);
             // The SOA record comes twice. Differences may remove a zone, and add another.
             if records / 2 > self.max_records || ours.is_none() && records > self.max_records + 1 {
                 return Err(too_many(self.max_records));

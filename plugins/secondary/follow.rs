@@ -54,24 +54,26 @@ pub(super) async fn follow(place: Arc<Place>, capabilities: Arc<Capabilities>) {
                 tracing::error!(target: "plugin/secondary", "Failed to transfer zone {apex}: {why}");
             }
         }
-        let Some([refresh, retry, expire]) = timers else {
-            wait = pause + jitter(pause / 4);
-            pause = (pause * 2).min(PAUSES.1);
+        let bounded = |seconds: u32| Duration::from_secs(seconds.into()).clamp(SOONEST, LONGEST);
+        wait = match timers {
+            Some([refresh, ..]) if good => bounded(refresh) + jitter(REFRESH_JITTER),
+            Some([_, retry, _]) if !place.is_inherited() => bounded(retry) + jitter(RETRY_JITTER),
+            // Before the first transfer from these primaries.
+            _ => {
+                let next = pause + jitter(pause / 4);
+                pause = (pause * 2).min(PAUSES.1);
+                next
+            }
+        };
+        let served = place.served.load().is_some();
+        let Some([_, _, expire]) = timers.filter(|_| served) else {
             continue;
         };
-        let [refresh, retry, expire] = [refresh, retry, expire]
-            .map(|seconds| Duration::from_secs(seconds.into()).clamp(SOONEST, LONGEST));
-        let expires = expire.saturating_sub(place.age());
-        let served = place.served.load().is_some();
-        if served && !good && expires.is_zero() {
-            place.expire();
-        }
-        wait = match good {
-            true => refresh + jitter(REFRESH_JITTER),
-            false => retry + jitter(RETRY_JITTER),
-        };
-        if served && !expires.is_zero() {
+        let expires = bounded(expire).saturating_sub(place.age());
+        if !expires.is_zero() {
             wait = wait.min(expires);
+        } else if !good {
+            place.expire();
         }
     }
 }

@@ -11,6 +11,14 @@ use wire::reencode::{self, Verbatim};
 use wire::{Class, Name, NameBuf, Record, Type};
 use zone::{Builder, ChangedRecord, Difference, Place, check_rdata, is_newer};
 
+/// How many octets a zone may have, names in full.
+pub(super) const OCTETS: usize = if cfg!(test) { 1 << 14 } else { 1 << 30 };
+
+/// What is said of one that has more.
+pub(super) fn too_long() -> String {
+    format!("the zone has more than {OCTETS} octets")
+}
+
 /// What a response brought.
 pub(super) enum Brought {
     /// The zone, not yet laid out.
@@ -45,6 +53,8 @@ pub(super) struct Incoming {
     form: Form,
     /// Whether the record that ends it has come.
     ended: bool,
+    /// The octets of what came, names in full.
+    octets: usize,
     rdata: Vec<u8>,
 }
 
@@ -62,6 +72,7 @@ impl Incoming {
             ours,
             form,
             ended: false,
+            octets: 0,
             rdata: Vec::new(),
         }
     }
@@ -96,6 +107,11 @@ impl Incoming {
         self.rdata.clear();
         reencode::rdata(record, &mut Verbatim, &mut self.rdata)
             .map_err(|why| wrong(&why.to_string()))?;
+        // A few octets on the wire may stand for a long name.
+        self.octets += owner.as_name().octets().len() + 10 + self.rdata.len();
+        if self.octets > OCTETS {
+            return Err(too_long());
+        }
         check_rdata(rtype, &self.rdata).map_err(&wrong)?;
         if rtype == Type::SOA && owner != self.apex {
             return Err(wrong("it is the SOA record of another zone"));

@@ -16,6 +16,8 @@ mod follow;
 mod incoming;
 mod kept;
 mod place;
+#[cfg(test)]
+mod place_tests;
 mod setup;
 mod sources;
 #[cfg(test)]
@@ -24,7 +26,7 @@ mod tests;
 use std::sync::Arc;
 
 use chain::authority::{Authoritative, outside};
-use chain::keeper::{ZoneOrder, ZoneReport};
+use chain::keeper::{Asked, ZoneOrder, ZoneReport};
 use chain::trace::Remark;
 use chain::{Admits, Exchange, Failure, Flow, Hooks, Opcodes, Plugin, Query, Resolving};
 use wire::{Flags, Name, NameBuf, Opcode, Qname, Rcode, Response, Type};
@@ -120,7 +122,14 @@ impl Plugin for Secondary {
             }
             ZoneOrder::Notify => return None,
         };
-        Some(Ok(format!("zone {apex}: {begun}")))
+        let asked = place.report().follows.and_then(|follows| follows.asked);
+        let busy = asked.map(|asked| {
+            let Asked { primary, since, .. } = asked;
+            let seconds = since.as_secs();
+            format!(", when {primary} is done, which has been asked for {seconds} s")
+        });
+        let busy = busy.unwrap_or_default();
+        Some(Ok(format!("zone {apex}: {begun}{busy}")))
     }
 
     fn resolve(self: Arc<Self>, exchange: Box<Exchange>) -> Resolving {

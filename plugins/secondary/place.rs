@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use chain::keeper::{Follows, ZoneReport};
+use chain::keeper::{Asked, Follows, ZoneReport};
 use chain::served::Served;
 use chain::tsig::Key;
 use host::clock;
 use tokio::sync::Notify;
 use wire::{Name, NameBuf};
-use zone::{Digested, is_newer};
+use zone::{Digested, Zone, is_newer};
 
 use super::catalog::{self, Listed};
 use super::client::{self, Newer, Primary};
@@ -45,16 +45,23 @@ struct State {
     primary: Option<(String, u32)>,
     /// Why the last look failed, if it did, or that the primary has a lower serial.
     failure: Option<String>,
+    /// Why what is served is not on disk, if so.
+    unkept: Option<String>,
     /// The lower serial that was warned of, and ours.
     lower: Option<(u32, u32)>,
     /// When the next look is due.
     next: Option<u64>,
+    /// The primary that is being asked, since when, and the records that have come.
+    asked: Option<(String, u64, Arc<AtomicUsize>)>,
     /// What the catalog listed when it expired: its members stay as they are (RFC 9432, section 5.1).
     listed: Option<Vec<Listed>>,
+    /// Whether what is served is from the sources that the Corefile named before: it stays until these give the zone.
+    inherited: bool,
 }
 
-/// What is known of a place beside its zone: the next configuration goes on with it.
-type Living = HashMap<String, Weak<Place>>;
+/// What is known of places beside their zones: the next configuration goes on with them. By zone and sources, and by zone and server block
+/// ([`Sources::block`]), the newest last: one that is given up again leaves the one before.
+type Living = HashMap<String, Vec<Weak<Place>>>;
 
 fn living() -> MutexGuard<'static, Living> {
     static LIVING: OnceLock<Mutex<Living>> = OnceLock::new();
@@ -63,54 +70,81 @@ fn living() -> MutexGuard<'static, Living> {
 }
 
 impl Place {
-    /// The place of the zone `apex`: that of the configuration before, if it has the same sources.
+    /// The place of the zone `apex`: that of the configuration before, if it has the same sources. Where the server block had it from
+    /// other sources, what is served stays until these give the zone.
     pub(super) fn of(apex: Name<'_>, sources: &Sources, catalog: bool) -> Arc<Self> {
-        let mut living = living();
-        let name = format!("{apex} {} {catalog}", sources.identity());
-        if let Some(place) = living.get(&name).and_then(Weak::upgrade) {
+        let find = |name: Option<String>| {
+            let living = living();
+            let mut known = living.get(&name?)?.iter().rev();
+            known.find_map(Weak::upgrade)
+        };
+        let [exact, block] = names(apex, sources, catalog);
+        if let Some(place) = find(exact) {
             return place;
         }
-        let keep = sources.keep.as_ref();
-        let place = Arc::new(Self {
-            served: Served::new(apex),
-            sources: sources.clone(),
-            catalog,
-            copy: keep.map(|keep| Arc::new(Copy::new(keep.file(apex)))),
-            told: Notify::new(),
-            whole: AtomicBool::new(false),
-            state: Mutex::default(),
-        });
-        living.retain(|_, place| place.strong_count() > 0);
-        living.insert(name, Arc::downgrade(&place));
-        drop(living);
-        place.load();
+        let place = match find(block) {
+            Some(before) => {
+                let serves = before.served.load().is_some();
+                before.handed_on(sources, serves)
+            }
+            None => Self::new(Served::new(apex), sources, catalog, State::default()),
+        };
+        if place.served.load().is_none() {
+            place.load();
+        }
         place
     }
 
-    /// The place of the same zone, which comes from elsewhere from now on: what is served, what is known of it and what is on disk
-    /// stays.
-    pub(super) fn moved(&self, sources: &Sources) -> Arc<Self> {
-        let apex = self.served.apex();
+    fn new(served: Arc<Served>, sources: &Sources, catalog: bool, state: State) -> Arc<Self> {
+        let apex = served.apex();
+        let names = names(apex, sources, catalog);
         let keep = sources.keep.as_ref();
-        let copy = keep.map(|keep| Arc::new(Copy::new(keep.file(apex))));
-        match (&self.copy, &copy) {
+        let place = Arc::new(Self {
+            copy: keep.map(|keep| Arc::new(Copy::new(keep.file(apex)))),
+            served: served.clone(),
+            sources: sources.clone(),
+            catalog,
+            told: Notify::new(),
+            whole: AtomicBool::new(false),
+            state: Mutex::new(state),
+        });
+        let mut living = living();
+        living.retain(|_, places| {
+            places.retain(|place| place.strong_count() > 0);
+            !places.is_empty()
+        });
+        for name in names.into_iter().flatten() {
+            let places = living.entry(name).or_default();
+            places.push(Arc::downgrade(&place));
+        }
+        place
+    }
+
+    /// The place of the same zone, which comes from elsewhere from now on: what is served and what is known of it stays.
+    fn handed_on(&self, sources: &Sources, inherited: bool) -> Arc<Self> {
+        let state = State {
+            asked: None,
+            inherited,
+            ..self.state().clone()
+        };
+        Self::new(self.served.clone(), sources, self.catalog, state)
+    }
+
+    /// The same for a member of a catalog: what is on disk goes with it.
+    pub(super) fn moved(&self, sources: &Sources) -> Arc<Self> {
+        let place = self.handed_on(sources, self.is_inherited());
+        match (&self.copy, &place.copy) {
             (Some(old), Some(new)) => old.move_to(new),
             (Some(old), None) => old.remove(),
             // It is written when a primary has confirmed what is served.
             (None, _) => {}
         }
-        let place = Arc::new(Self {
-            served: self.served.clone(),
-            sources: sources.clone(),
-            catalog: false,
-            copy,
-            told: Notify::new(),
-            whole: AtomicBool::new(false),
-            state: Mutex::new(self.state().clone()),
-        });
-        let name = format!("{apex} {} false", sources.identity());
-        living().insert(name, Arc::downgrade(&place));
         place
+    }
+
+    /// Whether what is served is still that of other sources.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.state().inherited
     }
 
     /// Whether a NOTIFY from this address, signed with this key, is a primary's: by the key where there is one, else by the address. It
@@ -144,11 +178,12 @@ impl Place {
         let age = zone.as_ref().map(|_| self.age());
         let expire = zone.map(|zone| Duration::from_secs(zone.timers()[2].into()));
         let state = self.state().clone();
-        let next = state.next.map(|next| next.saturating_sub(clock::now()));
+        let next = state.next.filter(|_| state.asked.is_none());
+        let next = next.map(|next| next.saturating_sub(clock::now()));
         let primaries = self.sources.primaries.iter();
         ZoneReport {
             file: self.copy.as_ref().map(|copy| copy.path().to_path_buf()),
-            failure: state.failure,
+            failure: failure(&state),
             follows: Some(Follows {
                 primaries: primaries.map(ToString::to_string).collect(),
                 answered: state.primary,
@@ -157,6 +192,7 @@ impl Place {
                     .zip(age)
                     .map(|(expire, age)| expire.saturating_sub(age)),
                 next: next.map(Duration::from_nanos),
+                asked: state.asked.map(asked),
             }),
             ..ZoneReport::new(self.served.clone(), "secondary")
         }
@@ -264,18 +300,22 @@ impl Place {
 
     /// Gives what is to be told of a primary that is no newer.
     async fn ask(&self, key: Option<&Arc<Key>>) -> Result<Option<String>, String> {
-        let whole = self.whole.swap(false, Ordering::Relaxed);
+        let whole = self.whole.swap(false, Ordering::Relaxed) || self.is_inherited();
         let apex = self.served.apex();
         let mut failures = Vec::new();
         for contact in &self.sources.primaries {
+            let records = Arc::new(AtomicUsize::new(0));
+            self.state().asked = Some((contact.to_string(), clock::now(), records.clone()));
             let primary = Primary {
                 contact,
                 key,
                 digest: self.sources.digest,
                 max_records: self.sources.max_records,
+                records: &records,
             };
             let ours = self.served.snapshot();
             let found = client::refresh(&primary, apex, ours.as_ref(), whole).await;
+            self.state().asked = None;
             let found = found.and_then(|answer| {
                 if let Some(newer) = answer.newer.as_ref().filter(|_| self.catalog) {
                     catalog::read(&newer.zone)?;
@@ -287,6 +327,7 @@ impl Place {
                     {
                         let mut state = self.state();
                         (state.seen, state.age) = (clock::now(), Duration::ZERO);
+                        state.inherited = false;
                         state.primary = Some((contact.to_string(), answer.serial));
                     }
                     let ours = ours.filter(|_| answer.newer.is_none());
@@ -297,7 +338,17 @@ impl Place {
                     }
                     return Ok(lower);
                 }
-                Err(why) => failures.push(format!("{contact}: {why}")),
+                Err(why) => {
+                    if failures.len() + 1 < self.sources.primaries.len() {
+                        tracing::warn!(
+                            target: "plugin/secondary",
+                            "Failed to transfer zone {apex} from {contact}: {why}: asking the next primary"
+                        );
+                    }
+                    failures.push(format!("{contact}: {why}"));
+                    // Whoever asks meanwhile is told.
+                    self.state().failure = Some(failures.join("; "));
+                }
             }
         }
         Err(failures.join("; "))
@@ -358,31 +409,57 @@ impl Place {
                 target: "plugin/secondary",
                 "Transferred: {apex} from {from}, {records} records, {serial} SOA serial{how}"
             );
-            if let Some(copy) = copy
-                && let Err(error) = copy.write(&zone)
-            {
-                let path = copy.path().display();
-                tracing::error!(
-                    target: "plugin/secondary",
-                    "Zone {apex} is served, and cannot be kept in {path}: {error}"
-                );
-            }
+            copy.map(|copy| keep(&copy, &zone))
         });
-        let _ = taken.await;
+        let kept = taken.await;
+        self.state().unkept = kept.ok().flatten().and_then(Result::err);
     }
 
     /// Notes on disk that a primary has the version that is served.
     fn confirm(&self) {
         let Some(copy) = &self.copy else { return };
-        if copy.confirm().is_err()
-            && let Some(zone) = self.served.snapshot()
-            && let Err(error) = copy.write(&zone)
-        {
-            let (apex, path) = (self.served.apex(), copy.path().display());
-            tracing::error!(
-                target: "plugin/secondary",
-                "Zone {apex} cannot be kept in {path}: {error}"
-            );
+        // A version that could not be written is not the one that is there.
+        let unkept = self.state().unkept.is_some() || copy.confirm().is_err();
+        if unkept && let Some(zone) = self.served.snapshot() {
+            let kept = keep(copy, &zone);
+            self.state().unkept = kept.err();
         }
     }
+}
+
+/// Writes a version to disk.
+fn keep(copy: &Copy, zone: &Zone) -> Result<(), String> {
+    copy.write(zone).map_err(|error| {
+        let path = copy.path().display();
+        let why = format!("it is served, and cannot be kept in {path}: {error}");
+        tracing::error!(target: "plugin/secondary", "Zone {}: {why}", zone.apex());
+        why
+    })
+}
+
+/// What tells a place from others: where its zone comes from, and, where it has one to itself, the server block.
+fn names(apex: Name<'_>, sources: &Sources, catalog: bool) -> [Option<String>; 2] {
+    let exact = format!("{apex} {} {catalog}", sources.identity());
+    let block = sources.block.as_ref();
+    let block = block.map(|block| format!("{apex} in {block} {catalog}"));
+    [Some(exact), block]
+}
+
+/// A primary that is being asked, as it is told.
+fn asked((primary, since, records): (String, u64, Arc<AtomicUsize>)) -> Asked {
+    Asked {
+        primary,
+        since: Duration::from_nanos(clock::now().saturating_sub(since)),
+        records: records.load(Ordering::Relaxed),
+    }
+}
+
+/// All that is wrong.
+fn failure(state: &State) -> Option<String> {
+    let wrong: Vec<&str> = [&state.failure, &state.unkept]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }

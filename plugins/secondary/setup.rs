@@ -149,7 +149,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
         );
     }
     config.settings.check(parse);
-    for line in groups {
+    for (at, line) in groups.iter().enumerate() {
         if config.catalog.is_none() {
             let mistake = "a group is one of members of a catalog, and there is no `catalog` here";
             parse.report.push(
@@ -158,8 +158,18 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
                     .help("add a line `catalog`, or take the group out"),
             );
         }
+        let name = &line.words[1];
+        let earlier = |first: &&Line| first.words[1].text == name.text;
+        if let Some(first) = groups[..at].iter().copied().find(earlier) {
+            let mistake = format!("the group `{}` is here twice", name.text);
+            parse.report.push(
+                Diagnostic::error("CF0120", mistake)
+                    .at(name.span, "again here")
+                    .beside(first.words[1].span, "first here"),
+            );
+        }
         let settings = config.settings.of_group(parse, directive, line);
-        config.groups.push((line.words[1].text.clone(), settings));
+        config.groups.push((name.text.clone(), settings));
     }
     config
 }
@@ -368,6 +378,7 @@ fn sources(settings: &Settings, many: bool, build: &mut Build<'_>) -> Result<Sou
     let keep = settings.file.as_ref();
     let keep = keep.map(|(text, _)| Keep::at(build.path(text), many));
     Ok(Sources {
+        block: build.seat().map(Arc::from),
         primaries,
         key: settings.key.as_ref().map(|(key, _)| *key),
         keep,
@@ -415,6 +426,7 @@ impl Setup for SecondarySetup {
                     path: keep.file(apex.as_name()),
                     content: format!("{apex} {is_catalog} {identity}"),
                     span: *span,
+                    in_directory: true,
                 });
             }
         }

@@ -13,6 +13,8 @@ use zone::DigestPolicy;
 /// The primaries of zones, and where the zones are kept.
 #[derive(Clone)]
 pub(super) struct Sources {
+    /// The server block, by its keys and addresses, where it alone answers for its zones there.
+    pub(super) block: Option<Arc<str>>,
     pub(super) primaries: Vec<Contact>,
     /// The key that is shared with the primaries.
     pub(super) key: Option<NameBuf>,

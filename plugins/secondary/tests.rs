@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -8,23 +9,22 @@ use zone::Zone;
 
 use super::client::{Newer, Primary, refresh};
 use super::kept::Copy;
-use super::place::Place;
-use super::sources::{Contact, Keep, Sources};
+use super::sources::{Contact, Keep};
 use crate::trial;
 
 /// A record as a primary sends it: owner, type, RDATA.
-type Sent = (&'static str, u16, &'static [u8]);
+pub(super) type Sent = (&'static str, u16, &'static [u8]);
 
 const SOA: &[u8] = b"\0\0\0\0\0\x08\0\0\0\x0A\0\0\0\x0A\0\0\0\x0A\0\0\0\x0A";
-const BEGIN: Sent = ("example.org.", 6, SOA);
-const NS: Sent = ("example.org.", 2, b"\x02ns\xC0\x0C");
+pub(super) const BEGIN: Sent = ("example.org.", 6, SOA);
+pub(super) const NS: Sent = ("example.org.", 2, b"\x02ns\xC0\x0C");
 const ADDRESS: Sent = ("ns.example.org.", 1, b"\xC0\0\x02\x01");
 
 /// How many octets the question about example.org has.
 const QUESTION: usize = 17;
 
 /// A message of the response to `query`.
-fn message(query: &[u8], records: &[Sent]) -> Vec<u8> {
+pub(super) fn message(query: &[u8], records: &[Sent]) -> Vec<u8> {
     let mut out = query[..2].to_vec();
     out.extend_from_slice(&[0x84, 0, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
     out.extend_from_slice(&query[12..12 + QUESTION]);
@@ -40,10 +40,10 @@ fn message(query: &[u8], records: &[Sent]) -> Vec<u8> {
 }
 
 /// A primary: what it answers to IXFR (NOTIMP if that is nothing) and to AXFR, message by message, and what becomes of the latter.
-struct Script<'a> {
-    ixfr: &'a [&'a [Sent]],
-    axfr: &'a [&'a [Sent]],
-    change: &'a dyn Fn(usize, &mut Vec<u8>),
+pub(super) struct Script<'a> {
+    pub(super) ixfr: &'a [&'a [Sent]],
+    pub(super) axfr: &'a [&'a [Sent]],
+    pub(super) change: &'a dyn Fn(usize, &mut Vec<u8>),
 }
 
 impl Script<'_> {
@@ -70,7 +70,7 @@ impl Script<'_> {
     }
 
     /// Serves connections, each until a transfer is sent.
-    async fn serve(&self, listener: &TcpListener) {
+    pub(super) async fn serve(&self, listener: &TcpListener) {
         loop {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             while let Ok(len) = stream.read_u16().await {
@@ -89,7 +89,7 @@ impl Script<'_> {
 }
 
 /// A zone of version `serial`, with a record of a name that the primary's does not have.
-fn version(serial: u32) -> Arc<Zone> {
+pub(super) fn version(serial: u32) -> Arc<Zone> {
     let text = format!(
         "@ 60 SOA . . {serial} 10 10 10 10\n@ 60 NS ns\nns 60 A 192.0.2.1\nold 60 A 192.0.2.9\n"
     );
@@ -109,6 +109,7 @@ async fn follow(script: &Script<'_>, ours: Option<u32>) -> Result<Option<Newer>,
         key: None,
         digest: zone::DigestPolicy::default(),
         max_records: 100,
+        records: &AtomicUsize::new(0),
     };
     let ours = ours.map(version);
     let asked = refresh(&primary, apex.as_name(), ours.as_ref(), false);
@@ -136,7 +137,7 @@ async fn transfer(
     Ok(newer.map(|newer| newer.zone))
 }
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -177,7 +178,7 @@ fn a_primary_that_lies_changes_nothing() {
     type Change = fn(usize, &mut Vec<u8>);
     let same: Change = |_, _| {};
     let whole: &[Sent] = &[BEGIN, NS, ADDRESS, BEGIN];
-    let rows: [(&[&[Sent]], Change, &str); 19] = [
+    let rows: [(&[&[Sent]], Change, &str); 24] = [
         (&[&[BEGIN, NS]], same, "receive"),
         (&[&[BEGIN, NS], &[]], same, "receive"),
         (&[&[NS, BEGIN]], same, "does not begin with its SOA record"),
@@ -185,6 +186,11 @@ fn a_primary_that_lies_changes_nothing() {
             &[&[BEGIN, NS, OLDER]],
             same,
             "differs from the one that began the zone",
+        ),
+        (
+            &[&[BEGIN, ADDRESS, BEGIN]],
+            same,
+            "no NS record at its apex",
         ),
         (&[&[OLDER, NS, OLDER]], same, "older during the transfer"),
         (
@@ -239,6 +245,23 @@ fn a_primary_that_lies_changes_nothing() {
             "no response to the query",
         ),
         (&[whole], |_, reply| reply[3] = 5, "AXFR with REFUSED"),
+        // Another class, an owner that points at itself and one that points ahead, and RDATA longer than the message.
+        (
+            &[whole],
+            |_, reply| reply[45] = 3,
+            "no record that a zone can hold",
+        ),
+        (
+            &[whole],
+            |_, reply| reply[29..31].copy_from_slice(&[0xC0, 29]),
+            "cannot be read",
+        ),
+        (
+            &[whole],
+            |_, reply| reply[29..31].copy_from_slice(&[0xC0, 60]),
+            "cannot be read",
+        ),
+        (&[whole], |_, reply| reply[50] = 0xFF, "cannot be read"),
         (&[whole], |_, reply| reply[2] |= 2, "truncated"),
         (&[whole], |_, reply| reply[13] ^= 1, "another question"),
         (
@@ -291,7 +314,7 @@ const NINE: Sent = ("example.org.", 6, &soa(9));
 const OLD: Sent = ("old.example.org.", 1, b"\xC0\0\x02\x09");
 const ONE: Sent = ("one.example.org.", 1, b"\xC0\0\x02\x0A");
 const TWO: Sent = ("two.example.org.", 1, b"\xC0\0\x02\x0B");
-const WHOLE: &[Sent] = &[BEGIN, NS, ADDRESS, BEGIN];
+pub(super) const WHOLE: &[Sent] = &[BEGIN, NS, ADDRESS, BEGIN];
 
 /// A primary that sends on and on (CVE-2016-6170), whole and as differences.
 #[test]
@@ -315,6 +338,20 @@ fn a_zone_has_as_many_records_as_it_may_have() {
         run(follow(&script, Some(7))).err().as_deref(),
         Some(expected)
     );
+}
+
+/// Two octets on the wire may stand for a name of 200.
+#[test]
+fn a_zone_is_measured_with_its_names_in_full() {
+    let label = "x".repeat(60);
+    let long: &'static str = format!("{label}.{label}.{label}.example.org.").leak();
+    // The owner of the message's first record.
+    let at_first: Sent = ("example.org.", 2, b"\xC0\x1D");
+    let first: Vec<Sent> = vec![BEGIN, NS];
+    let mut second: Vec<Sent> = vec![(long, 1, b"\xC0\0\x02\x01")];
+    second.extend([at_first; 80]);
+    let told = run(transfer(&[&first, &second], |_, _| {}, None)).err();
+    assert_eq!(told.as_deref(), Some("the zone has more than 16384 octets"));
 }
 
 /// RFC 1995, section 4: as one message or as many.
@@ -359,7 +396,7 @@ fn differences_lead_to_the_version_of_the_primary() {
 #[test]
 fn differences_that_are_wrong_are_passed_over_for_the_whole_zone() {
     const OUTSIDE: Sent = ("example.net.", 1, b"\xC0\0\x02\x0A");
-    let rows: [&[Sent]; 11] = [
+    let rows: [&[Sent]; 12] = [
         &[NS, BEGIN],
         // From another version, to no newer one, with a gap.
         &[BEGIN, SIX, OLD, BEGIN, ONE, BEGIN],
@@ -371,7 +408,8 @@ fn differences_that_are_wrong_are_passed_over_for_the_whole_zone() {
         &[BEGIN, SEVEN, OLD, OLD, BEGIN, TWO, BEGIN],
         &[BEGIN, SEVEN, OLD, BEGIN, OUTSIDE, BEGIN],
         &[BEGIN, SEVEN, OLD, BEGIN, ONE, BEGIN, TWO],
-        // A zone that contradicts itself.
+        // A zone without NS records at its apex, and one that contradicts itself.
+        &[BEGIN, SEVEN, NS, BEGIN, ONE, BEGIN],
         &[
             BEGIN,
             SEVEN,
@@ -444,6 +482,10 @@ fn lines() {
         (
             "secondary {\n transfer from 127.0.0.1\n group far {\n  zonemd off\n }\n}",
             "there is no `catalog` here",
+        ),
+        (
+            "secondary {\n transfer from 127.0.0.1\n catalog\n group far {\n  zonemd off\n }\n group near\n group far {\n  zonemd on\n }\n}",
+            "the group `far` is here twice",
         ),
         (
             "secondary {\n transfer from 127.0.0.1\n catalog\n group {\n  zonemd off\n }\n}",
@@ -579,59 +621,6 @@ fn each_zone_has_a_file_of_its_own_in_a_directory() {
         single.file(name("example.org").as_name()).to_str(),
         Some("copy")
     );
-}
-
-/// A primary that was set back, or put up anew: what is served stays, and the operator is told.
-#[test]
-fn a_lower_serial_is_told_once_and_in_the_status() {
-    let script = Script {
-        ixfr: &[],
-        axfr: &[WHOLE],
-        change: &|_, _| {},
-    };
-    let apex: NameBuf = "example.org.".parse().expect("a name");
-    let said = trial::logged(|| {
-        run(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let address = listener.local_addr().expect("an address");
-            let sources = Sources {
-                primaries: vec![Contact { address, tls: None }],
-                key: None,
-                keep: None,
-                digest: zone::DigestPolicy::default(),
-                max_records: 100,
-            };
-            let place = Place::of(apex.as_name(), &sources, false);
-            let check = async |served, whole| {
-                place.served.replace(Some(version(served)));
-                if whole {
-                    place.retransfer();
-                }
-                tokio::select! {
-                    checked = place.check(Ok(None)) => checked.expect("an answer"),
-                    () = script.serve(&listener) => unreachable!("it serves on"),
-                }
-                place.report().failure
-            };
-            let lower = |ours: u32| {
-                let why = "its SOA serial, 8, is lower than";
-                Some(format!("{address}: {why} {ours}, which is served"))
-            };
-            for (served, whole, expected) in [
-                (9, false, lower(9)),
-                (9, false, lower(9)),
-                (10, false, lower(10)),
-                (8, false, None),
-                (7, false, None),
-                (9, true, None),
-            ] {
-                assert_eq!(check(served, whole).await, expected, "{served} {whole}");
-            }
-        });
-    });
-    let warned = said.matches("WARN plugin/secondary: Zone example.org. is not transferred from");
-    assert_eq!(warned.count(), 2, "{said}");
-    assert!(said.contains("or run `nameplate zone retransfer example.org.`"));
 }
 
 /// A file that is cut at the end of a name without a final newline reads as a master file, with fewer records and the same serial.

@@ -71,6 +71,19 @@ pub struct Follows {
     pub expires: Option<Duration>,
     /// In how long they are asked again.
     pub next: Option<Duration>,
+    /// The one that is being asked now.
+    pub asked: Option<Asked>,
+}
+
+/// A primary that is being asked: for its serial, and then for the zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The primary.
+    pub primary: String,
+    /// For how long it has been asked.
+    pub since: Duration,
+    /// How many records of the zone have come.
+    pub records: usize,
 }
 
 /// What can be done with a zone.

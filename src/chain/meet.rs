@@ -4,6 +4,7 @@
 //! As far as the Corefile's words tell: names of interfaces and of hosts are no addresses yet.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -62,21 +63,29 @@ fn files(blocks: &[PlannedBlock], report: &mut Report) {
         let all = block.planned.iter();
         for writes in all.flat_map(|one| one.setup.writes(&block.zones, root)) {
             let path = std::path::absolute(&writes.path).unwrap_or_else(|_| writes.path.clone());
-            let first = known.entry(path).or_insert_with(|| Writes {
-                path: writes.path.clone(),
-                content: writes.content.clone(),
-                span: writes.span,
-            });
+            let first = match known.entry(path) {
+                Entry::Vacant(place) => {
+                    place.insert(writes);
+                    continue;
+                }
+                Entry::Occupied(first) => first.into_mut(),
+            };
             if first.content == writes.content || told.contains(&writes.span) {
                 continue;
             }
             told.push(writes.span);
             let message = format!("two zones are kept in one file: {}", writes.path.display());
+            let help = match first.in_directory && writes.in_directory {
+                true => {
+                    "give each a file of its own, or end the path with a slash: in a directory, each zone has its own file"
+                }
+                false => "give each a file of its own",
+            };
             report.push(
                 Diagnostic::error("CF0341", message)
                     .at(writes.span, "each would be written over the other")
                     .beside(first.span, "another zone is kept there")
-                    .help("give each a file of its own, or end the path with a slash: in a directory, each zone has its own file"),
+                    .help(help),
             );
         }
     }

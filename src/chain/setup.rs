@@ -236,6 +236,8 @@ pub struct Writes {
     pub content: String,
     /// Where it is named.
     pub span: Span,
+    /// Whether the path of a directory stands for a file of each zone in it.
+    pub in_directory: bool,
 }
 
 /// Where a page of the admin side is served, as it is written.
@@ -397,6 +399,9 @@ pub struct Build<'a> {
     pub process: &'a mut Process,
     zones: &'a [String],
     block: usize,
+    keys: &'a [Key],
+    /// Whether it serves some queries of its zones only.
+    filters: bool,
     name: &'static str,
     steps: &'a mut Vec<Step>,
     /// Where the directive stands, each time.
@@ -448,6 +453,15 @@ impl Build<'_> {
     /// The number of the server block, in file order.
     pub fn block(&self) -> usize {
         self.block
+    }
+
+    /// What tells the block from others, over a reload too: its keys, and where it listens. Nothing does where it serves some queries only:
+    /// others may have the same.
+    pub fn seat(&self) -> Option<String> {
+        let words = self.config.bind.iter().flatten();
+        let words: Vec<_> = words.map(|word| (&word.word, word.except)).collect();
+        let comes = self.config.listen.is_some();
+        (!self.filters).then(|| format!("{:?} {words:?} {comes}", self.keys))
     }
 
     /// `path`, taken from `root` when it is relative.
@@ -656,6 +670,7 @@ pub fn build(
         span: Span,
         zones: Vec<String>,
         planned: Vec<Option<Planned>>,
+        filters: bool,
         config: BlockConfig,
         steps: Vec<Step>,
         /// By step: the place of its directive in the order of the block.
@@ -673,6 +688,7 @@ pub fn build(
                 recurses: block.planned.iter().any(|one| one.setup.recurses()),
                 ..BlockConfig::default()
             },
+            filters: block.planned.iter().any(|one| one.setup.filters()),
             planned: block.planned.into_iter().map(Some).collect(),
             steps: Vec::new(),
             ranks: Vec::new(),
@@ -697,6 +713,8 @@ pub fn build(
                 process,
                 zones: &half.zones,
                 block: number,
+                keys: &half.keys,
+                filters: half.filters,
                 name: planned.name,
                 steps: &mut half.steps,
                 places: &planned.places,

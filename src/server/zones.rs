@@ -94,6 +94,9 @@ pub struct Status {
     pub expires_in_seconds: Option<u64>,
     /// In how many seconds the primaries are asked.
     pub next_check_in_seconds: Option<u64>,
+    /// The primary that is being asked now, if one is.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// Why the newest version is not served, if so.
     pub last_error: Option<String>,
     /// The oldest serial that IXFR and `diff` reach back to.
@@ -112,6 +115,17 @@ pub struct Status {
     /// More, by name.
     #[serde(default)]
     pub details: BTreeMap<String, String>,
+}
+
+/// A primary that is being asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// The primary.
+    pub primary: String,
+    /// For how many seconds it has been asked.
+    pub seconds: u64,
+    /// How many records of the zone have come.
+    pub records: usize,
 }
 
 /// A key of a signed zone.
@@ -290,6 +304,11 @@ fn status(block: usize, report: &ZoneReport) -> Status {
         age_seconds: seconds(follows.age),
         expires_in_seconds: seconds(follows.expires),
         next_check_in_seconds: seconds(follows.next),
+        asked: follows.asked.map(|asked| Asked {
+            primary: asked.primary,
+            seconds: asked.since.as_secs(),
+            records: asked.records,
+        }),
         last_error: report.failure.clone(),
         journal_from,
         journal_bytes,
@@ -410,6 +429,20 @@ fn show(zone: &Status, out: &mut String) {
         "next check",
         zone.next_check_in_seconds
             .map(|next| format!("in {next} s")),
+    );
+    line(
+        "under way",
+        zone.asked.as_ref().map(|asked| {
+            let Asked {
+                primary,
+                seconds,
+                records,
+            } = asked;
+            match records {
+                0 => format!("{primary} has been asked for {seconds} s"),
+                _ => format!("transfer from {primary} for {seconds} s, {records} records so far"),
+            }
+        }),
     );
     line(
         "expires",
