@@ -200,6 +200,7 @@ impl Plugin for DynUpdate {
     fn zones(&self) -> Vec<ZoneReport> {
         let report = |place: &Place| ZoneReport {
             file: place.file.clone(),
+            failure: place.store.failure(),
             ..ZoneReport::new(place.store.served.clone(), "dynupdate")
         };
         self.places.iter().map(report).collect()

@@ -1,13 +1,15 @@
 //! Reads `dynupdate [ZONE] { file ...; database ...; allow ...; max_... }`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chain::Fallthrough;
 use chain::authority::{Authoritative, Unloaded};
 use chain::inspect::Inspect;
 use chain::served::ZoneSet;
-use chain::setup::{Answers, Build, BuildError, Parse, Registration, Scene, Setup};
+use chain::setup::{
+    Answers, Build, BuildError, Parse, Registration, Scene, Setup, Writes, from_root,
+};
 use corefile::{Diagnostic, Directive, Line, Report, Severity, Span, Token, value};
 use wire::{Name, NameBuf, Type};
 
@@ -223,6 +225,18 @@ impl Setup for DynUpdateSetup {
                 ),
             );
         }
+        for config in self.configs.iter().filter(|one| one.database.is_none()) {
+            if let Some(transfer) = scene.directive("transfer") {
+                let message =
+                    "the zone is handed on, and its serial goes back when the process ends";
+                report.push(
+                    Diagnostic::warning("CF0342", message)
+                        .at(config.span, "without `database`, updates are lost, and the serial is that of `file` again")
+                        .beside(transfer.name.span, "secondaries keep what they have until it is greater than theirs")
+                        .help("add a line `database FILE`"),
+                );
+            }
+        }
         for (at, config) in self.configs.iter().enumerate() {
             let mut earlier = self.configs[..at].iter();
             if let Some(other) = earlier.find(|other| other.zone == config.zone) {
@@ -233,6 +247,19 @@ impl Setup for DynUpdateSetup {
                 );
             }
         }
+    }
+
+    fn writes(&self, _: &[String], root: &Path) -> Vec<Writes> {
+        let kept = self.configs.iter().filter_map(|config| {
+            let word = config.database.as_ref()?;
+            Some(Writes {
+                path: from_root(root, &word.text),
+                content: format!("updates of {}", config.zone),
+                span: word.span,
+                in_directory: false,
+            })
+        });
+        kept.collect()
     }
 
     fn answers(&self) -> Vec<(Answers, Vec<String>)> {
@@ -278,7 +305,8 @@ impl Setup for DynUpdateSetup {
             if database.is_none() {
                 tracing::warn!(
                     target: "plugin/dynupdate",
-                    "Zone {apex} has no database: updates are lost when the process ends"
+                    "Zone {apex} has no database: when the process ends, updates are lost and the SOA serial is that of its file again, \
+                     so that secondaries keep what they have until it is greater than theirs"
                 );
             }
             places.push(Place {

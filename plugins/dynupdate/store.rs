@@ -17,6 +17,8 @@ pub(super) struct Store {
     pub(super) served: Arc<Served>,
     /// Held for as long as an update is made: one goes after the other.
     database: Mutex<Option<Database>>,
+    /// Why the last change could not be written to disk, if so.
+    failure: Mutex<Option<String>>,
 }
 
 /// What an update has done.
@@ -39,7 +41,10 @@ impl Store {
     ) -> Result<Arc<Self>, String> {
         static LIVING: OnceLock<Mutex<HashMap<String, Weak<Store>>>> = OnceLock::new();
         let key = match database {
-            Some(path) => format!("{apex} {}", path.display()),
+            Some(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+                format!("{apex} {}", path.display())
+            }
             None => format!("{apex} from {seed:?}"),
         };
         let mut living = lock(LIVING.get_or_init(Mutex::default));
@@ -85,7 +90,13 @@ impl Store {
         Ok(Self {
             served,
             database: Mutex::new(database),
+            failure: Mutex::default(),
         })
+    }
+
+    /// Why the last change could not be written to disk, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.failure).clone()
     }
 
     /// Makes an update; `None` where it changes nothing. It is on disk when this returns.
@@ -118,9 +129,10 @@ impl Store {
             return Err(Refusal::new(Rcode::REFUSED, why));
         }
         if let Some(database) = database.as_mut() {
-            database
-                .commit(&difference, &next)
-                .map_err(|error| fails(format!("write the database: {error}")))?;
+            let written = database.commit(&difference, &next);
+            let written = written.map_err(|error| format!("write the database: {error}"));
+            *lock(&self.failure) = written.as_ref().err().cloned();
+            written.map_err(fails)?;
         }
         let done = Done {
             // The SOA record's change is no news.

@@ -278,7 +278,11 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "CF0341",
-        "Two lines keep different zones, or the same zone from different primaries, in one file. Each would be written over the other, and after a restart one of them is served from the other's file or from none.",
+        "Two lines keep different zones, or the same zone from different primaries, in one file: the `file` of `secondary`, or the `database` of `dynupdate`. Each would be written over the other, and after a restart one of them is served from the other's file or from none.",
+    ),
+    (
+        "CF0342",
+        "A zone of `dynupdate` has no `database`, and `transfer` hands it on. After a restart it is what its file says, with the file's SOA serial, which updates had raised: secondaries have a version with a greater serial, take this one for older, and do not transfer it until its serial is greater than theirs.",
     ),
     (
         "CF0345",
