@@ -4,6 +4,8 @@
 //! one bridge say to each other, too; an accept in another table does not help. A chain is walked as a packet would walk it
 //! of which only the two interfaces are known: a rule that asks for more is taken not to match.
 
+mod legacy;
+
 use std::collections::HashMap;
 use std::io;
 
@@ -24,6 +26,8 @@ pub struct Filter {
 pub struct Place {
     /// 1 for `inet`, 2 for `ip`, 10 for `ip6`.
     family: u8,
+    /// Whether it is of legacy iptables, and not of nf_tables.
+    legacy: bool,
     table: String,
     chain: String,
 }
@@ -78,14 +82,30 @@ impl std::fmt::Display for Place {
             10 => "ip6",
             _ => "ip",
         };
-        write!(f, "{family} {} {}", self.table, self.chain)
+        let legacy = if self.legacy { "legacy " } else { "" };
+        write!(f, "{legacy}{family} {} {}", self.table, self.chain)
     }
 }
 
 impl Accept {
+    /// Whether `apply --fix-forward` can put it there.
+    #[must_use]
+    pub fn is_ours_to_make(&self) -> bool {
+        !self.place.legacy
+    }
+
     /// The command that does the same.
     #[must_use]
     pub fn command(&self) -> String {
+        if self.place.legacy {
+            let tool = match self.place.family {
+                10 => "ip6tables-legacy",
+                _ => "iptables-legacy",
+            };
+            let key = if self.leaving { "-o" } else { "-i" };
+            let (chain, bridge) = (&self.place.chain, &self.bridge);
+            return format!("{tool} -I {chain} {key} {bridge} -j ACCEPT");
+        }
         let key = if self.leaving { "oifname" } else { "iifname" };
         format!(
             "nft insert rule {} {key} \"{}\" accept",
@@ -109,6 +129,10 @@ impl Filter {
     /// Reads what drops; the rules only if anything does, or `all` of them.
     pub(crate) fn read(socket: &mut Socket, all: bool) -> io::Result<Self> {
         let mut filter = Self::default();
+        // What cannot be read is taken to drop nothing.
+        for v6 in [false, true] {
+            let _ = legacy::read(&mut filter, v6);
+        }
         let mut batch = Batch::default();
         batch.message(nft::kind(nft::GETCHAIN), NLM_F_DUMP, &[0; 4]);
         socket.dump(&mut batch, |_, body| filter.chain(body))?;
@@ -146,6 +170,7 @@ impl Filter {
         }
         let place = Place {
             family,
+            legacy: false,
             table,
             chain,
         };
@@ -179,6 +204,7 @@ impl Filter {
         }
         let place = Place {
             family,
+            legacy: false,
             table,
             chain,
         };

@@ -243,6 +243,30 @@ pub(crate) fn namespace_cookie(fd: BorrowedFd<'_>) -> u64 {
     if done == 0 { cookie } else { 0 }
 }
 
+/// Reads a socket's option into octets that also tell what is wanted.
+pub(crate) fn socket_option(
+    fd: BorrowedFd<'_>,
+    (level, name): (i32, i32),
+    octets: &mut [u8],
+) -> io::Result<()> {
+    let mut length = octets.len() as libc::socklen_t;
+    // SAFETY: pointer and length describe `octets`, which is ours alone.
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            octets.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// The effective user.
 #[must_use]
 pub fn effective_user() -> u32 {

@@ -207,8 +207,11 @@ impl Planner<'_> {
             .missing(&layout.passing, bridged, &layout.mark);
         let accepted = self.journal.is_some_and(|journal| journal.accepts);
         let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut legacy = Vec::new();
         for accept in missing {
-            if accepted {
+            if !accept.is_ours_to_make() {
+                legacy.push(accept.command());
+            } else if accepted {
                 self.step(Action::AcceptForward { accept });
             } else {
                 let chain = accept.place.to_string();
@@ -219,6 +222,12 @@ impl Planner<'_> {
             self.plan.warnings.push(format!(
                 "packets of the lab are dropped by the host's forward chain (an accept in another table does not change that): `apply --fix-forward` puts these rules into {chain}, and `down` removes them: {}",
                 commands.join("; ")
+            ));
+        }
+        if !legacy.is_empty() {
+            self.plan.warnings.push(format!(
+                "packets of the lab are dropped by the host's forward chain of legacy iptables, which the lab does not change: {}",
+                legacy.join("; ")
             ));
         }
         for (place, handle, comment) in self.kernel.filter.owned(&layout.mark) {

@@ -104,6 +104,57 @@ fn what_the_host_routes_is_told_too() {
 }
 
 #[test]
+fn what_legacy_iptables_drops_is_told_with_its_own_commands() {
+    let world = World::new();
+    world.outside();
+    let drop = "iptables-legacy -P FORWARD DROP && ip6tables-legacy -P FORWARD DROP";
+    if world.sh(drop).code != 0 {
+        println!("SKIPPED: this kernel or machine has no legacy iptables");
+        return;
+    }
+    // A rule of a chain of its own that concerns others, and one that looks at more than interfaces.
+    world.ok("iptables-legacy -N MINE && iptables-legacy -A MINE -i other+ -j ACCEPT && iptables-legacy -A FORWARD -j MINE
+        iptables-legacy -A FORWARD -i v-net-0 -p tcp --dport 7 -j ACCEPT");
+    let file = lab_file("nat");
+    let file = file.to_str().expect("plain");
+    let rules = [
+        "iptables-legacy -I FORWARD -i v-net-0 -j ACCEPT",
+        "iptables-legacy -I FORWARD -o v-net-0 -j ACCEPT",
+    ];
+    for verb in ["check", "plan", "apply", "status"] {
+        let did = world.lab(&[verb, file]);
+        let said = did.err.clone() + &did.out;
+        for rule in rules {
+            assert!(said.contains(rule), "{verb}: {rule}: {did:?}");
+        }
+        assert!(
+            !said.contains("ip6tables") && !said.contains("--fix-forward"),
+            "{verb}: {said}"
+        );
+    }
+    assert!(!world.pings("blue", "203.0.113.9"));
+    // The first one into the chain that all packets pass, the other one as it is said.
+    world.ok("iptables-legacy -A MINE -i v-net+ -j ACCEPT");
+    world.ok(rules[1]);
+    assert!(world.pings("blue", "203.0.113.9"));
+    for verb in ["check", "plan", "apply", "status"] {
+        let did = world.lab(&[verb, file]);
+        assert!(
+            did.code == 0 && !(did.err + &did.out).contains("iptables"),
+            "{verb}"
+        );
+    }
+    assert_eq!(world.lab(&["down", "nat"]).code, 0);
+    let both = lab_file("nat-both");
+    let did = world.lab(&["plan", both.to_str().expect("plain")]);
+    assert!(
+        did.err
+            .contains("ip6tables-legacy -I FORWARD -i both -j ACCEPT"),
+        "{did:?}"
+    );
+}
+
+#[test]
 fn settings_that_cannot_be_written_are_warned_of() {
     let world = World::new();
     world.ok("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
