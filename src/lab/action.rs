@@ -18,7 +18,9 @@ use crate::hash::mac_text;
 use crate::layout::{Bridge, Device, Port};
 use crate::link::LinkChange;
 use crate::nft::Table;
+use crate::reach::Hop;
 use crate::redirect::Redirect;
+use crate::route;
 use crate::shape::Shape;
 
 /// One step.
@@ -166,10 +168,8 @@ pub enum Action {
     AddRoute {
         /// The namespace.
         space: String,
-        /// The destination.
-        to: IpNet,
-        /// The next hop.
-        via: IpAddr,
+        /// The route.
+        hop: Hop,
     },
     /// A route goes.
     DeleteRoute {
@@ -179,6 +179,8 @@ pub enum Action {
         to: IpNet,
         /// The next hop.
         via: Option<IpAddr>,
+        /// Which of those to one destination.
+        metric: u32,
     },
     /// A setting.
     Sysctl {
@@ -540,18 +542,18 @@ impl Action {
                     }
                 }]
             }
-            Self::AddRoute { space, to, via } => {
-                vec![format!(
-                    "ip -n {space} route replace {} via {via} proto 76",
-                    destination(*to)
-                )]
+            Self::AddRoute { space, hop } => {
+                let words = route::words(hop.to, Some(hop.via), hop.metric);
+                vec![format!("ip -n {space} route replace {words} proto 76")]
             }
-            Self::DeleteRoute { space, to, via } => {
-                let via = via.map_or(String::new(), |via| format!(" via {via}"));
-                vec![format!(
-                    "ip -n {space} route del {}{via} proto 76",
-                    destination(*to)
-                )]
+            Self::DeleteRoute {
+                space,
+                to,
+                via,
+                metric,
+            } => {
+                let words = route::words(*to, *via, *metric);
+                vec![format!("ip -n {space} route del {words} proto 76")]
             }
             Self::Sysctl {
                 space, key, value, ..
@@ -646,15 +648,6 @@ fn inside(space: Option<&str>) -> String {
     space.map_or(String::new(), |space| format!("ip netns exec {space} "))
 }
 
-/// A destination as `ip route` writes it, with the family of a default route.
-fn destination(to: IpNet) -> String {
-    match (to.prefix_len(), to) {
-        (0, IpNet::V4(_)) => "default".to_owned(),
-        (0, IpNet::V6(_)) => "::/0".to_owned(),
-        _ => to.to_string(),
-    }
-}
-
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |space: &Option<String>| match space {
@@ -715,7 +708,10 @@ impl fmt::Display for Action {
             Self::Connect { space, link, net } => {
                 write!(f, "route {} to {link}{}", net.trunc(), at(space))
             }
-            Self::AddRoute { space, to, via } => write!(f, "route {to} via {via} in {space}"),
+            Self::AddRoute { space, hop } => {
+                let metric = route::metric_words(hop.to, hop.metric);
+                write!(f, "route {} via {}{metric} in {space}", hop.to, hop.via)
+            }
             Self::DeleteRoute { space, to, .. } => write!(f, "route {to} in {space}"),
             Self::Sysctl {
                 space, key, value, ..

@@ -477,12 +477,17 @@ impl Executor {
                 route::add_connected(&mut self.pending, number, *net);
                 self.note(index, space.as_deref());
             }
-            Action::AddRoute { space, to, via } => {
-                route::add(&mut self.pending, *to, *via);
+            Action::AddRoute { space, hop } => {
+                route::add(&mut self.pending, hop.to, hop.via, hop.metric);
                 self.note(index, Some(space));
             }
-            Action::DeleteRoute { space, to, via } => {
-                route::delete(&mut self.pending, *to, *via);
+            Action::DeleteRoute {
+                space,
+                to,
+                via,
+                metric,
+            } => {
+                route::delete(&mut self.pending, *to, *via, *metric);
                 self.note(index, Some(space));
             }
             Action::Sysctl {

@@ -92,6 +92,7 @@ pub fn up(hosts: usize) -> io::Result<()> {
             &mut batch,
             IpNet::V4(ipnet::Ipv4Net::default()),
             net(bridge, 0)?.addr(),
+            0,
         );
         send(&mut inside, &mut batch)?;
         let directory = format!("/etc/netns/{name}");
@@ -125,7 +126,7 @@ pub fn change(hosts: usize) -> io::Result<()> {
         link::delete_address(&mut batch, 2, read(old)?);
         link::add_address(&mut batch, 2, read(new)?);
         let gateway = read("10.100.0.0/16")?.addr();
-        route::add(&mut batch, IpNet::V4(ipnet::Ipv4Net::default()), gateway);
+        route::add(&mut batch, IpNet::V4(ipnet::Ipv4Net::default()), gateway, 0);
         Socket::route()?.transact(&mut batch)?;
     }
     let line = "{\"name\":\"h000\",\"aliases\":[],\"addresses\":[{\"net\":\"br0\",\"address\":\"10.50.0.0\"}]},";

@@ -18,7 +18,7 @@ use crate::filter::Passing;
 use crate::hash;
 use crate::link::Link;
 use crate::nft::Table;
-use crate::reach::Picture;
+use crate::reach::{Hop, Picture};
 use crate::redirect::Redirect;
 use crate::shape::Shape;
 use crate::spec::{Net, Space, Spec};
@@ -246,7 +246,7 @@ pub struct SpaceLayout {
     /// Its interfaces.
     pub ends: Vec<End>,
     /// Its routes.
-    pub routes: Vec<(IpNet, IpAddr)>,
+    pub routes: Vec<Hop>,
     /// Its settings, as paths below `/proc/sys`.
     pub sysctls: Vec<(String, String)>,
     /// Its files below `/etc/netns`.

@@ -3,6 +3,7 @@
 //! The host is node 0 and namespace `i` is node `i + 1`; each node has addresses with prefixes and routes with next
 //! hops. A path is walked there and back, longest prefix first, as `ip route get` would.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
@@ -27,8 +28,43 @@ struct Node {
     name: String,
     /// Address and the segment that it lies on.
     addresses: Vec<(IpNet, usize)>,
-    routes: Vec<(IpNet, IpAddr)>,
+    routes: Vec<Hop>,
     forwards: bool,
+    /// Whether it drops what comes from an address of IPv4 that it has no route to: `rp_filter`.
+    filters: bool,
+}
+
+/// A route of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hop {
+    /// The destination.
+    pub to: IpNet,
+    /// The next hop.
+    pub via: IpAddr,
+    /// Of two routes to one destination the lower one is taken.
+    pub metric: u32,
+}
+
+impl Hop {
+    /// The `nth` route to a destination.
+    fn new(to: IpNet, via: IpAddr, nth: u32) -> Self {
+        let metric = first_metric(to) + nth * 100;
+        Self { to, via, metric }
+    }
+}
+
+/// The metric of a route that is told none: `IP6_RT_PRIO_USER` in IPv6.
+#[must_use]
+pub fn first_metric(to: IpNet) -> u32 {
+    if to.addr().is_ipv6() { 1_024 } else { 0 }
+}
+
+impl Node {
+    /// Whether it has any route to an address.
+    fn leads_to(&self, to: IpAddr) -> bool {
+        self.addresses.iter().any(|(own, _)| own.contains(&to))
+            || self.routes.iter().any(|route| route.to.contains(&to))
+    }
 }
 
 impl<'a> Picture<'a> {
@@ -54,6 +90,11 @@ impl<'a> Picture<'a> {
             let mut node = Node {
                 name: space.name.value.clone(),
                 forwards: space.router,
+                filters: space.router
+                    && !space
+                        .sysctl
+                        .iter()
+                        .any(|(key, _)| key.contains("rp_filter")),
                 ..Node::default()
             };
             for (slot, on) in space.attachments.iter().enumerate() {
@@ -95,15 +136,16 @@ impl<'a> Picture<'a> {
             .collect()
     }
 
-    /// The routes of a namespace, declared and by default; the first default of a family is the preferred one.
+    /// The routes of a namespace, declared and by default: by the first network with a gateway, and by the others where that
+    /// route goes, because its link is down.
     #[must_use]
-    pub fn routes(&self, at: usize) -> Vec<(IpNet, IpAddr)> {
+    pub fn routes(&self, at: usize) -> Vec<Hop> {
         let space = &self.spec.spaces[at];
         let mut routes = Vec::new();
         for route in &space.routes {
             for to in self.spec.destinations(route) {
                 if let Some(via) = self.next_hop(at, &route.via, to.addr().is_ipv6()) {
-                    routes.push((to, via));
+                    routes.push(Hop::new(to, via, 0));
                 }
             }
         }
@@ -112,6 +154,10 @@ impl<'a> Picture<'a> {
         }
         for v6 in [false, true] {
             let everything = if v6 { default_v6() } else { default_v4() };
+            if routes.iter().any(|route| route.to == everything) {
+                continue;
+            }
+            let mut nth = 0;
             for on in &space.attachments {
                 let Some(net) = self.spec.net(&on.net.value) else {
                     continue;
@@ -134,9 +180,9 @@ impl<'a> Picture<'a> {
                         .addresses
                         .iter()
                         .any(|(own, _)| own.addr() == gateway)
-                    && !routes.iter().any(|(to, _)| *to == everything)
                 {
-                    routes.push((everything, gateway));
+                    routes.push(Hop::new(everything, gateway, nth));
+                    nth += 1;
                 }
             }
         }
@@ -198,7 +244,7 @@ impl<'a> Picture<'a> {
             Dns::Address(address) => {
                 let node = &self.nodes[at + 1];
                 let nets = node.addresses.iter().map(|(net, _)| net);
-                let mut ways = nets.chain(node.routes.iter().map(|(net, _)| net));
+                let mut ways = nets.chain(node.routes.iter().map(|route| &route.to));
                 return ways.any(|net| net.contains(&address)).then_some(address);
             }
             Dns::Bridge => {}
@@ -215,8 +261,8 @@ impl<'a> Picture<'a> {
             let mut host = host.iter().map(|(address, _)| address.addr());
             host.find(|address| {
                 good(address)
-                    && match self.walk(at + 1, *address, true) {
-                        Ok(Some(source)) => self.walk(0, source, false).is_ok(),
+                    && match self.walk(at + 1, *address, None) {
+                        Ok(Some(source)) => self.walk(0, source, Some(*address)).is_ok(),
                         Ok(None) => true,
                         Err(_) => false,
                     }
@@ -248,10 +294,10 @@ impl<'a> Picture<'a> {
     /// # Errors
     /// Where it is lost.
     pub fn path_to(&self, from: usize, to: usize, target: IpAddr) -> Result<(), Lost> {
-        let Some(source) = self.walk(from + 1, target, true)? else {
+        let Some(source) = self.walk(from + 1, target, None)? else {
             return Ok(());
         };
-        let back = self.walk(to + 1, source, false);
+        let back = self.walk(to + 1, source, Some(target));
         back.map(drop).map_err(|lost| Lost {
             why: format!("the answer is lost: {}", lost.why),
             ..lost
@@ -262,7 +308,7 @@ impl<'a> Picture<'a> {
     #[must_use]
     pub fn way(&self, from: usize, target: IpAddr) -> Vec<String> {
         let mut lines = Vec::new();
-        let there = self.follow(from + 1, target, true, &mut lines);
+        let there = self.follow(from + 1, target, None, &mut lines);
         let source = match there {
             Err(lost) => {
                 lines.push(format!("lost: {}", lost.why));
@@ -274,7 +320,7 @@ impl<'a> Picture<'a> {
         let owner = |node: &Node| node.addresses.iter().any(|(own, _)| own.addr() == target);
         if let (Some(source), Some(to)) = (source, self.nodes.iter().position(owner)) {
             lines.push("and back".to_owned());
-            match self.follow(to, source, false, &mut lines) {
+            match self.follow(to, source, Some(target), &mut lines) {
                 Ok(_) => lines.push(format!("{source} has it")),
                 Err(lost) => lines.push(format!("the answer is lost: {}", lost.why)),
             }
@@ -282,9 +328,15 @@ impl<'a> Picture<'a> {
         lines
     }
 
-    /// Follows a packet; the address that it leaves with, unless it stays. `first` is whether it begins a connection.
-    fn walk(&self, from: usize, to: IpAddr, first: bool) -> Result<Option<IpAddr>, Lost> {
-        self.follow(from, to, first, &mut Vec::new())
+    /// Follows a packet; the address that it leaves with, unless it stays. One that answers has the address that was
+    /// asked; another one begins a connection.
+    fn walk(
+        &self,
+        from: usize,
+        to: IpAddr,
+        answers: Option<IpAddr>,
+    ) -> Result<Option<IpAddr>, Lost> {
+        self.follow(from, to, answers, &mut Vec::new())
     }
 
     /// The same, with a line for each hop.
@@ -292,10 +344,10 @@ impl<'a> Picture<'a> {
         &self,
         from: usize,
         to: IpAddr,
-        first: bool,
+        answers: Option<IpAddr>,
         lines: &mut Vec<String>,
     ) -> Result<Option<IpAddr>, Lost> {
-        let (mut at, mut source, mut came) = (from, None, None);
+        let (mut at, mut source, mut came) = (from, answers, None);
         for hop in 0..16 {
             let node = &self.nodes[at];
             if node.addresses.iter().any(|(own, _)| own.addr() == to) {
@@ -304,13 +356,21 @@ impl<'a> Picture<'a> {
             if hop > 0 && !node.forwards {
                 return Err(Lost::by_mistake(format!("{} does not route", node.name)));
             }
+            if let (true, Some(from @ IpAddr::V4(_))) = (hop > 0 && node.filters, source)
+                && !node.leads_to(from)
+            {
+                let name = &node.name;
+                let why = format!("{name} drops what comes from {from}: it has no route there");
+                return Err(Lost::by_mistake(why));
+            }
             let is_direct = node.addresses.iter().any(|(own, _)| own.contains(&to));
             let mut via = to;
             if !is_direct {
-                let routes = node.routes.iter().filter(|(net, _)| net.contains(&to));
-                let route = routes.max_by_key(|(net, _)| net.prefix_len());
+                let routes = node.routes.iter().filter(|route| route.to.contains(&to));
+                let route =
+                    routes.max_by_key(|route| (route.to.prefix_len(), Reverse(route.metric)));
                 let lost = || Lost::by_mistake(format!("{} has no route to {to}", node.name));
-                via = route.ok_or_else(lost)?.1;
+                via = route.ok_or_else(lost)?.via;
             }
             let has = |other: &Node, segment: usize| {
                 let mut theirs = other.addresses.iter();
@@ -321,7 +381,7 @@ impl<'a> Picture<'a> {
                 .iter()
                 .filter(|(own, _)| own.contains(&via))
                 .collect();
-            own.sort_by_key(|(own, _)| std::cmp::Reverse(own.prefix_len()));
+            own.sort_by_key(|(own, _)| Reverse(own.prefix_len()));
             let next = own.into_iter().find_map(|(address, segment)| {
                 let next = self.nodes.iter().position(|other| has(other, *segment))?;
                 Some((next, *segment, address.addr()))
@@ -329,7 +389,7 @@ impl<'a> Picture<'a> {
             let lost = || Lost::by_mistake(format!("nobody has {via}"));
             let (next, segment, address) = next.ok_or_else(lost)?;
             if let (0, Some(came)) = (at, came) {
-                self.passes(came, segment, first)?;
+                self.passes(came, segment, answers.is_none())?;
             }
             lines.push(self.hop(at, (via, to), segment, address));
             source.get_or_insert(address);

@@ -9,6 +9,7 @@ use crate::link::{PROTOCOL, family, octets, read_ip, retried};
 use crate::netlink::{
     Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Socket, natural,
 };
+use crate::reach::first_metric;
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
@@ -26,7 +27,7 @@ const RTAX_ADVMSS: u16 = 8;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_LINK: u8 = 253;
 /// Routes that come with an address.
-const RTPROT_KERNEL: u8 = 2;
+pub(crate) const RTPROT_KERNEL: u8 = 2;
 /// What the kernel gives such a route of IPv6 as its priority.
 const IP6_RT_PRIO_ADDRCONF: u32 = 256;
 
@@ -39,6 +40,8 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// The link's index.
     pub link: u32,
+    /// Of two routes to one destination the lower one is taken.
+    pub metric: u32,
     /// Who set it.
     pub protocol: u8,
 }
@@ -55,7 +58,7 @@ fn route_header(to: IpNet) -> [u8; 12] {
 }
 
 /// Adds a route, or gives it another next hop.
-pub(crate) fn add(batch: &mut Batch, to: IpNet, via: IpAddr) {
+pub(crate) fn add(batch: &mut Batch, to: IpNet, via: IpAddr, metric: u32) {
     batch
         .message(
             RTM_NEWROUTE,
@@ -63,7 +66,8 @@ pub(crate) fn add(batch: &mut Batch, to: IpNet, via: IpAddr) {
             &route_header(to),
         )
         .attribute(RTA_DST, &octets(to.network()))
-        .attribute(RTA_GATEWAY, &octets(via));
+        .attribute(RTA_GATEWAY, &octets(via))
+        .number(RTA_PRIORITY, metric);
 }
 
 /// Adds the route to an address's subnet, as the kernel does when it gets the address.
@@ -132,10 +136,11 @@ pub(crate) fn append(batch: &mut Batch, route: &New) {
 }
 
 /// Removes a route of ours.
-pub(crate) fn delete(batch: &mut Batch, to: IpNet, via: Option<IpAddr>) {
+pub(crate) fn delete(batch: &mut Batch, to: IpNet, via: Option<IpAddr>, metric: u32) {
     batch
         .message(RTM_DELROUTE, 0, &route_header(to))
-        .attribute(RTA_DST, &octets(to.network()));
+        .attribute(RTA_DST, &octets(to.network()))
+        .number(RTA_PRIORITY, metric);
     if let Some(via) = via {
         batch.attribute(RTA_GATEWAY, &octets(via));
     }
@@ -170,12 +175,13 @@ fn read_route(body: &[u8]) -> Option<Route> {
         return None;
     }
     let v6 = header[0] == libc::AF_INET6 as u8;
-    let (mut to, mut via, mut link) = (None, None, 0);
+    let (mut to, mut via, mut link, mut metric) = (None, None, 0, 0);
     for (kind, value) in Attributes(body.get(12..)?) {
         match kind {
             RTA_DST => to = read_ip(value),
             RTA_GATEWAY => via = read_ip(value),
             RTA_OIF => link = natural(value),
+            RTA_PRIORITY => metric = natural(value),
             _ => {}
         }
     }
@@ -187,6 +193,27 @@ fn read_route(body: &[u8]) -> Option<Route> {
         to: IpNet::new(to.unwrap_or(unspecified), header[1]).ok()?,
         via,
         link,
+        metric,
         protocol: header[5],
     })
+}
+
+/// A route as `ip route` writes it, with the family of a default route.
+pub(crate) fn words(to: IpNet, via: Option<IpAddr>, metric: u32) -> String {
+    let via = via.map_or(String::new(), |via| format!(" via {via}"));
+    let to_words = match (to.prefix_len(), to) {
+        (0, IpNet::V4(_)) => "default".to_owned(),
+        (0, IpNet::V6(_)) => "::/0".to_owned(),
+        _ => to.to_string(),
+    };
+    format!("{to_words}{via}{}", metric_words(to, metric))
+}
+
+/// The metric of a route, unless it is what every route has.
+pub(crate) fn metric_words(to: IpNet, metric: u32) -> String {
+    if metric == first_metric(to) {
+        String::new()
+    } else {
+        format!(" metric {metric}")
+    }
 }

@@ -165,6 +165,8 @@ pub struct Net {
     pub shape: Shape,
     /// Who is asked for names outside of labs; whom the server's Corefile says, if there is none.
     pub upstream: Vec<At<SocketAddr>>,
+    /// Search domains of its namespaces, unless they have their own.
+    pub search: Option<Vec<String>>,
     /// Masquerade IPv4.
     pub nat4: bool,
     /// Masquerade IPv6.
@@ -445,6 +447,18 @@ impl Spec {
             spec.file = Some(std::path::absolute(path)?);
         }
         Ok((spec, report))
+    }
+
+    /// Gives each namespace without search domains of its own those of its first network that has any.
+    fn search_on_networks(&mut self) {
+        for space in &mut self.spaces {
+            let mut nets = space.attachments.iter();
+            let of_net = nets.find_map(|on| {
+                let net = self.nets.iter().find(|net| net.name.value == on.net.value);
+                net?.search.clone()
+            });
+            space.search = space.search.take().or(of_net);
+        }
     }
 
     /// What a pod's resolver is told, where the file does not say it: the search domains of its namespace, and `ndots:5`.

@@ -10,8 +10,9 @@ use crate::control::{self, State, Verb};
 use crate::converge;
 use crate::error::Result;
 use crate::graph::{self, Condition, Live};
+use crate::hash::mac_text;
 use crate::journal::{Journal, Phase};
-use crate::layout::Layout;
+use crate::layout::{Layout, Other};
 use crate::plan::Plan;
 use crate::reach::Picture;
 use crate::spec::{Dns, Spec};
@@ -181,7 +182,17 @@ impl Status {
                 .map(|end| {
                     let addresses: Vec<String> =
                         end.addresses.iter().map(ToString::to_string).collect();
-                    format!("{} {} on {}", end.name, addresses.join(" "), end.net)
+                    let port = match &end.other {
+                        Other::Port(port) => format!(", port {}", port.name),
+                        _ => String::new(),
+                    };
+                    format!(
+                        "{} {} on {}, MAC {}{port}",
+                        end.name,
+                        addresses.join(" "),
+                        end.net,
+                        mac_text(&end.mac)
+                    )
                 })
                 .collect();
             let dns = picture.nameserver(at).filter(|_| there).map(|server| {

@@ -19,11 +19,9 @@ use crate::netlink::Socket;
 use crate::observe::{BRIDGED, Inside, read_sysctl};
 use crate::plan::{Subject, possible};
 use crate::redirect::{Redirect, elsewhere};
+use crate::route::RTPROT_KERNEL;
 use crate::spec::forms::overlap;
 use crate::spec::{Forward, Kind, Spec};
-
-/// Routes that come with an address (`RTPROT_KERNEL`): the address is told.
-const KERNEL: u8 = 2;
 
 /// What is in the way: addresses as errors, because `apply` refuses them, and routes as warnings.
 ///
@@ -49,7 +47,8 @@ pub fn look(spec: &Spec) -> Result<Vec<Diagnostic>> {
             ));
         }
         for route in &host.routes {
-            let by_address = route.protocol == KERNEL && route.via.is_none();
+            // The address itself is told.
+            let by_address = route.protocol == RTPROT_KERNEL && route.via.is_none();
             if route.to.prefix_len() == 0
                 || by_address
                 || is_link_local(&route.to)
@@ -205,14 +204,15 @@ pub fn look_further(spec: &Spec) -> Result<Vec<Diagnostic>> {
             "comes from"
         };
         let message = format!("{} drops what {way} `{}`", accept.place, accept.bridge);
-        found.push(
-            Diagnostic::warning("LAB0206", message)
-                .at(span, "")
-                .help(format!(
+        found.push(Diagnostic::warning("LAB0206", message).at(span, "").help(
+            match accept.is_ours_to_make() {
+                true => format!(
                     "`apply --fix-forward` runs what this would: {}",
                     accept.command()
-                )),
-        );
+                ),
+                false => format!("the lab changes no legacy iptables: {}", accept.command()),
+            },
+        ));
     }
     Ok(found)
 }
@@ -279,7 +279,7 @@ fn subnets(spec: &Spec) -> Vec<(IpNet, Span)> {
 }
 
 /// Whether every link has such an address.
-fn is_link_local(net: &IpNet) -> bool {
+pub(crate) fn is_link_local(net: &IpNet) -> bool {
     matches!(net, IpNet::V6(v6) if v6.addr().is_unicast_link_local() || v6.addr().is_multicast())
 }
 

@@ -8,7 +8,9 @@ use crate::listener;
 use crate::netlink::Socket;
 use crate::nft;
 use crate::observe::Inside;
+use crate::route::{RTPROT_KERNEL, metric_words};
 use crate::space;
+use crate::surroundings::is_link_local;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,20 +46,24 @@ fn look(name: &str, views: Views) -> io::Result<Vec<String>> {
     };
     if views.routes {
         for route in &inside.routes {
-            let via = route.via.map_or(String::new(), |via| format!(" via {via}"));
-            let own = if route.protocol == PROTOCOL {
-                ""
-            } else {
-                ", not the lab's"
-            };
-            // Those that come with an address say nothing new.
-            if route.via.is_some() {
-                lines.push(format!(
-                    "route {}{via} dev {}{own}",
-                    route.to,
-                    link(route.link)
-                ));
+            let of_link = route.via.is_none() && route.protocol == RTPROT_KERNEL;
+            if of_link && is_link_local(&route.to) {
+                continue;
             }
+            let via = route.via.map_or(String::new(), |via| format!(" via {via}"));
+            let metric = match of_link {
+                true => String::new(),
+                false => metric_words(route.to, route.metric),
+            };
+            let own = match of_link || route.protocol == PROTOCOL {
+                true => "",
+                false => ", not the lab's",
+            };
+            lines.push(format!(
+                "route {}{via} dev {}{metric}{own}",
+                route.to,
+                link(route.link)
+            ));
         }
     }
     if views.neighbours {

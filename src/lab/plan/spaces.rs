@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use ipnet::IpNet;
-
 use super::{Planner, Subject, is_on, is_pair, other_mtu};
 use crate::action::Action;
 use crate::journal::Phase;
 use crate::layout::{End, LEAST_V6, Other, Port, SpaceLayout, setting_of};
 use crate::link::{LinkChange, PROTOCOL};
 use crate::observe::{Inside, Seen, of_default, stale};
+use crate::reach::Hop;
 
 /// Whether two values of a setting are one: the kernel prints several numbers with tabs between them.
 pub(super) fn same(one: &str, other: &str) -> bool {
@@ -427,30 +426,32 @@ impl<'a> Planner<'a> {
     /// The routes of a namespace; all of them again if something under them changed.
     fn routes(&mut self, space: &SpaceLayout, again: bool) {
         let inside = self.inside(&space.name);
-        let present = |to: &IpNet, via| {
+        let present = |hop: &Hop| {
             inside.is_some_and(|inside| {
-                inside
-                    .routes
-                    .iter()
-                    .any(|route| route.to == *to && route.via == Some(via))
+                inside.routes.iter().any(|route| {
+                    route.to == hop.to && route.via == Some(hop.via) && route.metric == hop.metric
+                })
             })
         };
         for route in inside.iter().flat_map(|inside| &inside.routes) {
-            let declared = space.routes.iter().any(|(to, _)| *to == route.to);
+            let declared = space
+                .routes
+                .iter()
+                .any(|hop| hop.to == route.to && hop.metric == route.metric);
             if route.protocol == PROTOCOL && !declared {
                 self.step(Action::DeleteRoute {
                     space: space.name.clone(),
                     to: route.to,
                     via: route.via,
+                    metric: route.metric,
                 });
             }
         }
-        for (to, via) in &space.routes {
-            if again || !present(to, *via) {
+        for hop in &space.routes {
+            if again || !present(hop) {
                 self.step(Action::AddRoute {
                     space: space.name.clone(),
-                    to: *to,
-                    via: *via,
+                    hop: *hop,
                 });
             }
         }

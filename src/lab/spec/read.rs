@@ -20,7 +20,7 @@ const LAB: &[&str] = &[
 ];
 const NET: &[&str] = &[
     "subnet", "host", "gateway", "internal", "isolate", "mtu", "nat", "forward", "kind", "parent",
-    "vlan", "upstream", "delay", "jitter", "loss", "reorder", "rate",
+    "vlan", "upstream", "search", "delay", "jitter", "loss", "reorder", "rate",
 ];
 const LINK: &[&str] = &[
     "subnet", "mtu", "dev", "delay", "jitter", "loss", "reorder", "rate",
@@ -79,6 +79,7 @@ pub(super) fn read(
     if !searched {
         spec.search = vec![spec.domain.clone()];
     }
+    spec.search_on_networks();
     if of_cluster {
         spec.search_in_cluster(!searched);
     }
@@ -316,6 +317,7 @@ impl Reader<'_> {
                 vlan: None,
                 shape: Shape::default(),
                 upstream: Vec::new(),
+                search: None,
                 nat4: false,
                 nat6: false,
                 forwards: Vec::new(),
@@ -351,6 +353,7 @@ impl Reader<'_> {
                 });
             }
             ("upstream", _) => net.upstream = self.upstreams(value),
+            ("search", _) => net.search = Some(self.search(value)),
             ("internal", _) => net.internal = self.boolean(value, key),
             ("isolate", _) => net.isolate = self.boolean(value, key),
             ("mtu", _) => net.mtu = self.mtu(value),
