@@ -559,3 +559,59 @@ fn code_is_told_from_comments_and_quotes() {
         ["a", "b"]
     );
 }
+
+/// Every lab of `tests/labs` is in the table of its README, is expected to do something, and the tests that are named there
+/// are there and use it.
+#[test]
+fn every_lab_is_told_of_and_applied() {
+    let mut complaints = Vec::new();
+    let rooms = "src/lab/tests/it";
+    let tables = list(&format!("{rooms}/labs"));
+    let tables: String = tables
+        .iter()
+        .map(|name| read(format!("{rooms}/labs/{name}")))
+        .collect();
+    let labs: BTreeSet<String> = list("tests/labs")
+        .iter()
+        .filter_map(|name| name.strip_suffix(".toml"))
+        .map(str::to_owned)
+        .collect();
+    let readme = read("tests/labs/README.md");
+    let mut told = BTreeSet::new();
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, lab, _, tests, _] = cells[..] else {
+            complaints.push(format!("a row of three cells: {row}"));
+            continue;
+        };
+        let lab = lab.trim_matches('`');
+        told.insert(lab.to_owned());
+        for test in tests.split(", ").filter(|test| !test.is_empty()) {
+            let test = test.trim_matches('`');
+            let source = test.split_once("::").and_then(|(module, function)| {
+                let text = fs::read_to_string(root().join(format!("{rooms}/{module}.rs"))).ok()?;
+                let function = text.split_once(&format!("\nfn {function}() {{\n"))?.1;
+                Some(function.split("\n}\n").next()?.to_owned())
+            });
+            match source {
+                None => complaints.push(format!("{lab}: there is no test {test}")),
+                Some(text) if !text.contains(&format!("\"{lab}\"")) => {
+                    complaints.push(format!("{lab}: {test} does not use it"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for lab in labs.symmetric_difference(&told) {
+        complaints.push(format!("{lab}: tests/labs and its README disagree"));
+    }
+    for lab in &labs {
+        if !tables.contains(&format!("lab: \"{lab}\",")) {
+            complaints.push(format!("{lab}: nothing is expected of it in {rooms}/labs"));
+        }
+        if !read(format!("tests/labs/{lab}.toml")).starts_with("# ") {
+            complaints.push(format!("{lab}.toml does not begin with what it shows"));
+        }
+    }
+    complain(&complaints);
+}

@@ -318,18 +318,3 @@ fn refused(world: &World, file: &str, [why, place]: [&str; 2]) {
     }
     assert_same(&world.snapshot(), &before, why);
 }
-
-#[test]
-fn several_servers_stand_in_resolv_conf() {
-    let world = World::new();
-    let file = world.file(
-        "servers",
-        "[lab]\ndns = [\"bridge\", \"192.0.2.53\", \"2001:db8::53\"]\n[net.br0]\nsubnet = \"10.1.0.0/24\"\n[ns]\na = \"br0\"\n",
-    );
-    world.apply_file(&file);
-    let lines = world.ok("grep nameserver /etc/netns/a/resolv.conf");
-    assert_eq!(
-        lines,
-        "nameserver 10.1.0.1\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n"
-    );
-}

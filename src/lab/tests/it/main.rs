@@ -4,6 +4,7 @@
 
 #![allow(missing_docs)]
 
+mod clients;
 mod cni;
 mod converging;
 mod drifting;
@@ -20,6 +21,7 @@ mod links;
 mod machines;
 mod mistakes;
 mod names;
+mod notes;
 mod outward;
 mod owners;
 mod pages;

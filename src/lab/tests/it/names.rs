@@ -1,5 +1,6 @@
 //! What is published, and that it resolves inside: a stand-in for the server answers from `names.json`.
 
+use crate::resolving::UPSTREAM;
 use crate::world::{World, lab_file};
 
 /// Answers A queries from `names.json` at one address, NODATA for other types, NXDOMAIN otherwise; logs the names.
@@ -70,6 +71,42 @@ fn without_a_resolver_the_hosts_file_knows_everyone() {
     let world = World::new();
     world.apply("pods");
     assert!(world.pings("p1", "p3") && world.pings("p2", "p1.pods.test"));
+    // Where the file says so, with a resolver as well: nobody serves here.
+    world.apply("hosts");
+    assert!(world.pings("web", "db") && world.pings("db", "www"));
+    let text = std::fs::read_to_string(lab_file("hosts")).expect("a lab");
+    let file = world.file("hosts", &text.replace("\"all\"", "\"self\""));
+    world.apply_file(&file);
+    assert!(world.pings("web", "www") && !world.pings("db", "www"));
+}
+
+#[test]
+fn the_second_resolver_is_asked_where_the_first_is_silent() {
+    let world = World::new();
+    world.apply("resolvers");
+    let lines = world.ok("grep nameserver /etc/netns/desk/resolv.conf");
+    assert_eq!(lines, "nameserver 192.168.1.1\nnameserver 192.168.1.53\n");
+    world.write("/run/work/up.py".as_ref(), UPSTREAM);
+    world.background("exec ip netns exec backup python3 /run/work/up.py 192.168.1.53 53");
+    let found = world.ok("ip netns exec desk getent ahostsv4 www.example.org");
+    assert!(found.starts_with("198.51.100.7 "), "{found}");
+}
+
+#[test]
+fn the_order_of_files_and_dns_is_the_labs() {
+    let world = World::new();
+    // As where names of DNS are somebody else's: nothing here ever asks a server.
+    world.ok("echo 'hosts: files' > /etc/nsswitch.conf");
+    world.apply("search");
+    world.write("/run/work/dns.py".as_ref(), STAND_IN);
+    world.background("exec python3 /run/work/dns.py search");
+    assert!(world.pings("web", "db"));
+    let did = world.lab(&["exec", "web", "--", "getent", "hosts", "db"]);
+    assert_eq!(did.code, 0, "{did:?}");
+    let text = std::fs::read_to_string(lab_file("search")).expect("a lab");
+    let file = world.file("search", &text.replace("nsswitch = true\n", ""));
+    world.apply_file(&file);
+    assert!(!world.pings("web", "db"));
 }
 
 #[test]

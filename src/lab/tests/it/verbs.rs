@@ -236,13 +236,29 @@ fn adopted_namespaces_have_a_name() {
 }
 
 #[test]
-fn what_is_dubious_is_said_where_it_is_made() {
-    let world = World::new();
-    let file = lab_file("router-off");
-    let file = file.to_str().expect("plain");
-    for verb in ["check", "plan", "apply"] {
-        let did = world.lab(&[verb, file]);
-        assert!(did.err.contains("c: b does not route"), "{verb}: {did:?}");
+fn what_is_dubious_is_said_before_anything_is_made() {
+    for (lab, said) in [
+        ("router-off", &["c: b does not route"][..]),
+        (
+            "routes-missing",
+            &[
+                "`a` cannot reach",
+                "c: the answer is lost: c has no route to 192.168.1.5",
+                "c: d has no route to 192.168.2.5",
+            ],
+        ),
+    ] {
+        let world = World::new();
+        let file = lab_file(lab);
+        let file = file.to_str().expect("plain");
+        for verb in ["check", "plan", "apply"] {
+            let made = world.sh("ls /run/netns 2>/dev/null").out;
+            assert_eq!(made, "", "{verb}");
+            let did = world.lab(&[verb, file]);
+            for part in said {
+                assert!(did.err.contains(part), "{verb}: {part}: {did:?}");
+            }
+        }
     }
 }
 

@@ -247,6 +247,35 @@ impl World {
             == 0
     }
 
+    /// The same of many at once, in their order.
+    pub(crate) fn pings_of(&self, pings: &[(&str, &str)]) -> Vec<bool> {
+        let mut script = String::new();
+        for (at, (from, to)) in pings.iter().enumerate() {
+            let _ = writeln!(
+                script,
+                "{{ {} ping -n -c2 -i0.2 -W1 {to} >/dev/null 2>&1 && echo {at}; }} &",
+                inside(from)
+            );
+        }
+        let answered = self.ok(&(script + "wait"));
+        let answered: Vec<&str> = answered.lines().collect();
+        let of = |at: usize| answered.contains(&at.to_string().as_str());
+        (0..pings.len()).map(of).collect()
+    }
+
+    /// How many servers were started.
+    pub(crate) fn servers(&self) -> usize {
+        self.servers.borrow().len()
+    }
+
+    /// Ends all but the first of these servers.
+    pub(crate) fn end_servers(&self, but: usize) {
+        for mut server in self.servers.borrow_mut().drain(but..) {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
     /// Starts a server that tells its name and whom it sees.
     pub(crate) fn serve(&self, space: &str, port: u16, name: &str) {
         let mut command = self.enter();
@@ -378,10 +407,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for server in self.servers.borrow_mut().iter_mut() {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
+        self.end_servers(0);
         drop(self.stdin.take());
         let _ = self.holder.wait();
     }
