@@ -1,7 +1,7 @@
 //! Which labs there are, and when to look again.
 //!
 //! A directory holds a directory for each lab, in which `names.json` is replaced by a rename. Both are watched; a file is read again when
-//! its content differs. While the state directory is held by a shared lock, `apply` knows that a server answers for it.
+//! its content differs. What else `apply` writes beside it is nobody's business here. While the state directory is held by a shared lock, `apply` knows that a server answers for it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -66,7 +66,10 @@ impl Content for Publications {
     fn places(&mut self) -> Places {
         let labs = std::fs::read_dir(&self.directory).into_iter().flatten();
         let labs = labs.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut directories: Vec<PathBuf> = labs.filter(|path| path.is_dir()).collect();
+        // Where there are names, only these matter; elsewhere whatever comes may be names.
+        let mut directories: Vec<PathBuf> = labs
+            .filter(|path| path.is_dir() && !path.join(NAMES).is_file())
+            .collect();
         directories.push(self.directory.clone());
         directories.sort();
         Places {
@@ -99,12 +102,9 @@ impl Content for Publications {
         for name in self.names() {
             let path = self.path(&name);
             let known = self.known.get(&name).map(|known| known.digest);
-            let content = match files.digest(&path, FILE) {
-                Ok(digest) if known == Some(digest) => None,
-                Ok(digest) => {
-                    let lab = files.read(&path, FILE).map_err(|error| format!(" {error}"));
-                    Some((digest, lab.and_then(|text| self.lab(&name, &text))))
-                }
+            let content = match files.read_unless(known, &path, FILE) {
+                Ok((_, None)) => None,
+                Ok((digest, Some(text))) => Some((digest, self.lab(&name, &text))),
                 Err(error) => Some((0, Err(format!(" {error}")))),
             };
             draft.push((name, content));

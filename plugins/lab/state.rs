@@ -8,7 +8,7 @@
 //! A look-up probes one table with the hashes that parsing made; a view is one binary search over the subnets of all labs. A lab costs
 //! its names once, and once more for each network that sees other addresses than a stranger does, [`MOST_NAMES`] in all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use zone::{Loader, Lookup, Zone};
 
 use super::outside::Outside;
 use super::published::{Published, Subnet, number};
-use super::text::{self, Writer};
+use super::text::{self, Lines, Writer};
 
 /// How many names the views of a lab may have together; beyond, all clients see all addresses.
 const MOST_NAMES: usize = 200_000;
@@ -172,46 +172,36 @@ fn backward(
 }
 
 /// A zone of lines, without those that are not good.
-fn zone(
-    apex: Name<'_>,
-    mut lines: Vec<String>,
-    complaints: &mut Vec<String>,
-) -> Result<Zone, String> {
-    lines.retain(|line| {
-        let good = text::stays_in_line(line);
-        if !good {
-            complaints.push(format!(
-                "`{}`: a quote or parenthesis stays open",
-                line.escape_debug()
-            ));
-        }
-        good
-    });
+fn zone(apex: Name<'_>, lines: Lines, complaints: &mut Vec<String>) -> Result<Zone, String> {
+    complaints.extend(lines.open.iter().map(|line| {
+        let line = line.escape_debug();
+        format!("`{line}`: a quote or parenthesis stays open")
+    }));
+    let mut text = lines.text;
     let mut first = String::new();
     for _ in 0..ROUNDS {
-        let wrong = match Loader::new(apex).minimal(true).load_text(&lines.join("\n")) {
+        let wrong = match Loader::new(apex).minimal(true).load_text(&text) {
             Ok(loaded) => return Ok(loaded.zone),
             Err(wrong) => wrong,
         };
-        let mut places: Vec<usize> = Vec::new();
+        let lines: Vec<&str> = text.lines().collect();
+        let mut places = BTreeSet::new();
         for complaint in &wrong {
             if first.is_empty() {
                 first.clone_from(&complaint.message);
             }
             // The first two lines are SOA and NS.
             let place = (complaint.line as usize).wrapping_sub(1);
-            if (2..lines.len()).contains(&place) && !places.contains(&place) {
+            if (2..lines.len()).contains(&place) && places.insert(place) {
                 complaints.push(format!("`{}`: {}", lines[place], complaint.message));
-                places.push(place);
             }
         }
         if places.is_empty() {
             break;
         }
-        places.sort_unstable();
-        for place in places.into_iter().rev() {
-            lines.remove(place);
-        }
+        let good = lines.iter().enumerate();
+        let good = good.filter(|(place, _)| !places.contains(place));
+        text = good.fold(String::new(), |text, (_, line)| text + line + "\n");
     }
     Err(format!("1:1: {first}"))
 }

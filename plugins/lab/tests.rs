@@ -1,13 +1,16 @@
 mod outside;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chain::{Block, Flow, Outcome};
+use host::source::Content as _;
 use wire::{Flags, Section, Type};
 
+use super::source::Publications;
 use crate::trial::{self, Folder};
 
 /// A state directory.
@@ -691,6 +694,32 @@ fn changes_are_followed_and_mistakes_keep_what_was() {
         })
         .await;
     });
+}
+
+/// `apply` writes more than names into a lab's directory, and who waits for names must not wait for that.
+#[test]
+fn of_a_lab_with_names_only_these_are_heard() {
+    let labs = Labs::new("places");
+    labs.publish("one", &small("one.test", "10.7.1.0"));
+    let directory = labs.0.0.clone();
+    std::fs::create_dir(directory.join("two")).expect("a directory");
+    let mut publications = Publications {
+        directory: directory.clone(),
+        wanted: Vec::new(),
+        ttl: None,
+        reverse: true,
+        state: Arc::default(),
+        listen: None,
+        known: BTreeMap::new(),
+        held: None,
+    };
+    let places = publications.places();
+    assert_eq!(places.files, [directory.join("one/names.json")]);
+    // Where there are no names yet, whatever comes may be them.
+    assert_eq!(
+        places.directories,
+        [directory.clone(), directory.join("two")]
+    );
 }
 
 #[test]

@@ -74,42 +74,84 @@ pub(super) fn distinct(names: &Published, segments: &[Segment]) -> Vec<usize> {
 pub(super) struct Writer<'a> {
     names: &'a Published,
     segments: &'a [Segment],
-    ttl: u32,
-    lines: Vec<String>,
+    /// The lab's domain with its dot.
+    domain: String,
+    /// A TTL with spaces around it.
+    ttl: String,
+    lines: Lines,
+}
+
+/// Lines of a master file.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// Those that end where they seem to.
+    pub(super) text: String,
+    /// Those that would reach into others.
+    pub(super) open: Vec<String>,
 }
 
 impl<'a> Writer<'a> {
     /// Begins with SOA and NS of `apex`, a name with its dot.
     pub(super) fn new(names: &'a Published, segments: &'a [Segment], ttl: u32, apex: &str) -> Self {
-        let (domain, serial) = (dotted(&names.domain), names.generation as u32);
-        let lines = vec![
-            format!(
-                "{apex} {ttl} SOA {SERVER}.{domain} hostmaster.{domain} {serial} 7200 1800 86400 {ttl}"
-            ),
-            format!("{apex} {ttl} NS {SERVER}.{domain}"),
-        ];
-        Self {
+        let mut out = Self {
             names,
             segments,
-            ttl,
-            lines,
-        }
+            domain: dotted(&names.domain),
+            ttl: format!(" {ttl} "),
+            lines: Lines::default(),
+        };
+        let (domain, serial) = (out.domain.clone(), names.generation as u32);
+        out.line(
+            &[apex],
+            format_args!(
+                "SOA {SERVER}.{domain} hostmaster.{domain} {serial} 7200 1800 86400 {ttl}"
+            ),
+        );
+        out.line(&[apex], format_args!("NS {SERVER}.{domain}"));
+        out
     }
 
     /// The lines.
-    pub(super) fn into_lines(self) -> Vec<String> {
+    pub(super) fn into_lines(self) -> Lines {
         self.lines
     }
 
-    /// A record below the lab's domain.
-    fn record(&mut self, owner: &str, data: std::fmt::Arguments<'_>) {
-        let mut line = String::with_capacity(80);
-        let domain = &self.names.domain;
-        let _ = write!(line, "{owner}.{} {} {data}", dotted(domain), self.ttl);
-        self.lines.push(line);
+    /// A record of an owner in parts, whose dots are in them.
+    fn line(&mut self, owner: &[&str], data: std::fmt::Arguments<'_>) {
+        let start = self.lines.text.len();
+        let text = &mut self.lines.text;
+        owner.iter().for_each(|part| text.push_str(part));
+        text.push_str(&self.ttl);
+        let _ = text.write_fmt(data);
+        self.end(start);
     }
 
-    fn address(&mut self, owner: &str, address: IpAddr) {
+    /// Ends the line that was begun at `start`.
+    fn end(&mut self, start: usize) {
+        let Lines { text, open } = &mut self.lines;
+        if stays_in_line(&text[start..]) {
+            text.push('\n');
+        } else {
+            open.push(text.split_off(start));
+        }
+    }
+
+    /// A record below the lab's domain, of an owner in parts.
+    fn record(&mut self, owner: &[&str], data: std::fmt::Arguments<'_>) {
+        let start = self.lines.text.len();
+        let text = &mut self.lines.text;
+        for part in owner {
+            text.push_str(part);
+            text.push('.');
+        }
+        for part in [&self.domain, &self.ttl] {
+            text.push_str(part);
+        }
+        let _ = text.write_fmt(data);
+        self.end(start);
+    }
+
+    fn address(&mut self, owner: &[&str], address: IpAddr) {
         match address {
             IpAddr::V4(v4) => self.record(owner, format_args!("A {v4}")),
             IpAddr::V6(v6) => self.record(owner, format_args!("AAAA {v6}")),
@@ -119,16 +161,17 @@ impl<'a> Writer<'a> {
     /// Everything below the lab's domain, as it is seen from a segment or by a stranger.
     pub(super) fn forward(mut self, view: Option<usize>) -> Self {
         let names = self.names;
+        let domain = self.domain.clone();
         self.record(
-            MARKER,
+            &[MARKER],
             format_args!("TXT \"{} generation={}\"", names.version, names.generation),
         );
         for net in &names.nets {
             for &address in &net.listen {
-                self.address(SERVER, address);
+                self.address(&[SERVER], address);
             }
             for &address in &net.host {
-                self.address(&format!("gw.{}", net.name), address);
+                self.address(&["gw", &net.name], address);
             }
         }
         let services: HashSet<&str> = names.services.iter().map(|one| one.name.as_str()).collect();
@@ -136,31 +179,29 @@ impl<'a> Writer<'a> {
             // Who asks for a service by the name of a host behind it means the service.
             if !services.contains(host.name.as_str()) {
                 for one in self.seen(&host.addresses, view) {
-                    self.address(&host.name, one.address);
+                    self.address(&[&host.name], one.address);
                 }
             }
             for one in &host.addresses {
                 // `gw.NET` is the machine's own where it is on that network.
                 let of_machine = |net: &Net| net.name == one.net && !net.host.is_empty();
                 if host.name != "gw" || !names.nets.iter().any(of_machine) {
-                    self.address(&format!("{}.{}", host.name, one.net), one.address);
+                    self.address(&[&host.name, &one.net], one.address);
                 }
             }
-            let domain = dotted(&names.domain);
             for alias in &host.aliases {
-                let target = format_args!("CNAME {}.{domain}", host.name);
-                self.record(alias, target);
+                self.record(&[alias], format_args!("CNAME {}.{domain}", host.name));
                 let mut nets: Vec<&str> = host.addresses.iter().map(|a| a.net.as_str()).collect();
                 nets.dedup();
                 for net in nets {
                     let target = format_args!("CNAME {}.{net}.{domain}", host.name);
-                    self.record(&format!("{alias}.{net}"), target);
+                    self.record(&[alias, net], target);
                 }
             }
         }
         for service in &names.services {
             if let Some(address) = service.address {
-                self.address(&service.name, address);
+                self.address(&[&service.name], address);
                 if let Some(port) = service.port {
                     self.service(&service.name, (&service.protocol, port), &service.name);
                 }
@@ -168,10 +209,10 @@ impl<'a> Writer<'a> {
             // A headless one is all of those behind it, each with a name of its own.
             let mut told = HashSet::new();
             for one in &service.endpoints {
-                let own = format!("{}.{}", one.name, service.name);
-                self.address(&service.name, one.address);
-                self.address(&own, one.address);
+                self.address(&[&service.name], one.address);
+                self.address(&[&one.name, &service.name], one.address);
                 if let (Some(port), true) = (service.port, told.insert(one.name.as_str())) {
+                    let own = format!("{}.{}", one.name, service.name);
                     self.service(&service.name, (&service.protocol, port), &own);
                 }
             }
@@ -181,13 +222,11 @@ impl<'a> Writer<'a> {
             self.service(&forward.host, port, &forward.host);
         }
         for record in &names.records {
-            let data = &record.data;
-            if record.owner == "@" {
-                let line = format!("{} {} {data}", dotted(&names.domain), self.ttl);
-                self.lines.push(line);
-            } else {
-                self.record(&record.owner, format_args!("{data}"));
-            }
+            let owner: &[&str] = match record.owner.as_str() {
+                "@" => &[],
+                owner => &[owner],
+            };
+            self.record(owner, format_args!("{}", record.data));
         }
         self
     }
@@ -211,35 +250,39 @@ impl<'a> Writer<'a> {
 
     /// SRV records of a port: under the service's name where it has one, and under its number.
     fn service(&mut self, owner: &str, (protocol, port): (&str, u16), host: &str) {
-        let domain = dotted(&self.names.domain);
+        let domain = self.domain.clone();
         let target = format_args!("SRV 0 0 {port} {host}.{domain}");
-        self.record(&format!("_{port}._{protocol}.{owner}"), target);
+        let protocol = format!("_{protocol}");
+        self.record(&[&format!("_{port}"), &protocol, owner], target);
         if let Some(name) = service_name(port) {
-            self.record(&format!("_{name}._{protocol}.{owner}"), target);
+            self.record(&[&format!("_{name}"), &protocol, owner], target);
         }
     }
 
     /// The PTR records of the addresses within `subnets`.
     pub(super) fn backward(mut self, subnets: &[Subnet]) -> Self {
         let names = self.names;
-        let domain = dotted(&names.domain);
         let hosts = names.hosts.iter().flat_map(|host| {
-            let of = |one: &Address| (one.address, format!("{}.{domain}", host.name));
-            host.addresses.iter().map(of).collect::<Vec<_>>()
+            let of = |one: &'a Address| (one.address, ["", &host.name]);
+            host.addresses.iter().map(of)
         });
         let gateways = names.nets.iter().flat_map(|net| {
-            let of = |&address: &IpAddr| (address, format!("gw.{}.{domain}", net.name));
-            net.host.iter().map(of).collect::<Vec<_>>()
+            let of = |&address: &IpAddr| (address, ["gw.", &net.name]);
+            net.host.iter().map(of)
         });
         let services = names.services.iter();
-        let services =
-            services.filter_map(|one| Some((one.address?, format!("{}.{domain}", one.name))));
+        let services = services.filter_map(|one| Some((one.address?, ["", &one.name])));
         // One name an address, the one that it is best known by.
         let mut told = HashSet::new();
-        for (address, name) in hosts.chain(gateways).chain(services) {
+        for (address, [gateway, name]) in hosts.chain(gateways).chain(services) {
             if subnets.iter().any(|net| net.contains(address)) && told.insert(address) {
-                let owner = reverse_name(address, if address.is_ipv4() { 4 } else { 32 });
-                self.lines.push(format!("{owner} {} PTR {name}", self.ttl));
+                let Lines { text, .. } = &mut self.lines;
+                let start = text.len();
+                write_reverse(text, address, if address.is_ipv4() { 4 } else { 32 });
+                for part in [self.ttl.as_str(), "PTR ", gateway, name, ".", &self.domain] {
+                    text.push_str(part);
+                }
+                self.end(start);
             }
         }
         self
@@ -254,6 +297,11 @@ pub(super) fn dotted(domain: &str) -> String {
 /// The reverse name of the first `parts` octets (IPv4) or nibbles (IPv6) of an address.
 pub(super) fn reverse_name(address: IpAddr, parts: usize) -> String {
     let mut out = String::new();
+    write_reverse(&mut out, address, parts);
+    out
+}
+
+fn write_reverse(out: &mut String, address: IpAddr, parts: usize) {
     match address {
         IpAddr::V4(v4) => {
             for octet in v4.octets()[..parts.min(4)].iter().rev() {
@@ -270,11 +318,17 @@ pub(super) fn reverse_name(address: IpAddr, parts: usize) -> String {
             out.push_str("ip6.arpa.");
         }
     }
-    out
 }
 
 /// Whether text of a master file ends with its line: an open quote or parenthesis would reach into those behind it.
-pub(super) fn stays_in_line(text: &str) -> bool {
+fn stays_in_line(text: &str) -> bool {
+    // Most lines have none of what could.
+    if text
+        .bytes()
+        .all(|octet| (b' '..0x7F).contains(&octet) && !matches!(octet, b'\\' | b'"' | b'(' | b')'))
+    {
+        return true;
+    }
     let (mut quoted, mut escaped) = (false, false);
     for letter in text.chars() {
         match letter {

@@ -15,7 +15,7 @@
 //! | written and not closed | when it is closed, or [`ABANDONED`] after the last write |
 //!
 //! Content written in place that looks cut off waits longer: [`DOUBTFUL`] when it is shorter or broken, [`CUT`] when it lost more than
-//! half, [`EMPTY`] when nothing is left. Edits that never end do not starve: after [`PATIENCE`], [`CLOSED`] is enough. What could not be read is tried again
+//! half, [`EMPTY`] when nothing is left. Files that are only ever replaced whole count at once, whatever is done meanwhile. Edits that never end do not starve: after [`PATIENCE`], [`CLOSED`] is enough. What could not be read is tried again
 //! after [`FIRST_RETRY`], then half as often each time, and at least once a second ([`LAST_RETRY`]).
 
 use std::collections::BTreeMap;
@@ -281,10 +281,10 @@ impl Edits {
 
     /// When what was done so far has come to rest.
     fn ready(&self) -> u64 {
-        let mut rest = BATCH;
         if self.whole {
-            return (self.last + rest).max(self.pause);
+            return self.last;
         }
+        let mut rest = BATCH;
         for touched in self.touched.values() {
             match (touched.rest(), touched.open) {
                 (Some(needed), _) => rest = rest.max(needed),
@@ -307,13 +307,13 @@ impl Edits {
         // Edits that go on for ever are read in between: what moves under the reader is seen as moving.
         let patient = self.first.is_none_or(|first| now <= first + PATIENCE);
         let again = self.last > began && patient;
-        match look {
+        let verdict = match look {
             Look::Moving => {
                 self.first.get_or_insert(now);
                 self.next = self.ready().max(now + FIRST_RETRY);
                 Verdict::Wait
             }
-            Look::Same { .. } | Look::Changed { .. } if again => {
+            Look::Same { .. } | Look::Changed { .. } if again && !self.whole => {
                 self.next = self.ready();
                 Verdict::Wait
             }
@@ -327,7 +327,12 @@ impl Edits {
             }
             Look::Failed { digest, usable } => self.failed(digest, usable, now),
             Look::Changed { digest, doubt } => self.changed(digest, doubt, now),
+        };
+        if self.whole && self.last > began {
+            // What was done meanwhile is in the next look, and what was found is whole all the same.
+            self.next = self.ready();
         }
+        verdict
     }
 
     /// The content in use is that of the files.

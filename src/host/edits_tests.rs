@@ -238,15 +238,23 @@ fn what_is_only_replaced_whole_counts_at_once() {
     let now = start + 100 * MS;
     // A name that came before its directory was watched, and most of the content is gone: neither is waited for.
     edits.event(Path::new("/run/lab/a/names.json"), Touch::Created, now);
-    assert_eq!(edits.next(), now + BATCH);
-    let changed = Look::Changed {
-        digest: 1,
+    assert_eq!(edits.next(), now);
+    let changed = |digest| Look::Changed {
+        digest,
         doubt: Doubt::Cut,
     };
-    assert_eq!(
-        edits.looked(changed, now + BATCH, now + BATCH),
-        Verdict::Take
-    );
+    assert_eq!(edits.looked(changed(1), now, now), Verdict::Take);
+    // Replaced again while it was read: what was read counts, and the next look is at once.
+    let path = Path::new("/run/lab/a/names.json");
+    let (began, told, now) = (now + MS, now + 2 * MS, now + 3 * MS);
+    edits.event(path, Touch::Replaced, told);
+    assert_eq!(edits.looked(changed(2), began, now), Verdict::Take);
+    assert!(edits.next() <= now);
+    // Nor does a look that finds nothing new put off the next one.
+    let found = edits.looked(Look::Same { failed: false }, now, now);
+    assert_eq!((found, edits.next()), (Verdict::Wait, now + 60_000 * MS));
+    edits.event(path, Touch::Replaced, now + MS);
+    assert_eq!(edits.next(), now + MS);
 }
 
 #[test]

@@ -155,15 +155,49 @@ impl Files {
     /// # Errors
     /// As [`Files::read`].
     pub fn digest(&mut self, path: &Path, most: u64) -> io::Result<u64> {
-        let before = self.before.get(path).filter(|seen| seen.settled);
-        if let Some(seen) = before
-            && let Ok(hash) = seen.content
-            && std::fs::metadata(path).is_ok_and(|now| Some(Stamp::of(&now)) == seen.stamp)
-        {
-            self.note(path, seen.clone());
+        if let Some(hash) = self.untouched(path) {
             return Ok(hash);
         }
         self.each(path, most, |_| Ok(()))?;
+        self.noted(path)
+    }
+
+    /// What tells the content of a file from another, and the content, unless it is the one that is `known`. The file is read once
+    /// at most.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub fn read_unless(
+        &mut self,
+        known: Option<u64>,
+        path: &Path,
+        most: u64,
+    ) -> io::Result<(u64, Option<Vec<u8>>)> {
+        if let Some(hash) = known
+            && self.untouched(path) == known
+        {
+            return Ok((hash, None));
+        }
+        let text = self.read(path, most)?;
+        let hash = self.noted(path)?;
+        Ok((hash, (Some(hash) != known).then_some(text)))
+    }
+
+    /// What tells the content of a file whose metadata says that it is the one from before.
+    fn untouched(&mut self, path: &Path) -> Option<u64> {
+        let seen = self.before.get(path).filter(|seen| seen.settled)?;
+        let hash = *seen.content.as_ref().ok()?;
+        let now = std::fs::metadata(path).ok()?;
+        if Some(Stamp::of(&now)) != seen.stamp {
+            return None;
+        }
+        let seen = seen.clone();
+        self.note(path, seen);
+        Some(hash)
+    }
+
+    /// What tells the content that was just read.
+    fn noted(&self, path: &Path) -> io::Result<u64> {
         match self.seen.get(path) {
             Some(Seen {
                 content: Ok(hash), ..
@@ -401,6 +435,40 @@ mod tests {
         assert!(third.still());
         std::fs::write(&path, "three").expect("written");
         assert!(!third.still());
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn what_is_known_is_not_read_anew() {
+        let directory = directory("known");
+        let path = directory.join("a");
+        std::fs::write(&path, "one").expect("written");
+        let mut files = Files::default();
+        let (hash, text) = files.read_unless(None, &path, 99).expect("a file");
+        assert_eq!(text.as_deref(), Some(b"one".as_slice()));
+        assert_eq!(files.digest(&path, 99).expect("a file"), hash);
+        // It may have changed within the tick of its time, so it is read, and is the same.
+        let known = files.read_unless(Some(hash), &path, 99).expect("a file");
+        assert_eq!(known, (hash, None));
+        std::fs::write(&path, "two").expect("written");
+        let (other, text) = files.read_unless(Some(hash), &path, 99).expect("a file");
+        assert_ne!(other, hash);
+        assert_eq!(text.as_deref(), Some(b"two".as_slice()));
+        // A file that is old is not even opened.
+        let old = SystemTime::now() - std::time::Duration::from_secs(60);
+        File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(old))
+            .expect("set");
+        let mut first = Files::default();
+        first.digest(&path, 99).expect("a file");
+        for (_, seen) in &mut first.seen.0 {
+            seen.settled = true; // as if it were old
+        }
+        let mut second = Files::after(&first);
+        let known = second.read_unless(Some(other), &path, 0);
+        assert_eq!(known.expect("not read"), (other, None));
         std::fs::remove_dir_all(directory).expect("removed");
     }
 

@@ -66,7 +66,8 @@ pub trait Content: Send + 'static {
         u64::from(u32::MAX)
     }
 
-    /// Whether its files are only ever replaced and removed whole, so that whatever is seen counts at once.
+    /// Whether its files are only ever replaced and removed whole, so that whatever is seen counts at once. Nothing is read before
+    /// [`Content::read`], which leaves alone what has not changed.
     fn is_replaced_whole(&self) -> bool {
         false
     }
@@ -305,30 +306,31 @@ impl<C: Content> Follower<C> {
         lock(&self.shared.edits).set_hearing(hearing);
         let began = clock::now();
         let mut files = Files::after(&source.files);
-        let most = source.content.most();
-        for path in &places.files {
-            let _ = files.digest(path, most);
+        let whole = source.content.is_replaced_whole();
+        if !whole {
+            let most = source.content.most();
+            for path in &places.files {
+                let _ = files.digest(path, most);
+            }
+            for path in &places.directories {
+                let _ = files.list(path);
+            }
+            if !places.unsure && Some(files.sum()) == source.sum {
+                let failed = files.failure().is_some();
+                self.same(files, failed, began);
+                return;
+            }
+            files.rewind();
         }
-        for path in &places.directories {
-            let _ = files.list(path);
-        }
-        if !places.unsure && Some(files.sum()) == source.sum {
-            let failed = files.failure().is_some();
-            files.release();
-            source.files = files;
-            self.looked(Look::Same { failed }, began);
-            return;
-        }
-        files.rewind();
         let reading = source.content.read(&mut files);
         let sum = files.sum();
-        // What was done until now has to be known before it is judged.
-        let look = if !(files.still() && all_heard()) {
+        // What was done until now has to be known before it is judged; what is whole need not be judged.
+        let look = if !(whole || files.still() && all_heard()) {
             Look::Moving
         } else if Some(sum) == source.sum {
-            Look::Same {
-                failed: files.failure().is_some(),
-            }
+            let failed = files.failure().is_some();
+            self.same(files, failed, began);
+            return;
         } else if files.failure().is_some() {
             Look::Failed {
                 digest: sum,
@@ -363,6 +365,13 @@ impl<C: Content> Follower<C> {
             }
             Verdict::Wait => {}
         }
+    }
+
+    /// Nothing is new but how old the files are, which may tell of later changes by now.
+    fn same(&mut self, mut files: Files, failed: bool, began: u64) {
+        files.release();
+        self.source.files = files;
+        self.looked(Look::Same { failed }, began);
     }
 
     fn looked(&self, look: Look, began: u64) -> Verdict {
