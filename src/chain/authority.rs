@@ -138,11 +138,38 @@ impl Authoritative {
         let (qname, dnssec_ok) = (query.qname(), query.dnssec_ok());
         let outcome = zone.answer_beside(&elsewhere, qname, qtype, dnssec_ok, response);
         query.remark(|| describe(zone, qname, qtype, &outcome));
-        let flow = conclude((zone, outcome), &self.fall, qname, response);
+        // Beside the match of `conclude`, which is compiled into it: other answers pay nothing for this one.
+        if matches!(outcome, Outcome::NoData)
+            && qtype == Type::DS
+            && let Some(flow) = self.answer_above((zones, zone), query, response)
+        {
+            return flow;
+        }
+        let flow = conclude((zone, outcome), &self.fall, query.qname(), response);
         if query.collects_labels() && matches!(flow, Ok(Flow::Answered)) {
             note_wildcard(zone, query);
         }
         flow
+    }
+
+    /// Answers a question for the DS records of the apex of `zone` from the zone above it, where that is here, too: they are the parent's
+    /// (RFC 4035, section 3.1.4.1).
+    #[cold]
+    #[inline(never)]
+    fn answer_above(
+        &self,
+        (zones, zone): (&ZoneMap<Arc<Served>>, &Zone),
+        query: &mut Query<'_>,
+        response: &mut Response<'_>,
+    ) -> Option<Result<Flow, Failure>> {
+        if query.name() != zone.apex() {
+            return None;
+        }
+        let (_, above) = zones.nearest_from(query.qname(), 1)?;
+        let contents = above.load();
+        let parent = contents.as_ref()?;
+        response.take_back();
+        Some(self.answer_from((zones, above, parent), query, response))
     }
 
     /// Answers a query for which [`Authoritative::answer`] said [`Flow::Suspend`].
