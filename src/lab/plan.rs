@@ -432,7 +432,7 @@ impl<'a> Planner<'a> {
                 let has_mac = bridge.device.has_mac();
                 let change = LinkChange {
                     mac: (has_mac && link.mac != bridge.mac).then(|| bridge.mac.to_vec()),
-                    mtu: other_mtu(bridge.mtu.or(self.mtu_below(&bridge.device)), link.mtu),
+                    mtu: other_mtu(bridge.mtu.or(self.mtu_beside(bridge)), link.mtu),
                     filters: (link.filters != bridge.device.filters())
                         .then_some(bridge.device.filters()),
                     master: self.other_master(bridge, link.master),

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::rules::is_local;
-use super::{Bridge, Device, LEAST_V6, Mark};
+use super::{Bridge, Device, ETHERNET, LEAST_V6, Mark};
 use crate::hash;
 use crate::spec::{Kind, Net, Spec, vlan_name};
 
@@ -90,6 +90,18 @@ pub(super) fn bridges(spec: &Spec, mark: &Mark) -> Vec<Bridge> {
     bridges
 }
 
+/// The MTU of the host's interface on a network: no larger than that of a VLAN of its bridge, whose ports have that one, as
+/// the kernel would make the bridge's.
+fn least_mtu(spec: &Spec, net: &Net) -> Option<u32> {
+    let is_vlan = |other: &&Net| spec.switch(other).is_some_and(|on| on.name == net.name);
+    let vlans = spec.nets.iter().filter(is_vlan).filter_map(|vlan| vlan.mtu);
+    let most = net.mtu.unwrap_or(ETHERNET);
+    net.mtu
+        .into_iter()
+        .chain(vlans.filter(|mtu| *mtu < most))
+        .min()
+}
+
 /// Whether the host is on a network.
 fn has_host(net: &Net) -> bool {
     [false, true].map(|v6| net.host_address(v6)) != [None; 2]
@@ -125,7 +137,7 @@ fn own(spec: &Spec, net: &Net, device: Device, mark: &Mark) -> Bridge {
     Bridge {
         name: name.clone(),
         mac: hash::mac(&[&spec.name, name]),
-        mtu: net.mtu,
+        mtu: least_mtu(spec, net),
         addresses: [false, true].into_iter().filter_map(address).collect(),
         parent: None,
         master: None,

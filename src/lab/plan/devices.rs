@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::{Planner, Subject};
 use crate::action::Action;
 use crate::device::{self, Tagging};
-use crate::layout::{Bridge, Device, End, Other, SpaceLayout};
+use crate::layout::{Bridge, Device, ETHERNET, End, Other, SpaceLayout};
 use crate::link::{Link, LinkChange};
 use crate::observe::Inside;
 
@@ -36,6 +36,15 @@ impl Planner<'_> {
         let own = self.layout.bridges.iter();
         let mut own = own.filter(|one| one.name == lower.name);
         own.next().map_or(Some(lower.mtu), |one| one.mtu)
+    }
+
+    /// The largest packet of an interface of the host that has no MTU of its own: that of what it stands on, or what the kernel
+    /// makes of a bridge with a port that has a smaller one.
+    pub(super) fn mtu_beside(&self, bridge: &Bridge) -> Option<u32> {
+        let parent = bridge.parent.as_ref();
+        let parent = parent.and_then(|parent| self.kernel.host_link(parent));
+        let port = parent.map(|parent| parent.mtu.min(ETHERNET));
+        self.mtu_below(&bridge.device).or(port)
     }
 
     /// The bridge that an interface of the host is to be a port of, if it is not.

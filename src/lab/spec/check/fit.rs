@@ -150,15 +150,7 @@ fn tagged(spec: &Spec, space: &Space, slot: usize, report: &mut Report) {
                 on.value
             ))
         }
-        Some(switch) => {
-            let most = switch.mtu.unwrap_or(ETHERNET);
-            let Some(own) = net.mtu.filter(|own| *own > most) else {
-                return;
-            };
-            let (name, switch) = (&on.value, &switch.name.value);
-            let message = format!("`{name}` has an MTU of {own}, and `{switch}` carries {most}");
-            mistake("LAB0102", message, on.span, "")
-        }
+        Some(_) => return,
     };
     report.push(found);
 }
@@ -195,6 +187,13 @@ pub(super) fn parents(spec: &Spec, report: &mut Report) {
             if !why.is_empty() {
                 let message = format!("`{}` {why}", parent.value);
                 report.push(mistake("LAB0108", message, parent.span, ""));
+            }
+            let most = switch.mtu.unwrap_or(ETHERNET);
+            if let Some(own) = net.mtu.filter(|own| *own > most) {
+                let (name, on) = (&net.name.value, &switch.name.value);
+                let message = format!("`{name}` has an MTU of {own}, and `{on}` one of {most}");
+                let found = mistake("LAB0102", message, net.name.span, "");
+                report.push(found.help(format!("give `{on}` a larger `mtu`")));
             }
         }
         let place = (

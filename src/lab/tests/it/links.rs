@@ -60,7 +60,7 @@ fn a_rate_is_kept_and_changed_while_up() {
 }
 
 /// Whether the kernel has netem.
-fn has_netem(world: &World) -> bool {
+pub(crate) fn has_netem(world: &World) -> bool {
     let tried = "ip link add d0 type veth peer name d1 && tc qdisc add dev d0 root netem delay 1ms";
     world.sh(&format!("unshare -n sh -c '{tried}'")).code == 0
 }
@@ -238,6 +238,12 @@ fn an_interface_of_the_host_is_a_port_of_a_bridge() {
     world.apply_file(&file);
     assert!(master().contains("master lan"), "{}", master());
     assert!(reaches("a", "203.0.113.9") && reaches("outside", "203.0.113.5"));
+    // The bridge has the smallest MTU of its ports.
+    world.ok("ip link set nic0 mtu 1400");
+    world.apply_file(&file);
+    assert!(world.ok("ip link show lan").contains("mtu 1400"));
+    world.ok("ip link set nic0 mtu 1500");
+    world.apply_file(&file);
     // Taken away by somebody, or with the bridge: it comes back.
     for spoil in [
         "ip link set nic0 nomaster",
