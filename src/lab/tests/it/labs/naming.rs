@@ -136,6 +136,14 @@ pub(super) const LABS: &[Expected] = &[
             ),
             ("client", "-x 10.244.1.3", "db1.cluster.local."),
         ],
-        ..Expected::NOTHING
+        serves: &[("p1", 8080), ("p2", 8080)],
+        asks: &[
+            ("client", "web", 80, "p"),
+            ("db1", "10.96.0.20", 80, "p"),
+            ("", "192.168.1.12", 30080, "p"),
+            ("p1", "six", 80, "p1 sees fd00:1::"),
+            ("client", "web", 8080, ""),
+            ("", "10.96.0.20", 80, ""),
+        ],
     },
 ];

@@ -245,6 +245,12 @@ pub(super) const LABS: &[Expected] = &[
             ("guest", "www.example.org", "198.51.100.7"),
             ("db", "www.example.org", ""),
         ],
-        ..Expected::NOTHING
+        serves: &[("web", 80), ("db", 80)],
+        asks: &[
+            ("outside", "203.0.113.1", 8080, "web sees 203.0.113.9"),
+            ("db", "www", 80, "web sees 172.19.0.3"),
+            ("web", "db", 80, "db sees 172.19.0.2"),
+            ("guest", "172.19.0.3", 80, ""),
+        ],
     },
 ];

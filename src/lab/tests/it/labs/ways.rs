@@ -180,6 +180,12 @@ pub(super) const LABS: &[Expected] = &[
             ("p3", "-x fd00:32:0:4000::5", "p2.split.test."),
             ("p2", "gw.pods3.split.test", "10.40.0.1"),
         ],
-        ..Expected::NOTHING
+        serves: &[("p2", 80), ("p3", 80)],
+        asks: &[
+            ("p1", "p3", 80, "p3 sees"),
+            ("p1", "10.36.0.5", 80, "p2 sees 10.3"),
+            ("", "10.36.0.5", 80, "p2 sees 10.36.0.1"),
+            ("lone", "10.36.0.5", 80, ""),
+        ],
     },
 ];

@@ -66,7 +66,11 @@ pub(super) const LABS: &[Expected] = &[
             ("b", "a.ipvlan.test AAAA", "fd00:5::5"),
             ("b", "nobody.ipvlan.test", ""),
         ],
-        ..Expected::NOTHING
+        serves: &[("b", 80)],
+        asks: &[
+            ("a", "b", 80, "b sees"),
+            ("outside", "10.5.0.6", 80, "b sees 10.5.0.9"),
+        ],
     },
     Expected {
         lab: "links",
@@ -96,7 +100,11 @@ pub(super) const LABS: &[Expected] = &[
             ("b", "a.macvlan.test AAAA", "fd00:5::5"),
             ("b", "nobody.macvlan.test", ""),
         ],
-        ..Expected::NOTHING
+        serves: &[("b", 80)],
+        asks: &[
+            ("a", "b", 80, "b sees"),
+            ("outside", "10.5.0.6", 80, "b sees 10.5.0.9"),
+        ],
     },
     Expected {
         lab: "pair",
@@ -141,7 +149,7 @@ pub(super) const LABS: &[Expected] = &[
         pings: &[
             ("red1", "red2", true),
             ("red1", "blue1", true),
-            ("blue1", "r.blue.switch.test", true),
+            ("blue1", "r.switch.test", true),
             ("plain", "red1", false),
             ("outside", "10.20.0.5", true),
             ("", "10.20.0.5", false),
@@ -151,7 +159,12 @@ pub(super) const LABS: &[Expected] = &[
             ("plain", "red2.red.switch.test", "10.10.0.6"),
             ("red1", "gw.red.switch.test", "10.10.0.1"),
         ],
-        ..Expected::NOTHING
+        serves: &[("blue1", 80)],
+        asks: &[
+            ("red1", "blue1", 80, "blue1 sees 10.10.0.5"),
+            ("outside", "10.20.0.5", 80, "blue1 sees 10.20.0.99"),
+            ("plain", "10.20.0.5", 80, ""),
+        ],
     },
     Expected {
         lab: "vlan",
@@ -166,7 +179,11 @@ pub(super) const LABS: &[Expected] = &[
             ("r", "b.vlan.test", "10.20.0.5"),
             ("b", "r.vlan.test", "10.10.0.5"),
         ],
-        ..Expected::NOTHING
+        serves: &[("r", 80)],
+        asks: &[
+            ("outside", "10.10.0.5", 80, "r sees 10.10.0.99"),
+            ("b", "10.10.0.5", 80, ""),
+        ],
     },
     Expected {
         lab: "trunk",
@@ -187,6 +204,10 @@ pub(super) const LABS: &[Expected] = &[
             ("red1", "r.blue.trunk.test AAAA", "fd00:20::1"),
             ("plain", "-x 10.20.0.1", "r.trunk.test."),
         ],
-        ..Expected::NOTHING
+        serves: &[("blue1", 80)],
+        asks: &[
+            ("red1", "blue1", 80, "blue1 sees 10.10.0.5"),
+            ("blue2", "blue1", 80, "blue1 sees"),
+        ],
     },
 ];
