@@ -22,6 +22,7 @@ mod machines;
 mod mistakes;
 mod names;
 mod notes;
+mod other_kernel;
 mod outward;
 mod owners;
 mod pages;
