@@ -164,6 +164,63 @@ fn readme() {
     trial::readme(include_str!("README.md"));
 }
 
+/// The DS records of a zone are its parent's, where one block or one line has both (RFC 4035, section 3.1.4.1).
+#[test]
+fn ds_of_a_zone_comes_from_the_zone_above() {
+    let folder = Folder::new("file-ds");
+    let head = "@ 3600 IN SOA ns hostmaster 1 7200 3600 1209600 60\n@ 3600 IN NS ns\nns 3600 IN A 192.0.2.53\n";
+    let digest = "ab".repeat(32);
+    let ds = format!("300 IN DS 1 13 2 {digest}\n");
+    folder.write(
+        "parent",
+        &format!("{head}child 300 IN NS ns.child\nchild {ds}plain 300 IN NS ns.plain\n"),
+    );
+    folder.write(
+        "child",
+        &format!("{head}below 300 IN NS ns.below\nbelow {ds}"),
+    );
+    let dir = folder.0.display();
+    let lines = format!(
+        " file {dir}/parent example.org\n file {dir}/child child.example.org\n file {dir}/child plain.example.org\n"
+    );
+    for corefile in [
+        format!(". {{\n{lines}}}"),
+        format!("example.org child.example.org plain.example.org {{\n{lines}}}"),
+    ] {
+        let listener = Listener::new(&trial::build(&corefile));
+        let rows = [
+            (
+                "child.example.org",
+                "NOERROR aa | child.example.org. 300 DS",
+            ),
+            ("plain.example.org", "NOERROR aa + SOA"),
+            (
+                "below.child.example.org",
+                "NOERROR aa | below.child.example.org. 300 DS",
+            ),
+            ("www.child.example.org", "NXDOMAIN aa + SOA"),
+            // Nobody here has the zone above.
+            ("example.org", "NOERROR aa + SOA"),
+        ];
+        for (name, wanted) in rows {
+            let told = runtime().block_on(listener.ask(name, Type::DS));
+            assert!(told.starts_with(wanted), "{name}: {told}");
+        }
+        let mut none = runtime().block_on(listener.exchange(trial::exchange(
+            "plain.example.org",
+            Type::DS,
+            None,
+        )));
+        let response = none.response();
+        let soa = response.section(wire::Section::Authority).next();
+        let owner = soa.and_then(Result::ok).and_then(|soa| soa.owner().ok());
+        assert_eq!(
+            owner.map(|owner| owner.to_string()).as_deref(),
+            Some("example.org.")
+        );
+    }
+}
+
 #[test]
 fn answers() {
     let folder = Folder::new("file-answers");

@@ -12,7 +12,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use wire::reencode::{self, Edit};
+use wire::reencode::{self, Edit, Verbatim};
 use wire::{Name, NameBuf, Qname, Rcode, Record, Response, Section, Type};
 use zone::{Lookup, Outcome, Target, Zone};
 
@@ -138,11 +138,38 @@ impl Authoritative {
         let (qname, dnssec_ok) = (query.qname(), query.dnssec_ok());
         let outcome = zone.answer_beside(&elsewhere, qname, qtype, dnssec_ok, response);
         query.remark(|| describe(zone, qname, qtype, &outcome));
-        let flow = conclude((zone, outcome), &self.fall, qname, response);
+        // Beside the match of `conclude`, which is compiled into it: other answers pay nothing for this one.
+        if matches!(outcome, Outcome::NoData)
+            && qtype == Type::DS
+            && let Some(flow) = self.answer_above((zones, zone), query, response)
+        {
+            return flow;
+        }
+        let flow = conclude((zone, outcome), &self.fall, query.qname(), response);
         if query.collects_labels() && matches!(flow, Ok(Flow::Answered)) {
             note_wildcard(zone, query);
         }
         flow
+    }
+
+    /// Answers a question for the DS records of the apex of `zone` from the zone above it, where that is here, too: they are the parent's
+    /// (RFC 4035, section 3.1.4.1).
+    #[cold]
+    #[inline(never)]
+    fn answer_above(
+        &self,
+        (zones, zone): (&ZoneMap<Arc<Served>>, &Zone),
+        query: &mut Query<'_>,
+        response: &mut Response<'_>,
+    ) -> Option<Result<Flow, Failure>> {
+        if query.name() != zone.apex() {
+            return None;
+        }
+        let (_, above) = zones.nearest_from(query.qname(), 1)?;
+        let contents = above.load();
+        let parent = contents.as_ref()?;
+        response.take_back();
+        Some(self.answer_from((zones, above, parent), query, response))
     }
 
     /// Answers a query for which [`Authoritative::answer`] said [`Flow::Suspend`].
@@ -365,8 +392,8 @@ pub async fn chase(mut exchange: Box<Exchange>, authority: impl Authority) -> Re
 /// Puts what was found at the end of aliases behind them.
 ///
 /// The RCODE is that of the last name (RFC 6604, section 3); where nobody knows that name, the aliases are the answer. The authority
-/// section is this zone's, as CoreDNS has it, also where the look-up failed; but where another zone proves something about the last name, its proofs stand there, and
-/// its SOA record with them: without these, the answer is bogus to who validates it.
+/// section is this zone's, as CoreDNS has it, also where the look-up failed. But a referral of the last name is one of the whole, and
+/// under DO, what denies that name stands there, with the SOA record of its zone: without these, the answer is bogus to who validates it.
 fn join(
     zone: &Zone,
     (qname, dnssec_ok): (&Qname, bool),
@@ -387,24 +414,30 @@ fn join(
     if failed {
         response.set_rcode(rcode);
     }
-    let negative = rcode == Rcode::NXDOMAIN || rcode == Rcode::NOERROR && response.ends_in_alias();
-    let proving = found
-        .filter(|_| dnssec_ok)
-        .and_then(|mut found| proves(&found.response()).then_some(found));
-    let Some(mut found) = proving else {
+    let nothing = rcode == Rcode::NOERROR && response.ends_in_alias();
+    let negative = rcode == Rcode::NXDOMAIN || nothing;
+    let Some(mut found) = found.filter(|_| nothing || dnssec_ok) else {
         return zone.finish_chase(qname, negative, dnssec_ok, response);
     };
-    if negative {
+    let found = found.response();
+    let has = |rtype| found.has_type(Section::Authority, rtype);
+    let says = [Type::SOA, Type::NSEC, Type::NSEC3].into_iter().any(has);
+    let denies = dnssec_ok && negative && says;
+    let refers = nothing && has(Type::NS) && !has(Type::SOA);
+    if denies || refers {
         zone.prove_aliases(qname, dnssec_ok, response);
     } else {
         zone.finish_chase(qname, negative, dnssec_ok, response);
     }
-    // Proofs that cannot be read prove nothing, and the answer stands.
-    let _ = reencode::copy(
-        found.response().section(Section::Authority),
-        response,
-        &mut Proofs { soa: negative },
-    );
+    // What cannot be read says nothing, and the answer stands.
+    let proofs = &mut Proofs { soa: denies };
+    if refers {
+        for section in [Section::Authority, Section::Additional] {
+            let _ = reencode::copy(found.section(section), response, &mut Verbatim);
+        }
+    } else if dnssec_ok {
+        let _ = reencode::copy(found.section(Section::Authority), response, proofs);
+    }
 }
 
 /// Copies answers up to an alias of the name that was asked: aliases that lead back through another zone stand once.
@@ -430,12 +463,6 @@ impl Edit for Onward<'_> {
                 .is_ok_and(|owner| owner.as_name() == self.qname);
         (!self.back).then_some(record.ttl)
     }
-}
-
-/// Whether the authority section proves that something is not there.
-fn proves(response: &Response<'_>) -> bool {
-    response.has_type(Section::Authority, Type::NSEC)
-        || response.has_type(Section::Authority, Type::NSEC3)
 }
 
 /// Copies proofs, and with `soa` the SOA record; with their signatures.

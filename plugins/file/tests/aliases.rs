@@ -121,6 +121,53 @@ fn proofs_go_with_aliases_that_lead_out_of_a_signed_zone() {
     });
 }
 
+/// Where the last name is in another zone, that zone says where the name is delegated to and, under DO, what is not there.
+#[test]
+fn the_zone_of_the_last_name_speaks_for_it() {
+    let folder = Folder::new("file-last-name");
+    let here = signed(&[
+        ("below", "CNAME www.cut.b.test."),
+        ("gone", "CNAME gone.b.test."),
+        ("onward", "CNAME cut.b.test."),
+        ("strange", "CNAME away.b.test."),
+        ("typed", "CNAME ns.b.test."),
+    ]);
+    folder.write("a", &here);
+    let there = "@ 3600 IN SOA ns h 1 7200 3600 1209600 60\n@ 3600 IN NS ns\nns 3600 IN A 192.0.2.53\n\
+                 away 300 IN CNAME www.nowhere.test.\ncut 300 IN NS ns.cut\nns.cut 300 IN A 192.0.2.54\n";
+    folder.write("b", there);
+    let corefile = format!(
+        "a.test {{\n file {0}/a\n}}\nb.test {{\n file {0}/b\n}}",
+        folder.0.display()
+    );
+    let listener = Listener::new(&trial::build(&corefile));
+    let rows = [
+        ("gone.a.test", Rcode::NXDOMAIN, "b.test. SOA", 0),
+        ("typed.a.test", Rcode::NOERROR, "b.test. SOA", 0),
+        ("below.a.test", Rcode::NOERROR, "cut.b.test. NS", 1),
+        ("onward.a.test", Rcode::NOERROR, "cut.b.test. NS", 1),
+        // No SOA record: nobody says that the last name has nothing.
+        ("strange.a.test", Rcode::NOERROR, "b.test. NS", 0),
+    ];
+    runtime().block_on(async {
+        for (name, rcode, ns, glue) in rows {
+            for size in [Some(1_233), None] {
+                let mut reply = listener
+                    .exchange(trial::exchange(name, Type::TXT, size))
+                    .await;
+                let ns = match size {
+                    None => ns.replace("b.test. SOA", "a.test. SOA"),
+                    Some(_) => ns.to_owned(),
+                };
+                assert_eq!(authority(&mut reply), [ns], "{name} {size:?}");
+                let response = reply.response();
+                assert_eq!(response.rcode(), rcode, "{name}");
+                assert_eq!(response.count(Section::Additional), glue, "{name}");
+            }
+        }
+    });
+}
+
 #[test]
 fn an_empty_non_terminal_falls_through() {
     let folder = Folder::new("file-empty");
