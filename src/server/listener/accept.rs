@@ -103,15 +103,13 @@ fn begin(
     };
     let told = close.clone();
     let worker = worker.clone();
-    tokio::task::spawn_local(async move {
-        let served = async {
-            tokio::select! {
-                () = serve_one(stream, accepted, close) => {}
-                () = told.notified() => {}
-            }
-        };
-        worker.turns.take(served).await;
+    let served = Box::pin(async move {
+        tokio::select! {
+            () = serve_one(stream, accepted, close) => {}
+            () = told.notified() => {}
+        }
     });
+    tokio::task::spawn_local(async move { worker.turns.take(served).await });
 }
 
 /// Serves a connection to its end.

@@ -196,7 +196,7 @@ impl Begun {
         };
         let limits = table.streams;
         let worker = self.worker;
-        let served = async move {
+        let served = Box::pin(async move {
             let Ok(connecting) = incoming.accept() else {
                 return;
             };
@@ -221,7 +221,7 @@ impl Begun {
                 () = speak(connection, accepted, limits) => {}
                 () = displaced => {}
             }
-        };
+        });
         tokio::task::spawn_local(async move { worker.turns.take(served).await });
     }
 }

@@ -13,7 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -76,9 +76,8 @@ impl Drop for Seated<'_> {
 }
 
 impl Turns {
-    /// Runs `task` to its end, whenever it is its turn.
-    pub(crate) async fn take<F: Future>(&self, task: F) -> F::Output {
-        let mut task = pin!(task);
+    /// Runs `task` to its end, whenever it is its turn. It is boxed, as a future that is handed on by value takes its room twice.
+    pub(crate) async fn take(&self, mut task: Pin<Box<impl Future<Output = ()>>>) {
         let seated = Seated(self, Rc::default());
         let seat = &seated.1;
         poll_fn(|context| {
