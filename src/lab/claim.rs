@@ -1,9 +1,9 @@
 //! What a lab claims: the journal before and after the steps, and whether something that is there is the lab's.
 
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::action::Action;
+use crate::hash::{Map, Set};
 use crate::journal::{Journal, files_of};
 use crate::layout::{ALWAYS, ETC, Layout, Mark};
 use crate::observe::{Inside, Kernel, Seen};
@@ -23,11 +23,15 @@ pub fn intent(
     next.phase = crate::journal::Phase::Applying;
     next.generation += 1;
     for space in &layout.spaces {
+        let seen = kernel.spaces.get(&space.name);
+        if seen.is_none() && next.spaces.contains_key(&space.name) {
+            // One that was not looked at is as it was.
+            continue;
+        }
         let made = next.spaces.entry(space.name.clone()).or_default();
-        match kernel.spaces.get(&space.name) {
+        match seen {
             Some(Seen::There(inside)) => made.cookie = Some(inside.cookie),
             Some(_) => made.cookie = None,
-            // One that was not looked at is as it was.
             None => continue,
         }
         for name in space.file_names() {
@@ -81,9 +85,9 @@ pub fn intent(
 
 /// The journal when everything is done: nothing but what the lab has now.
 #[must_use]
-pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &HashMap<String, u64>) -> Journal {
+pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &Map<String, u64>) -> Journal {
     journal.phase = crate::journal::Phase::Applied;
-    let names: HashSet<&str> = layout
+    let names: Set<&str> = layout
         .spaces
         .iter()
         .map(|space| space.name.as_str())
@@ -115,7 +119,7 @@ pub fn outcome(layout: &Layout, mut journal: Journal, cookies: &HashMap<String, 
         .parents
         .retain(|name, _| parents.contains(name.as_str()));
     journal.table = layout.table.as_ref().map(|table| table.name.clone());
-    let keys: HashSet<&str> = layout.sysctls.iter().map(|(key, _)| key.as_str()).collect();
+    let keys: Set<&str> = layout.sysctls.iter().map(|(key, _)| key.as_str()).collect();
     journal.sysctls.retain(|key, _| keys.contains(key.as_str()));
     journal
 }
@@ -176,7 +180,7 @@ pub(crate) fn restore(lab: &str, key: &str, before: &str) -> Option<Action> {
     let claimed = Journal::others(lab)
         .iter()
         .any(|other| other.sysctls.contains_key(key));
-    let now = crate::observe::read_sysctl(key);
+    let now = crate::settings::read(key);
     (!claimed && before != "1" && now.as_deref() == Some("1")).then(|| Action::Sysctl {
         space: None,
         key: key.to_owned(),

@@ -47,6 +47,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
                 take_over,
                 fix_forward,
                 persist,
+                ends: true,
                 ..Manner::default()
             };
             apply(&which, manner, verbose)

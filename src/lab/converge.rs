@@ -1,12 +1,11 @@
 //! `plan`, `apply` and `down`: look, compare, write the intent, act, write the outcome.
 
-use std::collections::HashSet;
-
 use crate::action::Action;
 use crate::claim::{self, is_marked, owned};
 use crate::error::{During, Error, Result};
 use crate::execute::Executor;
 use crate::filter::Filter;
+use crate::hash::{Map, Set};
 use crate::journal::{Journal, Lock, Phase, absent_is_fine, directory, files_of, remove_file};
 use crate::layout::{ETC, Layout, Mark, Other};
 use crate::link::{self, Link, LinkChange};
@@ -19,6 +18,9 @@ use crate::recognise::Prints;
 use crate::space::{self, Kind};
 use crate::spec::Spec;
 use crate::sys::{self, Held};
+
+/// What a namespace takes of the heap, in octets, at least.
+const SPACE: usize = 3_000;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +52,8 @@ pub enum Look<'a> {
 }
 
 /// The namespaces that were asked for, with those at the other ends of their pairs.
-fn selection(layout: &Layout, only: &[String]) -> Result<HashSet<String>> {
-    let mut selected = HashSet::new();
+fn selection(layout: &Layout, only: &[String]) -> Result<Set<String>> {
+    let mut selected = Set::default();
     for name in only {
         let Some(space) = layout.spaces.iter().find(|space| space.name == *name) else {
             return Err(Error::new(format!("the lab has no namespace {name}")));
@@ -81,6 +83,8 @@ pub struct Manner<'a> {
     pub passing: bool,
     /// Whether one that is gone stays so.
     pub heals: bool,
+    /// Whether the process ends soon: then memory is not given back piece by piece.
+    pub ends: bool,
 }
 
 impl Default for Manner<'_> {
@@ -92,6 +96,7 @@ impl Default for Manner<'_> {
             persist: false,
             passing: false,
             heals: false,
+            ends: false,
         }
     }
 }
@@ -140,14 +145,12 @@ pub fn plan(spec: &Spec) -> Result<Plan> {
 /// All ports of the host.
 type Ports = std::io::Result<Vec<Link>>;
 
-/// What was written of a lab, and where it may have something the ports of the host.
-fn read_ahead(lab: &str) -> Result<(Option<Journal>, Ports)> {
-    let journal = Journal::load(lab)?;
-    let ports = match &journal {
-        Some(_) => Socket::reader().and_then(|mut socket| link::ports(&mut socket)),
-        None => Ok(Vec::new()),
-    };
-    Ok((journal, ports))
+/// The ports of the host, where a lab may have some.
+fn ports_ahead(lab: &str) -> Ports {
+    match directory(lab).join("journal.json").exists() {
+        true => Socket::reader().and_then(|mut socket| link::ports(&mut socket)),
+        false => Ok(Vec::new()),
+    }
 }
 
 /// The kernel as far as `apply` has to see it; `changed` are the prints of a file that changed, and the ports.
@@ -181,19 +184,20 @@ fn observe(
 /// The kernel or the journal cannot be read, or the journal not be written.
 pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     crate::sys::raise_descriptor_limit();
-    crate::sys::one_heap();
+    crate::sys::furnish_heap(spec.spaces.len() * SPACE);
     let _lock = Lock::take()?;
     let mut held = sys::hold_signals();
-    // What was declared is laid out while another thread reads what is there.
-    let (layout, names, prints, ahead) = std::thread::scope(|scope| {
-        let ahead = scope.spawn(|| read_ahead(&spec.name));
+    // What was declared is laid out while another thread asks the kernel, which takes it as long.
+    let (layout, names, prints, journal, ports) = std::thread::scope(|scope| {
+        let ports = scope.spawn(|| ports_ahead(&spec.name));
         let layout = Layout::of(spec);
         let names = names::names(spec, &layout).text();
         let prints = Prints::of(&layout, &names);
-        (layout, names, prints, ahead.join())
+        let journal = Journal::load(&spec.name);
+        (layout, names, prints, journal, ports.join())
     });
-    let (mut journal, ports) =
-        ahead.unwrap_or_else(|_| Err(Error::new("cannot read what is there")))?;
+    let mut journal = journal?;
+    let ports = ports.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
     if manner.heals && journal.is_none() {
         return Ok(Outcome::default());
     }
@@ -300,6 +304,12 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
         prints.remember(&mut after, &layout, &kernel)?;
         after.save()?;
         outcome.version = names::version(&names).map(str::to_owned);
+        if manner.ends {
+            std::mem::forget(after);
+        }
+    }
+    if manner.ends {
+        std::mem::forget((layout, journal, kernel));
     }
     Ok(outcome)
 }
@@ -576,7 +586,7 @@ fn warn_of_processes(names: &[String], outcome: &mut Outcome) {
             Some(((data.dev(), data.ino()), name))
         })
         .collect();
-    let all: std::collections::HashMap<_, _> = identities.into_iter().collect();
+    let all: Map<_, _> = identities.into_iter().collect();
     for (identity, pid, command) in space::processes_by_namespace() {
         if let Some(name) = all.get(&identity) {
             outcome.warnings.push(format!(
@@ -593,7 +603,7 @@ fn warn_of_processes(names: &[String], outcome: &mut Outcome) {
 /// The kernel cannot be read.
 pub fn orphans() -> Result<Vec<String>> {
     let kernel = Kernel::host(&[])?;
-    let mut labs: HashSet<String> = HashSet::new();
+    let mut labs: Set<String> = Set::default();
     let aliases = kernel.host.links.iter().map(|link| link.alias.clone());
     let comments = kernel
         .tables

@@ -3,9 +3,10 @@
 //! A port has one VLAN that comes and goes without a tag, the first of its list, and others with one. Kernels are built
 //! without some of it; [`lacking`] asks beforehand, so that a lab that needs it is refused as a whole.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 
+use crate::hash::Map;
 use crate::layout::{Device, Layout, Other};
 use crate::link::{
     IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO,
@@ -98,13 +99,13 @@ pub(crate) fn set_vlan(
 }
 
 /// The VLANs of bridges and ports by link, the untagged one first; 0 if there is none.
-pub(crate) fn vlans(socket: &mut Socket) -> io::Result<HashMap<u32, Vec<u16>>> {
+pub(crate) fn vlans(socket: &mut Socket) -> io::Result<Map<u32, Vec<u16>>> {
     retried(|| {
         let mut batch = Batch::default();
         let header = link_header(libc::AF_BRIDGE as u8, 0, 0, 0);
         batch.message(RTM_GETLINK, NLM_F_DUMP, &header);
         batch.number(IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN);
-        let mut found = HashMap::new();
+        let mut found = Map::default();
         socket.dump(&mut batch, |kind, body| {
             if kind == RTM_NEWLINK
                 && let (Some(index), Some(attributes)) = (body.get(4..8), body.get(16..))

@@ -3,14 +3,13 @@
 //! A step that fails spoils the later steps of its namespace only; everything independent is finished, and what failed is
 //! told with the kernel's own words. Doing a step that is already done is no failure when something is removed.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::action::Action;
-use crate::fault::point;
+use crate::hash::{Map, Set};
 use crate::journal::{absent_is_fine, make_directory, remove_directory, remove_file, replace};
 use crate::layout::{Device, ETC};
 use crate::link::{self, LinkChange, NewEnd};
@@ -19,7 +18,7 @@ use crate::nft;
 use crate::observe::{Kernel, Seen};
 use crate::space::{self, Away};
 use crate::sys::{self, Held};
-use crate::{conntrack, device, filter, hash, persist, route, shape};
+use crate::{conntrack, device, filter, hash, persist, route, settings, shape};
 
 /// Doing steps.
 pub(crate) struct Executor {
@@ -31,9 +30,9 @@ pub(crate) struct Executor {
     away: Option<Away>,
     /// The socket of the namespace that was last written to.
     inside: Option<(String, Socket)>,
-    indices: HashMap<(Option<String>, String), u32>,
+    indices: Map<(Option<String>, String), u32>,
     /// Namespaces made in this run, with the index of their next link.
-    fresh: HashMap<String, u32>,
+    fresh: Map<String, u32>,
     /// The index of the first link that is made in a new namespace; 0 before there was one.
     first_index: u32,
     pending: Batch,
@@ -42,11 +41,11 @@ pub(crate) struct Executor {
     pending_space: Option<String>,
     /// What failed: the step and why.
     pub(crate) failures: Vec<(usize, String)>,
-    broken: HashSet<String>,
+    broken: Set<String>,
     /// What could not be done and is not needed by the rest.
     pub(crate) warnings: Vec<String>,
     /// Numbers of the namespaces that were made.
-    pub(crate) cookies: HashMap<String, u64>,
+    pub(crate) cookies: Map<String, u64>,
     /// Signals that end the run between two steps.
     pub(crate) held: Option<Held>,
     /// The one that did.
@@ -59,7 +58,7 @@ pub(crate) struct Executor {
 impl Executor {
     /// Nothing done yet.
     pub(crate) fn new(kernel: &Kernel, lab: &str) -> io::Result<Self> {
-        let mut indices = HashMap::new();
+        let mut indices = Map::default();
         // Of the host's links only bridges are ever asked for.
         for link in kernel
             .host
@@ -69,7 +68,7 @@ impl Executor {
         {
             indices.insert((None, link.name.clone()), link.index);
         }
-        let mut cookies = HashMap::new();
+        let mut cookies = Map::default();
         for (name, seen) in &kernel.spaces {
             if let Seen::There(inside) = seen {
                 cookies.insert(name.clone(), inside.cookie);
@@ -85,13 +84,13 @@ impl Executor {
             away: None,
             inside: None,
             indices,
-            fresh: HashMap::new(),
+            fresh: Map::default(),
             first_index: 0,
             pending: Batch::default(),
             pending_steps: Vec::new(),
             pending_space: None,
             failures: Vec::new(),
-            broken: HashSet::new(),
+            broken: Set::default(),
             warnings: Vec::new(),
             cookies,
             held: None,
@@ -494,7 +493,7 @@ impl Executor {
                 space, key, value, ..
             } => {
                 self.visit(space.as_deref())?;
-                let written = write_sysctl(key, value);
+                let written = settings::write(key, value);
                 let forbidden = [
                     io::ErrorKind::ReadOnlyFilesystem,
                     io::ErrorKind::PermissionDenied,
@@ -649,23 +648,4 @@ fn refused(refusals: &[crate::netlink::Refusal]) -> io::Result<()> {
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or("").to_owned()
-}
-
-/// Writes a setting of the thread's namespace.
-pub(crate) fn write_sysctl(key: &str, value: &str) -> io::Result<()> {
-    // A kernel without IPv6 has nothing to turn off.
-    if key.starts_with("net/ipv6/") && !Path::new("/proc/sys/net/ipv6").exists() {
-        return Ok(());
-    }
-    point("sysctl");
-    let path = format!("/proc/sys/{key}");
-    let written = OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(value.as_bytes()));
-    match written {
-        // Some containers have them read-only; the right value is right all the same.
-        Err(_) if crate::observe::read_sysctl(key).as_deref() == Some(value) => Ok(()),
-        other => other,
-    }
 }

@@ -1,4 +1,42 @@
-//! A hash that stays the same for ever: addresses, MAC addresses and interface names are made of it.
+//! A hash that stays the same for ever: addresses, MAC addresses and interface names are made of it. And a faster one, the same
+//! in every run of one program, for what is only recognised.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A map of a lab's own words: nobody floods it, and the standard hasher is a tenth of the time of `apply`.
+pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Print>>;
+/// The same as a set.
+pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Print>>;
+
+/// A hash that is the same in every run: eight octets at a time, multiplied and folded.
+#[derive(Debug, Default)]
+pub struct Print(pub(crate) u64);
+
+impl Hasher for Print {
+    fn write(&mut self, octets: &[u8]) {
+        for chunk in octets.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+        self.write_u64(octets.len() as u64);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+        self.0 = (product ^ (product >> 64)) as u64;
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        // 0 stands for nothing known.
+        self.0.max(1)
+    }
+}
 
 /// FNV-1a over the parts, each ended by a zero, and mixed so that all bits depend on all octets.
 #[must_use]

@@ -8,7 +8,7 @@ mod nets;
 mod rules;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::filter::Passing;
 use crate::hash;
+use crate::hash::{Map, Set};
 use crate::link::Link;
 use crate::nft::Table;
 use crate::reach::{Hop, Picture};
@@ -347,7 +348,7 @@ impl Layout {
         let mark = Mark::of(&spec.name);
         let addresses = &spec.addresses;
         let picture = Picture::of(spec, addresses);
-        let targets: HashSet<&str> = spec
+        let targets: Set<&str> = spec
             .nets
             .iter()
             .flat_map(|net| &net.forwards)
@@ -359,7 +360,7 @@ impl Layout {
                     .map(|to| to.value.as_str()),
             )
             .collect();
-        let mut names = HashSet::new();
+        let mut names = Set::default();
         let line = mark.line();
         let everyone = OnceCell::new();
         let everyone = || {
@@ -368,7 +369,7 @@ impl Layout {
                 .as_str()
         };
         let mut spaces = Vec::new();
-        let mut index_of = HashMap::new();
+        let mut index_of = Map::default();
         for (at, space) in spec.spaces.iter().enumerate() {
             if space.is_host {
                 continue;
@@ -479,21 +480,14 @@ impl Layout {
     }
 
     /// Names of all links on the host.
-    #[must_use]
-    pub fn host_links(&self) -> Vec<String> {
-        let ports = self
-            .spaces
-            .iter()
-            .flat_map(|space| &space.ends)
-            .filter_map(|end| match &end.other {
-                Other::Port(port) => Some(port.name.clone()),
-                Other::Space(..) | Other::On(_) | Other::Tagged(..) => None,
-            });
-        self.bridges
-            .iter()
-            .map(|bridge| bridge.name.clone())
-            .chain(ports)
-            .collect()
+    pub fn host_links(&self) -> impl Iterator<Item = &str> {
+        let ends = self.spaces.iter().flat_map(|space| &space.ends);
+        let ports = ends.filter_map(|end| match &end.other {
+            Other::Port(port) => Some(port.name.as_str()),
+            Other::Space(..) | Other::On(_) | Other::Tagged(..) => None,
+        });
+        let bridges = self.bridges.iter().map(|bridge| bridge.name.as_str());
+        bridges.chain(ports)
     }
 
     /// The interfaces of the host, not the lab's, that something of it is on, or that are ports of its bridges.
@@ -507,7 +501,7 @@ impl Layout {
         let devices = devices.chain(self.bridges.iter().map(|bridge| &bridge.device));
         let parents = self.bridges.iter().filter_map(|one| one.parent.as_deref());
         let all = devices.filter_map(Device::lower).chain(parents);
-        let own: HashSet<&str> = self.bridges.iter().map(|one| one.name.as_str()).collect();
+        let own: Set<&str> = self.bridges.iter().map(|one| one.name.as_str()).collect();
         all.filter(|name| !own.contains(name)).collect()
     }
 
@@ -557,7 +551,7 @@ fn own_mac(spec: &Spec, space: &Space, slot: usize) -> [u8; 6] {
 }
 
 /// The port's name on the host: readable if it fits and is free, hashed otherwise.
-fn port_name(spec: &Spec, space: &Space, slot: usize, taken: &mut HashSet<String>) -> String {
+fn port_name(spec: &Spec, space: &Space, slot: usize, taken: &mut Set<String>) -> String {
     let own = &space.name.value;
     let readable = |short: bool| match (short, slot) {
         (false, 0) => format!("veth-{own}-br"),

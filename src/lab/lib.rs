@@ -60,6 +60,7 @@ pub mod route;
 pub mod run;
 pub mod say;
 pub mod server;
+mod settings;
 pub mod shape;
 pub mod shell;
 pub mod space;

@@ -368,6 +368,7 @@ enum Format {
 }
 
 fn main() -> ExitCode {
+    lab::sys::one_heap();
     // A container runtime calls it by this name.
     let own = std::env::args_os().next().map(PathBuf::from);
     if own.is_some_and(|own| own.file_name().is_some_and(|name| name == "nameplate-cni")) {

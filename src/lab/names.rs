@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::error::{During, Error, Result};
-use crate::hash::hash;
+use crate::hash::{Map, hash};
 use crate::input::read_or_empty;
 use crate::journal::{directory, make_directory, replace};
 use crate::layout::{Layout, SpaceLayout};
@@ -192,7 +192,7 @@ pub(crate) fn version(text: &str) -> Option<&str> {
 /// The names of a lab.
 #[must_use]
 pub fn names<'a>(spec: &'a Spec, layout: &Layout) -> Names<'a> {
-    let made: HashMap<&str, &SpaceLayout> = layout
+    let made: Map<&str, &SpaceLayout> = layout
         .spaces
         .iter()
         .map(|space| (space.name.as_str(), space))
@@ -341,7 +341,7 @@ fn name_of(spec: &Spec, service: &Service) -> String {
 }
 
 /// The hosts behind a service, with the addresses of their first network.
-fn endpoints(service: &Service, made: &HashMap<&str, &SpaceLayout>) -> Vec<Endpoint> {
+fn endpoints(service: &Service, made: &Map<&str, &SpaceLayout>) -> Vec<Endpoint> {
     let mut found = Vec::new();
     for to in &service.to {
         let first = made

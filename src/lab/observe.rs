@@ -2,9 +2,9 @@
 //!
 //! One dump of the host; for each namespace one visit with three dumps. Nothing is changed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use crate::device;
 use crate::error::{During, Result};
 use crate::filter::Filter;
+use crate::hash::{Map, Set};
 use crate::journal::Journal;
 use crate::layout::{Bridge, Layout, Mark, SpaceLayout, setting_of};
 use crate::link::{self, Address, Link};
@@ -19,6 +20,7 @@ use crate::listener::Listener;
 use crate::netlink::Socket;
 use crate::nft;
 use crate::route::{self, Route};
+use crate::settings;
 use crate::shape::{self, Shape};
 use crate::space::{self, Away, Kind};
 
@@ -36,7 +38,7 @@ pub struct Inside {
     /// What links do to what they send, where anything is known to.
     pub shapes: Vec<(u32, Shape)>,
     /// The settings that were asked for.
-    pub sysctls: HashMap<String, String>,
+    pub sysctls: Map<String, String>,
     /// The lab's rules in it, if that was asked for.
     pub table: Option<nft::Seen>,
 }
@@ -144,19 +146,21 @@ pub struct Kernel {
     /// The host.
     pub host: Inside,
     /// The host's links by name.
-    pub host_links: HashMap<String, usize>,
+    pub host_links: Map<String, usize>,
     /// Namespaces that the lab declares or once made; one that was not looked at is not here, and is left as it is.
-    pub spaces: HashMap<String, Seen>,
+    pub spaces: Map<String, Seen>,
     /// The labs' tables; none if the kernel has no nf_tables.
     pub tables: Option<BTreeMap<String, nft::Seen>>,
     /// What of other tables concerns forwarding.
     pub filter: Filter,
     /// The VLANs of bridges and their ports, by link, where the lab has any; the untagged one first.
-    pub vlans: HashMap<u32, Vec<u16>>,
+    pub vlans: Map<u32, Vec<u16>>,
     /// Who listens on the host, where the lab would take ports.
     pub listeners: Vec<Listener>,
     /// Settings as a new namespace has them, as far as some are to be taken back.
-    pub fresh: HashMap<String, String>,
+    pub fresh: Map<String, String>,
+    /// All names of namespaces with the inodes of their files, where these were asked for.
+    pub names: Option<Map<OsString, u64>>,
     /// Whether settings cannot be written.
     pub fixed: bool,
     /// Whether there is no `/etc/resolv.conf` that another could lie over.
@@ -179,9 +183,9 @@ impl Kernel {
         &mut self,
         layout: &Layout,
         journal: Option<&Journal>,
-        only: Option<&HashSet<String>>,
+        only: Option<&Set<String>>,
     ) -> Result<()> {
-        let known: HashSet<&String> = layout.spaces.iter().map(|space| &space.name).collect();
+        let known: Set<&String> = layout.spaces.iter().map(|space| &space.name).collect();
         let selected = |name: &String| only.is_none_or(|only| only.contains(name));
         let declared = layout
             .spaces
@@ -224,7 +228,7 @@ impl Kernel {
         if wanted.is_empty() {
             return Ok(());
         }
-        let look = || -> io::Result<HashMap<String, String>> {
+        let look = || -> io::Result<Map<String, String>> {
             let _away = Away::here()?;
             crate::sys::unshare(libc::CLONE_NEWNET)?;
             Ok(settings(&wanted, &[]))
@@ -325,7 +329,7 @@ impl Kernel {
     pub(crate) fn look_closely<'a>(
         &mut self,
         mark: &Mark,
-        known: &HashSet<&str>,
+        known: &Set<&str>,
         wanted: impl Iterator<Item = &'a str>,
     ) -> Result<()> {
         let look = || -> io::Result<()> {
@@ -427,17 +431,16 @@ fn asked(space: &SpaceLayout, journal: Option<&Journal>) -> Vec<(String, String)
 }
 
 /// Settings of the thread's namespace.
-fn settings(keys: &[(String, String)], links: &[Link]) -> HashMap<String, String> {
+fn settings(keys: &[(String, String)], links: &[Link]) -> Map<String, String> {
     keys.iter()
         .filter_map(|(key, wanted)| {
-            let value = known_setting(key, wanted, links).or_else(|| read_sysctl(key))?;
+            let value = known_setting(key, wanted, links).or_else(|| settings::read(key))?;
             Some((key.clone(), value))
         })
         .collect()
 }
 
-/// A setting that links tell as well. The kernel keeps the directories of all namespaces in one hash chain, so with a
-/// thousand of them opening one file below `/proc/sys/net` takes a quarter of a millisecond.
+/// A setting that links tell as well.
 fn known_setting(key: &str, wanted: &str, links: &[Link]) -> Option<String> {
     let (link, setting) = key.strip_prefix("net/ipv6/conf/")?.split_once('/')?;
     let at = ["accept_ra", "accept_dad"]
@@ -479,14 +482,4 @@ fn look(
         })
     };
     look().during(|| format!("cannot look into namespace {name}"))
-}
-
-/// A setting of the thread's namespace.
-pub(crate) fn read_sysctl(key: &str) -> Option<String> {
-    // Short files, read by the thousand: one read tells all.
-    let mut octets = [0; 256];
-    let mut file = File::open(format!("/proc/sys/{key}")).ok()?;
-    let length = file.read(&mut octets).ok()?;
-    let text = std::str::from_utf8(&octets[..length]).ok()?;
-    Some(text.trim().to_owned())
 }

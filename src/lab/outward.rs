@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use crate::error::{During, Result};
 use crate::layout::Layout;
-use crate::observe::{Inside, read_sysctl};
+use crate::observe::Inside;
+use crate::settings;
 use crate::spec::{Net, Spec};
 
 /// The commands for such a router: a line for each network that the host routes to, by each of the host's own networks
@@ -36,7 +37,7 @@ pub fn static_routes(spec: &Spec) -> Result<String> {
             true => ("IPv6", "net/ipv6/conf/all/forwarding"),
         };
         let forwards = layout.sysctls.iter().any(|(set, _)| set == key)
-            || read_sysctl(key).is_some_and(|value| value != "0");
+            || settings::read(key).is_some_and(|value| value != "0");
         if !forwards {
             let key = key.replace('/', ".");
             let _ = writeln!(

@@ -9,7 +9,7 @@
 //! number, a table by its comment, a file by its first line, a namespace by the journal and its number. What has one of
 //! our names and is not ours is a conflict: then nothing is done.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -17,6 +17,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::action::Action;
 use crate::claim::{is_marked, owned, restore};
+use crate::hash::{Map, Set};
 use crate::journal::{Journal, Phase, files_of};
 use crate::layout::{Bridge, ETHERNET, Layout, SpaceLayout};
 use crate::link::{Link, LinkChange, PROTOCOL};
@@ -206,9 +207,9 @@ struct Planner<'a> {
     journal: Option<&'a Journal>,
     kernel: &'a Kernel,
     plan: Plan,
-    fresh_bridges: HashSet<&'a str>,
+    fresh_bridges: Set<&'a str>,
     /// Host links that are being removed, by index.
-    gone: HashSet<u32>,
+    gone: Set<u32>,
     /// Settings that cannot be written, and where.
     unset: BTreeMap<String, Vec<String>>,
 }
@@ -221,8 +222,8 @@ impl<'a> Planner<'a> {
             journal,
             kernel,
             plan: Plan::default(),
-            fresh_bridges: HashSet::new(),
-            gone: HashSet::new(),
+            fresh_bridges: Set::default(),
+            gone: Set::default(),
             unset: BTreeMap::new(),
         }
     }
@@ -281,9 +282,9 @@ impl<'a> Planner<'a> {
 
     /// What the lab no longer declares.
     fn removals(&mut self) {
-        let wanted: HashSet<String> = self.layout.host_links().into_iter().collect();
+        let wanted: Set<&str> = self.layout.host_links().collect();
         for link in &self.kernel.host.links {
-            if self.ours(link) && !wanted.contains(&link.name) {
+            if self.ours(link) && !wanted.contains(link.name.as_str()) {
                 self.gone.insert(link.index);
                 self.plan.steps.push(Action::DeleteLink {
                     space: None,
@@ -292,7 +293,7 @@ impl<'a> Planner<'a> {
             }
         }
         let Some(journal) = self.journal else { return };
-        let declared: HashMap<&str, &SpaceLayout> = self
+        let declared: Map<&str, &SpaceLayout> = self
             .layout
             .spaces
             .iter()

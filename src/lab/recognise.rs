@@ -10,52 +10,24 @@
 //! namespace. A visit of all sees it: `plan`, `status`, `apply` of a
 //! file that did not change, and `apply --deep`.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::hash::{Hash, Hasher};
+use std::hash::{Hash, Hasher as _};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::error::{During, Result};
+use crate::hash::{Map, Print, Set};
 use crate::journal::Journal;
 use crate::layout::{Layout, Other, Port, SpaceLayout};
 use crate::link::{self, Link};
 use crate::netlink::Socket;
 use crate::nft::Table;
-use crate::observe::{Kernel, keys};
+use crate::observe::{Kernel, Seen, keys};
 use crate::space;
 
 /// Up to so many namespaces, their ports are asked for one by one.
 const SINGLY: usize = 50;
-
-/// A hash that is the same in every run: eight octets at a time, multiplied and folded.
-#[derive(Debug, Default)]
-pub(crate) struct Print(u64);
-
-impl Hasher for Print {
-    fn write(&mut self, octets: &[u8]) {
-        for chunk in octets.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-        self.write_u64(octets.len() as u64);
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
-        self.0 = (product ^ (product >> 64)) as u64;
-    }
-
-    fn write_usize(&mut self, word: usize) {
-        self.write_u64(word as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        // 0 stands for nothing known.
-        self.0.max(1)
-    }
-}
 
 /// The print of one thing.
 fn print(of: &impl Hash) -> u64 {
@@ -113,7 +85,7 @@ impl Prints {
         &self,
         at: usize,
         space: &SpaceLayout,
-        names: &HashMap<OsString, u64>,
+        names: &Map<OsString, u64>,
         link: impl Fn(&str) -> Option<&'a Link>,
     ) -> Option<u64> {
         let mut print = Print(self.spaces[at]);
@@ -143,8 +115,8 @@ impl Prints {
             Kernel::host(&keys(layout, Some(journal)))?
         };
         let names = space::inodes();
-        let mut strangers = HashSet::new();
-        let mut known = HashSet::new();
+        let mut strangers = Set::default();
+        let mut known = Set::default();
         for (at, space) in layout.spaces.iter().enumerate() {
             let before = journal.spaces.get(&space.name).map(|made| made.print);
             let now = self.actual(at, space, &names, |name| kernel.host_link(name));
@@ -169,6 +141,7 @@ impl Prints {
             kernel.look_closely(&layout.mark, &known, others)?;
         }
         kernel.visit(layout, Some(journal), Some(&strangers))?;
+        kernel.names = Some(names);
         Ok(kernel)
     }
 
@@ -185,7 +158,7 @@ impl Prints {
             let spaces = layout.spaces.iter().enumerate();
             spaces.filter(|(_, space)| seen.spaces.contains_key(&space.name))
         };
-        let look = |socket: &mut Socket| -> io::Result<HashMap<String, Link>> {
+        let look = |socket: &mut Socket| -> io::Result<Map<String, Link>> {
             let links = if seen.spaces.len() > SINGLY {
                 link::ports(socket)?
             } else {
@@ -200,7 +173,13 @@ impl Prints {
         let links = Socket::reader()
             .and_then(|mut socket| look(&mut socket))
             .during(|| "cannot read the links of this host".to_owned())?;
-        let names = space::inodes();
+        let is_kept =
+            |space: &SpaceLayout| matches!(seen.spaces.get(&space.name), Some(Seen::There(_)));
+        let names = match &seen.names {
+            // What was there has the name that it had.
+            Some(names) if visited().all(|(_, space)| is_kept(space)) => Cow::Borrowed(names),
+            _ => Cow::Owned(space::inodes()),
+        };
         for (at, space) in visited() {
             if let Some(made) = journal.spaces.get_mut(&space.name) {
                 let now = self.actual(at, space, &names, |name| links.get(name));

@@ -5,7 +5,6 @@
 //! the process, because everything it did afterwards would happen in the wrong place.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,6 +14,7 @@ use std::os::unix::fs::{DirEntryExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::fault::point;
+use crate::hash::Map;
 use crate::sys;
 
 /// Where named namespaces are.
@@ -130,7 +130,7 @@ pub(crate) fn enter_for_good(name: &str) -> io::Result<()> {
 }
 
 /// All names with the inodes of their files: one that is made again has another. What is mounted on them is not looked at.
-pub(crate) fn inodes() -> HashMap<OsString, u64> {
+pub(crate) fn inodes() -> Map<OsString, u64> {
     let entries = std::fs::read_dir(RUN).into_iter().flatten().flatten();
     entries
         .map(|entry| (entry.file_name(), entry.ino()))

@@ -16,10 +16,11 @@ use crate::layout::{Layout, Mark};
 use crate::link::Link;
 use crate::listener;
 use crate::netlink::Socket;
-use crate::observe::{BRIDGED, Inside, read_sysctl};
+use crate::observe::{BRIDGED, Inside};
 use crate::plan::{Subject, possible};
 use crate::redirect::{Redirect, elsewhere};
 use crate::route::RTPROT_KERNEL;
+use crate::settings;
 use crate::spec::forms::overlap;
 use crate::spec::{Forward, Kind, Spec};
 
@@ -189,7 +190,7 @@ pub fn look_further(spec: &Spec) -> Result<Vec<Diagnostic>> {
             }
         }
     }
-    let bridged = BRIDGED.map(|key| read_sysctl(key).is_some_and(|value| value == "1"));
+    let bridged = BRIDGED.map(|key| settings::read(key).is_some_and(|value| value == "1"));
     let filter = Socket::netfilter().and_then(|mut socket| Filter::read(&mut socket, false));
     for accept in filter
         .unwrap_or_default()

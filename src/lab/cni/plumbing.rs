@@ -14,15 +14,13 @@ use super::config::{Attachment, Config, PortMapping};
 use super::failure::{Code, Failure, Result};
 use super::outcome::{Interface, Outcome, Route};
 use super::records::{Record, Records};
-use crate::execute::write_sysctl;
 use crate::hash;
 use crate::link::{self, Link, LinkChange, NewEnd};
 use crate::netlink::{Batch, Socket};
 use crate::nft::{self, Chain, Expression, Family, Hook, Rule, Table};
-use crate::observe::read_sysctl;
 use crate::redirect::Redirect;
 use crate::spec::Protocol;
-use crate::{route, space, sys};
+use crate::{route, settings, space, sys};
 
 /// Link group of everything that is made here.
 const GROUP: u32 = 0x1AC0_0000;
@@ -133,7 +131,7 @@ pub(super) fn bridge(config: &Config, record: &Record) -> Result<Interface> {
     };
     // Before it is up: what its kernel says of itself is nobody's business.
     for key in quiet(config) {
-        let _ = write_sysctl(&format!("net/ipv6/conf/{name}/{key}"), "0");
+        let _ = settings::write(&format!("net/ipv6/conf/{name}/{key}"), "0");
     }
     let mut batch = Batch::default();
     if config.is_gateway {
@@ -210,8 +208,8 @@ fn forward(record: &Record) -> Result<()> {
             .gateways
             .iter()
             .any(|gateway| gateway.is_ipv6() == v6);
-        if needed && read_sysctl(key).as_deref() != Some("1") {
-            write_sysctl(key, "1").map_err(kernel(format!("cannot set {key}")))?;
+        if needed && settings::read(key).as_deref() != Some("1") {
+            settings::write(key, "1").map_err(kernel(format!("cannot set {key}")))?;
         }
     }
     Ok(())
@@ -296,7 +294,7 @@ pub(super) fn attach(
         let _away =
             space::enter_file(&namespace.file).map_err(kernel("cannot enter the container"))?;
         for key in quiet(config) {
-            let _ = write_sysctl(&format!("net/ipv6/conf/{interface}/{key}"), "0");
+            let _ = settings::write(&format!("net/ipv6/conf/{interface}/{key}"), "0");
         }
     }
     if !config.disable_container_interface {
@@ -651,7 +649,7 @@ pub(super) fn rules(config: &Config, records: &Records) -> Result<()> {
     if has_forwards {
         // Without it the kernel drops what comes from 127.0.0.1 and leaves by the bridge.
         let key = format!("net/ipv4/conf/{}/route_localnet", config.bridge());
-        write_sysctl(&key, "1").map_err(kernel(format!("cannot set {key}")))?;
+        settings::write(&key, "1").map_err(kernel(format!("cannot set {key}")))?;
     }
     let Ok(mut socket) = Socket::netfilter() else {
         return match wanted {

@@ -5,8 +5,8 @@ use std::hash::{Hash as _, Hasher as _};
 use std::io;
 
 use super::{GETCHAIN, GETRULE, GETTABLE, INET, Table, header, kind};
+use crate::hash::Print;
 use crate::netlink::{Attributes, Batch, NLM_F_DUMP, Socket, string};
-use crate::recognise::Print;
 
 /// A table that is in the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

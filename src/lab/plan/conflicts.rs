@@ -10,8 +10,9 @@ use crate::journal::Phase;
 use crate::layout::{End, Other};
 use crate::link::Link;
 use crate::listener::who;
-use crate::observe::{BRIDGED, Seen, read_sysctl};
+use crate::observe::{BRIDGED, Seen};
 use crate::redirect::{Redirect, elsewhere};
+use crate::settings;
 use crate::shape::has_netem;
 
 impl Planner<'_> {
@@ -58,7 +59,7 @@ impl Planner<'_> {
             }
         }
         for name in self.layout.host_links() {
-            if let Some(link) = self.kernel.host_link(&name)
+            if let Some(link) = self.kernel.host_link(name)
                 && !self.ours(link)
             {
                 let whose = owner(&link.alias);
@@ -69,7 +70,7 @@ impl Planner<'_> {
                 let space = spaces.iter().find(|one| one.ends.iter().any(is_port));
                 let is_bridge = self.layout.bridges.iter().any(|one| one.name == name);
                 let of = match space {
-                    _ if is_bridge => Subject::Net(name.clone()),
+                    _ if is_bridge => Subject::Net(name.to_owned()),
                     Some(space) => Subject::Space(space.name.clone()),
                     None => Subject::Lab,
                 };
@@ -198,7 +199,7 @@ impl Planner<'_> {
         let layout = self.layout;
         // Where nothing drops, nobody asks what bridges hand to it.
         let bridged = match self.kernel.filter.drops() {
-            true => BRIDGED.map(|key| read_sysctl(key).as_deref() == Some("1")),
+            true => BRIDGED.map(|key| settings::read(key).as_deref() == Some("1")),
             false => [false; 2],
         };
         let missing = self

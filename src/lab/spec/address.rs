@@ -3,7 +3,6 @@
 //! A picked address is where the hash of (lab, namespace, network) falls in the subnet, or the next free one. What is
 //! written is taken first. Picking is linear in the number of namespaces while the subnet is not almost full.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use corefile::Report;
@@ -11,6 +10,7 @@ use ipnet::IpNet;
 
 use super::{At, Spec, mistake, subnet_address};
 use crate::hash::hash;
+use crate::hash::{Map, Set};
 
 /// The addresses of every attachment: by namespace, by attachment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ fn size(subnet: IpNet) -> u128 {
 
 /// Gives everything its addresses; what cannot be is reported.
 pub fn assign(spec: &Spec, report: &mut Report) -> Addresses {
-    let mut taken: HashMap<(usize, IpAddr), String> = HashMap::new();
+    let mut taken: Map<(usize, IpAddr), String> = Map::default();
     let mut all = Addresses::default();
     for (index, net) in spec.nets.iter().enumerate() {
         for v6 in [false, true] {
@@ -62,7 +62,7 @@ pub fn assign(spec: &Spec, report: &mut Report) -> Addresses {
             taken.insert((index, address), "the host".to_owned());
         }
     }
-    let index_of: HashMap<&str, usize> = spec
+    let index_of: Map<&str, usize> = spec
         .nets
         .iter()
         .enumerate()
@@ -146,8 +146,8 @@ pub fn assign(spec: &Spec, report: &mut Report) -> Addresses {
 /// Picks what is not written.
 fn pick(
     spec: &Spec,
-    index_of: &HashMap<&str, usize>,
-    taken: &mut HashMap<(usize, IpAddr), String>,
+    index_of: &Map<&str, usize>,
+    taken: &mut Map<(usize, IpAddr), String>,
     all: &mut Addresses,
     report: &mut Report,
 ) {
@@ -158,7 +158,7 @@ fn pick(
             .value
             .cmp(&spec.spaces[other].name.value)
     });
-    let mut full = std::collections::HashSet::new();
+    let mut full = Set::default();
     for at in order {
         let space = &spec.spaces[at];
         for (slot, on) in space.attachments.iter().enumerate() {

@@ -3,7 +3,6 @@
 mod fit;
 mod names;
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use corefile::{Diagnostic, Report, Span, nearest};
@@ -12,6 +11,7 @@ use ipnet::IpNet;
 use super::address::{self, Addresses};
 use super::forms::overlap;
 use super::{Destination, Dns, HostEnd, Space, Spec, mistake};
+use crate::hash::{Map, Set};
 use crate::reach::{INSIDE, Picture};
 use fit::{devices, parents, services, unfitting};
 use names::names;
@@ -94,12 +94,12 @@ pub(super) fn unknown<'a>(
 
 /// Names that must be declared.
 fn references(spec: &Spec, report: &mut Report) {
-    let nets: HashSet<&str> = spec
+    let nets: Set<&str> = spec
         .nets
         .iter()
         .map(|net| net.name.value.as_str())
         .collect();
-    let spaces: HashSet<&str> = spec
+    let spaces: Set<&str> = spec
         .spaces
         .iter()
         .map(|space| space.name.value.as_str())
@@ -114,7 +114,7 @@ fn references(spec: &Spec, report: &mut Report) {
                 report.push(unknown("network", &net.value, net.span, net_names()));
             }
         }
-        let mut on = HashSet::new();
+        let mut on = Set::default();
         for attachment in &space.attachments {
             let net = &attachment.net;
             if !nets.contains(net.value.as_str()) {
@@ -342,7 +342,7 @@ fn idle(spec: &Spec, report: &mut Report) {
 
 /// Ports of the host and of the bridges.
 fn ports(spec: &Spec, report: &mut Report) {
-    let mut taken: HashMap<_, Span> = HashMap::new();
+    let mut taken: Map<_, Span> = Map::default();
     let forwards = spec
         .nets
         .iter()
@@ -389,7 +389,7 @@ fn ports(spec: &Spec, report: &mut Report) {
             );
         }
     }
-    let mut on: HashMap<&str, usize> = HashMap::new();
+    let mut on: Map<&str, usize> = Map::default();
     for attachment in spec.spaces.iter().flat_map(|space| &space.attachments) {
         *on.entry(attachment.net.value.as_str()).or_default() += 1;
     }

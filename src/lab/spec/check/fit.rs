@@ -1,11 +1,11 @@
 //! Whether values go together: MTU and family, MAC addresses, routes, interfaces, and the addresses of services.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use corefile::{Report, Span};
 use ipnet::IpNet;
 
+use crate::hash::Map;
 use crate::layout::{ETHERNET, LEAST_V6};
 use crate::spec::address::Addresses;
 use crate::spec::{Kind, Schema, Service, Space, Spec, mistake};
@@ -43,7 +43,7 @@ pub(super) fn unfitting(spec: &Spec, report: &mut Report) {
             report.push(mistake("LAB0102", message, link.name.span, ""));
         }
     }
-    let mut macs: HashMap<[u8; 6], Span> = HashMap::new();
+    let mut macs: Map<[u8; 6], Span> = Map::default();
     for space in &spec.spaces {
         if let Some(mac) = space.mac
             && let Some(before) = macs.insert(mac, space.name.span)
@@ -61,7 +61,7 @@ pub(super) fn unfitting(spec: &Spec, report: &mut Report) {
                 .beside(before, "the other"),
             );
         }
-        let mut routes: HashMap<IpNet, Span> = HashMap::new();
+        let mut routes: Map<IpNet, Span> = Map::default();
         for route in &space.routes {
             for to in spec.destinations(route) {
                 if let Some(before) = routes.insert(to, route.span) {
@@ -78,7 +78,7 @@ pub(super) fn unfitting(spec: &Spec, report: &mut Report) {
 /// Interfaces of one namespace that would have one name.
 pub(super) fn devices(spec: &Spec, report: &mut Report) {
     for space in &spec.spaces {
-        let mut taken: HashMap<String, Span> = HashMap::new();
+        let mut taken: Map<String, Span> = Map::default();
         let mut ends: Vec<(String, Span)> = Vec::new();
         for (slot, on) in space.attachments.iter().enumerate() {
             let span = on.device.as_ref().map_or(on.net.span, |at| at.span);
@@ -157,7 +157,7 @@ fn tagged(spec: &Spec, space: &Space, slot: usize, report: &mut Report) {
 
 /// Interfaces of the host that two networks would have each for itself, and VLANs of what has none.
 pub(super) fn parents(spec: &Spec, report: &mut Report) {
-    let mut taken: HashMap<(&str, Option<u16>), (Kind, Span)> = HashMap::new();
+    let mut taken: Map<(&str, Option<u16>), (Kind, Span)> = Map::default();
     for net in &spec.nets {
         if net.parent.is_none() {
             for (key, span) in [
@@ -223,9 +223,9 @@ pub(super) fn parents(spec: &Spec, report: &mut Report) {
 
 /// Services whose address cannot be one, or that nobody of theirs can serve.
 pub(super) fn services(spec: &Spec, addresses: &Addresses, report: &mut Report) {
-    let mut places: HashMap<(IpAddr, u16, crate::spec::Protocol), Span> = HashMap::new();
+    let mut places: Map<(IpAddr, u16, crate::spec::Protocol), Span> = Map::default();
     let of_spaces = spec.spaces.iter().zip(&addresses.spaces);
-    let mut taken: HashMap<IpAddr, &str> = of_spaces
+    let mut taken: Map<IpAddr, &str> = of_spaces
         .flat_map(|(space, on)| {
             on.iter()
                 .flatten()
@@ -293,7 +293,7 @@ pub(super) fn services(spec: &Spec, addresses: &Addresses, report: &mut Report) 
 /// Those behind a service who cannot serve it.
 fn behind(spec: &Spec, addresses: &Addresses, service: &Service, report: &mut Report) {
     let (name, span) = (&service.name.value, service.name.span);
-    let mut taken: HashMap<&str, Span> = HashMap::new();
+    let mut taken: Map<&str, Span> = Map::default();
     for to in &service.to {
         if let Some(before) = taken.insert(&to.value, to.span) {
             let message = format!("`{}` is behind service `{name}` twice", to.value);
@@ -355,7 +355,7 @@ fn node_ports(spec: &Spec, report: &mut Report) {
             }
         }
     }
-    let mut taken: HashMap<(u16, crate::spec::Protocol), Span> = HashMap::new();
+    let mut taken: Map<(u16, crate::spec::Protocol), Span> = Map::default();
     let forwards = spec.nets.iter().flat_map(|net| &net.forwards);
     // Those of the host are not in the way of other nodes.
     let forwards = forwards.filter(|one| one.listen.is_none() && spec.nodes.is_empty());

@@ -1,9 +1,8 @@
 //! What is called what: names of the lab's domain, of networks, links and services.
 
-use std::collections::HashMap;
-
 use corefile::{Diagnostic, Report, Span};
 
+use crate::hash::Map;
 use crate::spec::forms::label;
 use crate::spec::{Spec, mistake};
 
@@ -26,7 +25,7 @@ enum Owner {
 
 /// The names of the lab's domain, with what each stands for.
 #[derive(Default)]
-struct Owners(HashMap<String, Vec<(Owner, Span)>>);
+struct Owners(Map<String, Vec<(Owner, Span)>>);
 
 impl Owners {
     /// Adds a name that is declared at a place; a clash with another one is a mistake.
@@ -116,7 +115,7 @@ pub(super) fn names(spec: &Spec, report: &mut Report) {
         owners.add(&record.owner.value, (owner, record.owner.span), report);
     }
     // One file cannot declare two tables of one name; several can.
-    let mut tables: HashMap<(&str, &str), Span> = HashMap::new();
+    let mut tables: Map<(&str, &str), Span> = Map::default();
     let nets = spec.nets.iter().map(|net| ("network", &net.name));
     let links = spec.links.iter().map(|link| ("link", &link.name));
     let services = spec
