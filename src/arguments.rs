@@ -19,7 +19,7 @@ const NODE_CACHE_FLAGS: [(&[&str], &str); 6] = [
     ),
     (
         &["interfacename", "setupinterface", "skipteardown"],
-        "the interface that has the local address: an init container makes it",
+        "the interface with the local address: an init container makes it",
     ),
     (
         &[
@@ -28,15 +28,15 @@ const NODE_CACHE_FLAGS: [(&[&str], &str); 6] = [
             "syncinterval",
             "initialdelay",
         ],
-        "packet filter rules that take over the address of the cluster's DNS: none are written; let the kubelets' clusterDNS name the local address",
+        "packet filter rules for the address of the cluster's DNS: nameplate writes none; set the kubelets' clusterDNS to the local address",
     ),
     (
         &["upstreamsvc", "kubednscm"],
-        "the service that the cache asks: write its address, `forward . 10.96.0.11 { force_tcp }`; the service must not be the one that pods ask",
+        "the service that the cache asks: write its address, `forward . 10.96.0.11 { force_tcp }`; it must not be the service that pods use",
     ),
     (
         &["basecorefile", "corefile"],
-        "the template of the Corefile: the file of -conf is served as it is, so replace every __PILLAR__… in it",
+        "the template of the Corefile: the file of -conf is used unchanged, so replace every __PILLAR__… in it",
     ),
     (
         &["metrics-listen-address", "health-port"],
@@ -46,49 +46,49 @@ const NODE_CACHE_FLAGS: [(&[&str], &str); 6] = [
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  nameplate -conf Corefile               serve what the Corefile says
-  nameplate -conf Corefile -p 1053       on port 1053, which needs no privilege
+  nameplate -conf Corefile               serve a Corefile
+  nameplate -conf Corefile -p 1053       serve it on port 1053, which needs no privilege
   nameplate                              serve ./Corefile; without one, /etc/hosts and this machine's resolvers, on 127.0.0.1
   nameplate check -conf Corefile         show every mistake first
   nameplate explain www.example.org      show what happens to a query
 
-Flags may be written as CoreDNS's are, with one dash: -conf, -dns.port, -pidfile, -plugins, -quiet, -version.
+You can write flags as in CoreDNS, with one dash: -conf, -dns.port, -pidfile, -plugins, -quiet, -version.
 `nameplate COMMAND --help` shows the options and examples of a command.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  nameplate check                                      the Corefile of this directory
+  nameplate check                                      check the Corefile in this directory
   nameplate check -conf /etc/coredns/Corefile --no-files
-  nameplate check --fix                                correct what can be corrected
+  nameplate check --fix                                apply the proposed corrections
   nameplate check --deny warnings --format json        for CI
-  nameplate check --explain CF0102                     what a code means
+  nameplate check --explain CF0102                     explain a code
   kubectl -n kube-system get configmap coredns -o jsonpath='{.data.Corefile}' | nameplate check -conf stdin
 
 Exit codes: 0 no errors; 1 warnings, with --deny warnings; 2 errors.";
 
 const INSTALL_EXAMPLES: &str = "\
 Examples:
-  sudo nameplate install                               the network of the default route
+  sudo nameplate install                               serve the network of the default route
   sudo nameplate install --interface lan0 --dry-run    show the steps for the network of lan0
-  sudo nameplate install --replace --yes               stop the server that has port 53, and do not ask
+  sudo nameplate install --replace --yes               stop the server on port 53, and do not ask
 
 It shows each step and asks. `nameplate uninstall` leaves the machine as it was.
-Exit codes: 0 the server answers; 1 a step failed or was declined; nothing is left half done.";
+Exit codes: 0 the server answers; 1 a step failed, or you declined. A failed installation can be undone.";
 
 const UNINSTALL_EXAMPLES: &str = "\
 Examples:
   sudo nameplate uninstall
   sudo nameplate uninstall --yes
 
-It shows the steps of `nameplate install` that it will undo, and asks. Files that you edited stay, and are named.";
+It shows the steps of `nameplate install` that it will undo, and asks. It keeps the files that you edited, and lists them.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  nameplate doctor                                     look at this machine
-  nameplate doctor nas.lan                             why does this name not resolve?
+  nameplate doctor                                     examine this machine
+  nameplate doctor nas.lan                             find out why this name does not resolve
   nameplate doctor --conf /etc/nameplate/Corefile --format json
 
-Nothing is changed. Exit codes: 0 nothing is wrong; 1 something is.";
+It changes nothing. Exit codes: 0 everything is right; 1 something is wrong.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -98,8 +98,8 @@ Examples:
   nameplate import pihole /etc/pihole
   nameplate import hosts-dir /etc/hosts.d
 
-The files that are written are named. Every line that has no equivalent is printed, with its reason and what to do instead.
-Existing files are never overwritten.
+It prints the names of the files that it writes, and every line that has no equivalent, with the reason and what to do instead.
+It never overwrites existing files.
 Exit codes: 0 everything was imported; 1 something was left out; 2 the configuration cannot be read.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -107,7 +107,7 @@ Examples:
   nameplate completions bash >/usr/share/bash-completion/completions/nameplate
   nameplate completions zsh >/usr/local/share/zsh/site-functions/_nameplate
   nameplate completions fish >~/.config/fish/completions/nameplate.fish
-  source <(nameplate completions bash)                 in this shell only";
+  source <(nameplate completions bash)                 for this shell only";
 
 const MAN_EXAMPLES: &str = "\
 Examples:
@@ -115,26 +115,26 @@ Examples:
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  nameplate explain www.example.org                    by the Corefile alone (dry run)
+  nameplate explain www.example.org                    from the Corefile alone (dry run)
   nameplate explain www.example.org AAAA --from 192.0.2.7
-  nameplate explain www.example.org --live             by the running server
+  nameplate explain www.example.org --live             ask the running server
   nameplate explain order --conf /etc/coredns/Corefile
 
 A dry run asks upstreams, but it starts no listeners and no background tasks of plugins: caches are empty, and a cluster's
-services are not known. With --live the running server answers a real query, which it counts, logs and caches.
-Exit codes: 0 shown, whatever the answer is; 1 no running server explained it; 2 a mistake in the Corefile or in these words.";
+services are unknown. With --live, the running server answers a real query, which it counts, logs and caches.
+Exit codes: 0 explained, whatever the answer; 1 no running server explained it; 2 a mistake in the Corefile or in the arguments.";
 
 const ZONE_EXAMPLES: &str = "\
 Examples:
-  nameplate zone status                                all zones: serials, ages, expiry, keys, last errors
+  nameplate zone status                                show all zones: serials, ages, expiry, keys, last errors
   nameplate zone status example.org --json
-  nameplate zone diff example.org                      what changed with the newest version
-  nameplate zone diff example.org --from 7             what changed since serial 7
+  nameplate zone diff example.org                      show the changes of the newest version
+  nameplate zone diff example.org --from 7             show the changes since serial 7
   nameplate zone reload example.org                    read its file again, or ask its primaries now
-  nameplate zone retransfer example.org                transfer it whole, whatever its serial is
-  nameplate zone notify example.org                    tell its secondaries
+  nameplate zone retransfer example.org                transfer the whole zone, whatever its serial is
+  nameplate zone notify example.org                    notify its secondaries
 
-Exit codes: 0 done; 1 no running server answered, or it could not be done; 2 a mistake in these words.";
+Exit codes: 0 done; 1 no running server answered, or the action failed; 2 a mistake in the arguments.";
 
 const LSP_EXAMPLES: &str = "\
 An editor starts it:
@@ -144,8 +144,8 @@ An editor starts it:
 Examples:
   nameplate lsp                                        serve an editor, over standard input and output
 
-It shows what `nameplate check` finds while you type, explains directives and options, completes them, applies corrections,
-and shows in which order the plugins run. docs/editor.md has the configuration of several editors.";
+While you type, it shows the mistakes that `nameplate check` finds. It explains and completes directives and options, applies
+corrections, and shows in which order the plugins run. docs/editor.md has the configuration of several editors.";
 
 const LAB_EXAMPLES: &str = "\
 Examples:
@@ -167,7 +167,7 @@ pub(crate) struct Serve {
     /// Corefile to serve, or `stdin` (default: Corefile in the working directory)
     #[arg(long, value_name = "FILE")]
     pub(crate) conf: Option<String>,
-    /// Port of the server blocks that name none
+    /// Port of the server blocks that do not name one
     #[arg(long = "dns.port", short = 'p', value_name = "N", default_value_t = 53)]
     pub(crate) port: u16,
     /// File to write the process ID to
@@ -176,19 +176,19 @@ pub(crate) struct Serve {
     /// List the plugins
     #[arg(long)]
     pub(crate) plugins: bool,
-    /// Start although another server has the ports, and share them until that one is stopped
+    /// Start even if another server has the ports, and share them until that server is stopped
     #[arg(long)]
     pub(crate) takeover: bool,
     /// Admin socket for `explain --live` and `zone`, or `off` (default: /run/nameplate/admin/PID.sock, if it can be created)
     #[arg(long, value_name = "PATH")]
     pub(crate) admin: Option<PathBuf>,
-    /// Do not print the zones and the version at start
+    /// Do not print the zones and the version at the start
     #[arg(long)]
     pub(crate) quiet: bool,
     /// Show the version, the compiler and the commit
     #[arg(long)]
     pub(crate) version: bool,
-    /// Without a Corefile, serve what CoreDNS serves: `whoami` and `log`
+    /// Without a Corefile, serve `whoami` and `log`, as CoreDNS does
     #[arg(long)]
     pub(crate) compat: bool,
     #[arg(hide = true)]
@@ -200,7 +200,7 @@ pub(crate) enum Command {
     /// Show every mistake in a Corefile and in the files that it names
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
-    /// Make this machine the DNS server of its LAN: a service on port 53, with a Corefile and a hosts file to edit
+    /// Make this machine the DNS server of its LAN: a service on port 53, with a Corefile and a hosts file that you can edit
     #[command(after_help = INSTALL_EXAMPLES)]
     Install(InstallArgs),
     /// Undo `nameplate install`
@@ -224,7 +224,7 @@ pub(crate) enum Command {
     /// Convert the configuration of another DNS server into a Corefile and its files
     #[command(after_help = IMPORT_EXAMPLES)]
     Import {
-        /// The server that the configuration is for
+        /// The server to which the configuration belongs
         #[arg(value_enum)]
         from: Foreign,
         /// The configuration: a file; for pihole and hosts-dir a directory
@@ -235,7 +235,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Print a shell script that completes the words of nameplate's command line
+    /// Print a shell script for command line completion
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell
@@ -250,7 +250,7 @@ pub(crate) enum Command {
     /// Show what happens to a query, plugin by plugin, or the order of the plugins
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
-    /// Show the zones of the running server, and tell it what to do with one
+    /// Show the zones of the running server, and reload, transfer or notify one
     #[command(after_help = ZONE_EXAMPLES)]
     Zone(ZoneArgs),
     /// Run the language server for Corefiles, which an editor starts
@@ -272,7 +272,7 @@ pub(crate) enum Command {
         )]
         words: Vec<String>,
     },
-    /// Run nameplate-lab, which makes labs of network namespaces whose names this server answers
+    /// Run nameplate-lab, which makes labs of network namespaces and their names
     #[command(disable_help_flag = true, after_help = LAB_EXAMPLES)]
     Lab {
         /// Arguments for nameplate-lab; `nameplate lab --help` lists them
@@ -295,7 +295,7 @@ pub(crate) struct Check {
     /// Exit with 1 if there are warnings
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,
-    /// Do not tell warnings of this code, such as CF0401; may be repeated
+    /// Do not show warnings with this code, such as CF0401; may be repeated
     #[arg(long, value_name = "CODE", value_parser = known_code)]
     pub(crate) allow: Vec<String>,
     /// Do not read the files that the Corefile names: zones, hosts files, certificates
@@ -311,10 +311,10 @@ pub(crate) struct Check {
 
 #[derive(Args)]
 pub(crate) struct InstallArgs {
-    /// Interface of the LAN, which may be repeated (default: the interface of the default route)
+    /// Interface of the LAN; may be repeated (default: the interface of the default route)
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Vec<String>,
-    /// Stop the service that has port 53 now
+    /// Stop the service that now has port 53
     #[arg(long)]
     pub(crate) replace: bool,
     /// Do not ask
@@ -347,7 +347,7 @@ pub(crate) struct Explain {
     /// Ask for DNSSEC records
     #[arg(long = "do")]
     pub(crate) dnssec_ok: bool,
-    /// Ask the running server, with its caches as they are
+    /// Ask the running server, with its caches
     #[arg(long)]
     pub(crate) live: bool,
     /// The admin socket of the running server
@@ -376,7 +376,7 @@ pub(crate) enum ZoneAction {
         /// The zone (default: all)
         name: Option<String>,
     },
-    /// Show what changed from version to version
+    /// Show the changes between versions
     Diff {
         /// The zone
         name: String,
@@ -508,8 +508,8 @@ pub(crate) fn explain_node_cache(words: impl Iterator<Item = String>) -> Option<
     }
     (!found.is_empty()).then(|| {
         format!(
-            "error: a flag of node-cache (Kubernetes' NodeLocal DNSCache), which sets up a node and then runs CoreDNS; nameplate only serves:\n{found}\
-             help: deploy/node-local.yaml is a cache on every node without these flags: a DaemonSet with `args: [\"-conf\", \"/etc/coredns/Corefile\"]`\n"
+            "error: a flag of node-cache (Kubernetes' NodeLocal DNSCache), which sets up a node and then runs CoreDNS; nameplate does not set up the node:\n{found}\
+             help: deploy/node-local.yaml has a cache on every node without these flags: a DaemonSet with `args: [\"-conf\", \"/etc/coredns/Corefile\"]`\n"
         )
     })
 }

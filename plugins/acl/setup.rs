@@ -90,7 +90,7 @@ fn policy(parse: &mut Parse<'_>, directive: &Directive, line: &Line) -> Option<P
             let message = format!("no token specified in '{}' section", section.text);
             parse.report.push(
                 Diagnostic::error("CF0107", message)
-                    .at(section.span, "something is missing behind this word"),
+                    .at(section.span, "something is missing after this word"),
             );
             return None;
         }

@@ -140,7 +140,7 @@ impl Setup for AutoSetup {
             let path = inspect.path(&word.text);
             if let Err(error) = std::fs::read_dir(&path) {
                 let message = format!(
-                    "open {}: {error}; no zone is served until it is there",
+                    "open {}: {error}; no zone is served until it exists",
                     path.display()
                 );
                 inspect.tell(gravity(&error), message, word.span);

@@ -54,7 +54,7 @@ impl Setup for AutopathSetup {
                     "CF0309",
                     format!("no `{directive}` in this server block: `autopath` does nothing"),
                 )
-                .at(self.span, "the search path would come from there")
+                .at(self.span, "the search path comes from this plugin")
                 .help(format!(
                     "add `{directive}`, or name a file such as /etc/resolv.conf"
                 )),

@@ -174,7 +174,7 @@ pub(super) fn read(parse: &mut Parse<'_>) -> Option<Options> {
     }
     if let (Some(policy), false) = (&reader.policy, reader.stale) {
         let diagnostic = Diagnostic::error("CF0107", "serve_stale_policy requires serve_stale")
-            .at(policy.span, "there is no `serve_stale` for it to refine")
+            .at(policy.span, "it needs `serve_stale`")
             .help("add a line `serve_stale`");
         reader.parse.report.push(diagnostic);
     }
@@ -306,7 +306,7 @@ impl Reader<'_, '_> {
         }
         if capacity < 0 {
             // CoreDNS takes its least table for it.
-            let text = format!("a capacity of {capacity}: the least table is used");
+            let text = format!("a capacity of {capacity}: the smallest table is used");
             report.push(
                 Diagnostic::warning("CF0203", text)
                     .at(args[0].span, "expected a number of entries, 0 or more"),

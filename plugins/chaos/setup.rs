@@ -55,9 +55,9 @@ impl Setup for ChaosSetup {
         report.push(
             Diagnostic::warning(
                 "CF0310",
-                "`chaos` has no effect: none of the names that it answers lies in this server block",
+                "`chaos` has no effect: none of the names that it answers is in this server block",
             )
-            .at(self.span, "no query leads here")
+            .at(self.span, "no query gets here")
             .note(format!("it answers {}", NAMES.join(" ")))
             .help("move it to the server block for `.`"),
         );

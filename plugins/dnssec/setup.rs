@@ -69,7 +69,7 @@ impl DnssecSetup {
                     Ok(capacity) => self.capacity = capacity,
                     Err(_) => parse.report.push(
                         Diagnostic::error("CF0203", format!("not a number: `{}`", word.text))
-                            .at(word.span, "expected how many signatures are kept"),
+                            .at(word.span, "expected the number of signatures to keep"),
                     ),
                 }
             }
@@ -87,7 +87,7 @@ impl DnssecSetup {
                     "keys from AWS Secrets Manager: CoreDNS has this, nameplate does not",
                 )
                 .at(line.words[1].span, "not implemented here")
-                .help("keep the key in files, and name them by `key file KEY...`"),
+                .help("keep the key in files, and name them with `key file KEY...`"),
             ),
             None => {}
         }

@@ -80,7 +80,7 @@ fn zone_of(apex: Name<'_>, records: &Records) -> Result<Zone, String> {
         let fixed = (record.rtype, record.ttl);
         builder
             .push(record.owner, fixed, record.rdata, Place::default())
-            .map_err(|_| format!("{}: it lies outside of the zone {apex}", record.owner))?;
+            .map_err(|_| format!("{}: it is outside of the zone {apex}", record.owner))?;
     }
     built(builder)
 }
@@ -143,7 +143,7 @@ impl Database {
     fn read(&mut self, octets: &[u8], apex: Name<'_>) -> Result<Zone, String> {
         let mut rest = octets
             .strip_prefix(MAGIC)
-            .ok_or("it is no database of `dynupdate`")?;
+            .ok_or("it is not a database of `dynupdate`")?;
         let (mut zone, mut differences) = (None, Vec::new());
         while let Some((kind, removed, added, behind)) = split(rest)? {
             match kind {
@@ -173,7 +173,7 @@ impl Database {
         }
         let zone = zone.ok_or("it has no snapshot")?;
         if zone.apex() != apex {
-            return Err(format!("it is of the zone {}", zone.apex()));
+            return Err(format!("it belongs to the zone {}", zone.apex()));
         }
         match differences.is_empty() {
             true => Ok(zone),
@@ -267,7 +267,7 @@ impl Database {
         });
         tracing::warn!(
             target: "plugin/dynupdate",
-            "{shown}: the database was removed or changed by somebody else; it is written anew with zone {apex} as it is served, {serial} SOA serial{kept}. \
+            "{shown}: the database was removed or changed by another program; it is rewritten with zone {apex} as it is served, {serial} SOA serial{kept}. \
              To use another database, stop the server first"
         );
         Ok(())

@@ -83,7 +83,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
     zones.dedup();
     let [zone] = &zones[..] else {
         parse.report.push(
-            Diagnostic::error("CF0107", "`dynupdate` is about one zone")
+            Diagnostic::error("CF0107", "`dynupdate` has one zone")
                 .at(span, "expected `dynupdate ZONE`, a line for each zone"),
         );
         return None;
@@ -124,13 +124,13 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
     let broken = parse.report.iter().count() > before;
     if !allows && !broken {
         parse.report.push(
-            Diagnostic::error("CF0232", "nobody may update the zone of `dynupdate`")
+            Diagnostic::error("CF0232", "no key may update the zone of `dynupdate`")
                 .at(span, format!("expected a line `{ALLOW}`")),
         );
     }
     if config.file.is_none() && config.database.is_none() && !broken {
         parse.report.push(
-            Diagnostic::error("CF0107", "`dynupdate` has no zone to begin with").at(
+            Diagnostic::error("CF0107", "`dynupdate` has no initial zone").at(
                 span,
                 "expected a line `file DBFILE`, or a `database` that has the zone",
             ),
@@ -179,9 +179,12 @@ fn grant(parse: &mut Parse<'_>, line: &Line, zone: &str) -> Option<Grant> {
         && !of.as_name().is_within(apex.as_name())
     {
         parse.report.push(
-            Diagnostic::error("CF0310", format!("`{}` is no name of the zone", name.text))
-                .at(name.span, format!("the zone is {zone}"))
-                .help("names are written in full"),
+            Diagnostic::error(
+                "CF0310",
+                format!("`{}` is not a name in the zone", name.text),
+            )
+            .at(name.span, format!("the zone is {zone}"))
+            .help("write names in full"),
         );
         return None;
     }
@@ -221,7 +224,7 @@ impl Setup for DynUpdateSetup {
             report.push(
                 Diagnostic::error("CF0309", "there are no keys in this server block").at(
                     config.span,
-                    "updates are signed with keys of `tsig`, which is not here",
+                    "updates are signed with keys of `tsig`, which is missing here",
                 ),
             );
         }
@@ -241,7 +244,7 @@ impl Setup for DynUpdateSetup {
             let mut earlier = self.configs[..at].iter();
             if let Some(other) = earlier.find(|other| other.zone == config.zone) {
                 report.push(
-                    Diagnostic::error("CF0120", "two lines of `dynupdate` are about one zone")
+                    Diagnostic::error("CF0120", "two `dynupdate` directives have the same zone")
                         .at(config.span, "again here")
                         .beside(other.span, "first here"),
                 );

@@ -463,7 +463,7 @@ fn a_database_is_as_it_was_wherever_it_is_cut() {
     fs::write(&path, damaged).expect("written");
     assert!(open(&path).is_err_and(|why| why.contains("an entry is damaged")));
     fs::write(&path, "something else").expect("written");
-    assert!(open(&path).is_err_and(|why| why.contains("it is no database")));
+    assert!(open(&path).is_err_and(|why| why.contains("it is not a database")));
 }
 
 #[test]
@@ -604,15 +604,15 @@ fn lines() {
                 "",
                 &format!("file {file}\n{allow}"),
             ),
-            "`dynupdate` is about one zone",
+            "`dynupdate` has one zone",
         ),
         (
             block("example.org", "", &format!("file {file}")),
-            "nobody may update the zone of `dynupdate`",
+            "no key may update the zone of `dynupdate`",
         ),
         (
             block("example.org", "", allow),
-            "`dynupdate` has no zone to begin with",
+            "`dynupdate` has no initial zone",
         ),
         (
             block(
@@ -644,7 +644,7 @@ fn lines() {
                 "",
                 &format!("file {file}\nallow k.example. www A"),
             ),
-            "`www` is no name of the zone",
+            "`www` is not a name in the zone",
         ),
         (
             block(

@@ -166,7 +166,7 @@ fn host(text: &str) -> Result<Host, String> {
     }
     match NameBuf::parse(text, Name::ROOT) {
         Ok(name) => Ok(Host::Name(name.as_name().octets().into())),
-        Err(why) => Err(format!("\"host\" is no address and no name: {why}")),
+        Err(why) => Err(format!("\"host\" is neither an address nor a name: {why}")),
     }
 }
 
@@ -199,7 +199,7 @@ fn strings(text: &[u8]) -> Box<[u8]> {
 fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
     value
         .as_str()
-        .ok_or_else(|| format!("\"{name}\" is no string: {value}"))
+        .ok_or_else(|| format!("\"{name}\" is not a string: {value}"))
 }
 
 fn number(name: &str, value: &Value, range: std::ops::RangeInclusive<i64>) -> Result<i64, String> {
@@ -210,7 +210,7 @@ fn number(name: &str, value: &Value, range: std::ops::RangeInclusive<i64>) -> Re
             range.start(),
             range.end()
         )),
-        None => Err(format!("\"{name}\" is no whole number: {value}")),
+        None => Err(format!("\"{name}\" is not a whole number: {value}")),
     }
 }
 
@@ -281,18 +281,21 @@ mod tests {
             ("[]", "not a JSON object"),
             (
                 r#"{"host":"192.0.2.1","ttl":"60"}"#,
-                "\"ttl\" is no whole number",
+                "\"ttl\" is not a whole number",
             ),
             (
                 r#"{"host":"192.0.2.1","ttl":1.5}"#,
-                "\"ttl\" is no whole number",
+                "\"ttl\" is not a whole number",
             ),
             (
                 r#"{"host":"192.0.2.1","port":70000}"#,
                 "\"port\" is not within",
             ),
-            (r#"{"host":7}"#, "\"host\" is no string"),
-            (r#"{"host":"a..b"}"#, "\"host\" is no address and no name"),
+            (r#"{"host":7}"#, "\"host\" is not a string"),
+            (
+                r#"{"host":"a..b"}"#,
+                "\"host\" is neither an address nor a name",
+            ),
             (
                 r#"{"host":"192.0.2.1","mail":"yes"}"#,
                 "\"mail\" is neither",

@@ -99,7 +99,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive) -> Config {
         {
             parse.report.push(
                 Diagnostic::warning("CF0307", "`tls` has no effect on this endpoint")
-                    .at(endpoint.span, "it is spoken to in clear text")
+                    .at(endpoint.span, "it is used in clear text")
                     .beside(*span, "for endpoints that begin with `https://`"),
             );
         }

@@ -204,7 +204,9 @@ impl Cluster {
                 match timeout(patience, watch.next()).await {
                     Ok(watched) => next = Some(watched?),
                     Err(_) if fragment => {
-                        return Err(End::Failed("the rest of a change did not come".to_owned()));
+                        return Err(End::Failed(
+                            "the rest of a change did not arrive".to_owned(),
+                        ));
                     }
                     Err(_) => {}
                 }

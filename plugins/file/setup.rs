@@ -129,7 +129,10 @@ impl Setup for FileSetup {
                         "CF0301",
                         "this file is never asked: a later line serves its zones",
                     )
-                    .at(config.span, "of two lines for one zone the later counts")
+                    .at(
+                        config.span,
+                        "if two lines have the same zone, the later one counts",
+                    )
                     .beside(later.span, "serves the same zones"),
                 );
             }

@@ -609,7 +609,7 @@ fn what_a_reload_says() {
         ),
         (
             version(4, "192.0.2.6"),
-            "has a lower SOA serial than before, 4 instead of 5: secondaries keep what they have",
+            "has a lower SOA serial than before, 4 instead of 5: secondaries keep the old version",
         ),
     ] {
         replace(&path, &text);

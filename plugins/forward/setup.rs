@@ -127,13 +127,13 @@ impl Setup for Forwards {
                     Diagnostic::warning(
                         "CF0301",
                         format!(
-                            "this `forward` is never asked: the one before it takes every name of `{}`",
+                            "this `forward` is never asked: the one before it handles every name of `{}`",
                             line.from
                         ),
                     )
                     .at(line.span, "never asked")
                     .beside(upper.span, "asked first, and answers or fails")
-                    .help("write both upstreams behind one `forward`, or put the longer zone first"),
+                    .help("write both upstreams into one `forward`, or put the longer zone first"),
                 );
             }
         }
@@ -359,11 +359,11 @@ fn from_doubt(from: &Token, directive: &Directive) -> Option<Diagnostic> {
         return Some(
             Diagnostic::warning(
                 "CF0213",
-                format!("`{}` is taken for the zone to forward", from.text),
+                format!("`{}` is read as the zone to forward", from.text),
             )
             .at(
                 from.span,
-                "this looks like an upstream; the zone stands before it",
+                "this looks like an upstream; the zone comes before it",
             )
             .help("write the zone; `.` is every name")
             .replace(from.span, format!(". {}", from.text)),
@@ -403,7 +403,7 @@ fn without_tls(line: &Line) -> Option<Diagnostic> {
                 word.span,
                 "no TO begins with `tls://`, `https://` or `quic://`: queries leave in clear text",
             )
-            .help("write `tls://` before the addresses that speak TLS, or take the option out"),
+            .help("write `tls://` before the addresses that use TLS, or remove the option"),
     )
 }
 
@@ -608,7 +608,7 @@ fn warn_of_stub(endpoints: &[Arc<Endpoint>]) {
         if stub(53) || stub(54) {
             tracing::warn!(
                 target: "plugin/forward",
-                "upstream {} is the stub of systemd-resolved; should it forward to this server, queries loop. Its own upstreams stand in /run/systemd/resolve/resolv.conf",
+                "upstream {} is the stub of systemd-resolved; if it forwards to this server, queries loop. Its own upstreams are in /run/systemd/resolve/resolv.conf",
                 endpoint.label
             );
         }

@@ -198,7 +198,7 @@ impl Gathered {
             });
         }
         if !named {
-            complain(column, format!("no name behind {}", shown(word)));
+            complain(column, format!("no name after {}", shown(word)));
         }
     }
 }

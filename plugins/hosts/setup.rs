@@ -81,7 +81,7 @@ fn config(parse: &mut Parse<'_>, directive: &Directive) -> Config {
         parse.report.push(
             Diagnostic::warning(
                 "CF0213",
-                format!("`{}` is taken for the name of a hosts file", file.text),
+                format!("`{}` is read as the name of a hosts file", file.text),
             )
             .at(file.span, "this is an option of `hosts`")
             .help(format!("write it in braces: `hosts {{ {} }}`", file.text)),
@@ -155,7 +155,7 @@ fn inline(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
                 .collect();
             parse.report.push(
                 Diagnostic::error("CF0204", format!("not an IP address: `{}`", first.text))
-                    .at(first.span, "the address stands before its names")
+                    .at(first.span, "the address comes before its names")
                     .help("put the address first")
                     .replace(
                         first.span.to(last.span),
@@ -173,7 +173,7 @@ fn inline(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
                 "CF0102",
                 format!("unknown property '{}' in plugin `hosts`", first.text),
             )
-            .at(first.span, "inline lines stand above `fallthrough`")
+            .at(first.span, "inline lines come before `fallthrough`")
             .help("move `fallthrough` below the last inline line"),
         );
         return;
@@ -182,7 +182,7 @@ fn inline(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
         parse.report.push(
             Diagnostic::warning("CF0306", "an address without a name").at(
                 first.span,
-                "expected names behind it: `192.0.2.1 www.example.org`",
+                "expected names after it: `192.0.2.1 www.example.org`",
             ),
         );
     }

@@ -305,8 +305,8 @@ fn bad_lines_are_told_and_good_ones_kept() {
             1,
             "hosts:1:1: not an IP address: `192.0.2`",
         ),
-        (b"192.0.2.1\n", 0, "hosts:1:1: no name behind `192.0.2.1`"),
-        (b"192.0.2.1 # nas\n", 0, "hosts:1:1: no name behind"),
+        (b"192.0.2.1\n", 0, "hosts:1:1: no name after `192.0.2.1`"),
+        (b"192.0.2.1 # nas\n", 0, "hosts:1:1: no name after"),
         (
             b"192.0.2.1 ok a..b\n",
             1,

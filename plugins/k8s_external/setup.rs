@@ -82,7 +82,7 @@ impl Setup for ExternalSetup {
         if scene.directive(SOURCE).is_none() {
             report.push(
                 Diagnostic::error("CF0309", format!("{SOURCE} plugin not loaded"))
-                    .at(self.span, "the services would come from there")
+                    .at(self.span, "the services come from this plugin")
                     .help(format!("add `{SOURCE}` to this server block")),
             );
         }

@@ -166,7 +166,7 @@ pub(super) fn seconds(text: &str) -> Option<f64> {
 pub(super) fn show_age(zone: &str, shared: &Arc<Shared>) {
     let family: Family<Labels, Age> = metrics::family(
         "coredns_kubernetes_state_age_seconds",
-        "For how long a watch of the cluster has been away; 0 while all are at work.",
+        "How long a watch of the cluster has been broken; 0 while all work.",
     );
     let labels = vec![("zone", zone.to_owned())];
     family.get_or_create(&labels).show(shared);

@@ -327,7 +327,7 @@ impl<'a> Iterator for Fields<'a> {
         if field.is_none() {
             self.0 = &[];
         }
-        Some(field.ok_or(Malformed("a message is cut, or is none")))
+        Some(field.ok_or(Malformed("a message is cut off or invalid")))
     }
 }
 

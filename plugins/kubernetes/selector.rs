@@ -53,7 +53,7 @@ fn one(term: &str) -> Result<String, String> {
     if let Some((head, values)) = term.split_once('(') {
         let values = values
             .strip_suffix(')')
-            .ok_or("something stands behind the closing parenthesis")?;
+            .ok_or("something follows the closing parenthesis")?;
         let mut head = head.split_whitespace();
         let (Some(key), Some(operator @ ("in" | "notin")), None) =
             (head.next(), head.next(), head.next())
@@ -94,11 +94,11 @@ fn check_key(key: &str) -> Result<&str, String> {
         && (prefix.is_empty() && !key.contains('/')
             || !prefix.is_empty() && prefix.split('.').all(is_name));
     good.then_some(key)
-        .ok_or_else(|| format!("`{key}` is no label key"))
+        .ok_or_else(|| format!("`{key}` is not a label key"))
 }
 
 fn check_value(value: &str) -> Result<&str, String> {
     (value.is_empty() || is_name(value))
         .then_some(value)
-        .ok_or_else(|| format!("`{value}` is no label value"))
+        .ok_or_else(|| format!("`{value}` is not a label value"))
 }

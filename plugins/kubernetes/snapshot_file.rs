@@ -81,14 +81,14 @@ pub(super) fn load(path: &Path, rules: &Rules, shared: &Arc<Shared>) {
             shared.synced.send_replace(true);
             tracing::info!(
                 target: "plugin/kubernetes",
-                "Serving the snapshot {}, {} s old, until the API is heard of", path.display(), age.as_secs()
+                "Serving the snapshot {}, {} s old, until the API responds", path.display(), age.as_secs()
             );
             return;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => error,
     };
-    tracing::warn!(target: "plugin/kubernetes", "The snapshot {} is of no use: {why}", path.display());
+    tracing::warn!(target: "plugin/kubernetes", "The snapshot {} cannot be used: {why}", path.display());
 }
 
 /// Reads a whole file.
@@ -101,7 +101,7 @@ fn read(path: &Path, rules: &Rules) -> io::Result<Shared> {
     }
     let mut lines = BufReader::new(host::regular::open(path)?).lines();
     if lines.next().transpose()?.as_deref() != Some(HEADING) {
-        return Err(bad("it is none, or one of another version"));
+        return Err(bad("it is not a snapshot, or has another version"));
     }
     let mut whole = false;
     let mut sum = Sum::default();

@@ -706,7 +706,7 @@ impl Watch {
         let code = status.as_u16();
         match status {
             StatusCode::FORBIDDEN => format!(
-                "HTTP 403: {message}: it takes the verbs list and watch on the resource \"{kind}\" in API group \"{group}\" at the cluster scope"
+                "HTTP 403: {message}: this needs the verbs list and watch on the resource \"{kind}\" in API group \"{group}\" at the cluster scope"
             ),
             StatusCode::UNAUTHORIZED => {
                 format!("HTTP 401: {message}: the token or client certificate is not accepted")

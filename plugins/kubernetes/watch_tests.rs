@@ -600,7 +600,7 @@ fn a_missing_right_is_named() {
     trial.server.set(|settings| settings.forbidden.clear());
     trial.until("the other list", |record| record.completed() == 2);
     let logged = trial.end();
-    let line = "it takes the verbs list and watch on the resource \"endpointslices\" in API group \"discovery.k8s.io\" at the cluster scope";
+    let line = "this needs the verbs list and watch on the resource \"endpointslices\" in API group \"discovery.k8s.io\" at the cluster scope";
     assert_eq!(
         logged.matches(line).count(),
         1,

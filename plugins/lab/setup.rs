@@ -108,7 +108,7 @@ fn arguments(parse: &mut Parse<'_>, directive: &Directive, setup: &mut LabSetup)
             }
         } else if text.starts_with('.') || text.contains('*') && text != "*" {
             parse.report.push(
-                Diagnostic::error("CF0107", format!("`{text}` is no lab's name"))
+                Diagnostic::error("CF0107", format!("`{text}` is not the name of a lab"))
                     .at(word.span, "expected `lab [DIR|NAME...]`"),
             );
         } else if text != "*" && !setup.labs.contains(text) {

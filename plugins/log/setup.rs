@@ -53,7 +53,7 @@ fn format<'t>(args: &'t [Token], report: &mut Report) -> (&'t [Token], Format) {
             if let Some(other) = names.iter().find(|token| is_format(token)) {
                 report.push(
                     Diagnostic::error("CF0107", "the format of `log` is one word")
-                        .at(other.span, "CoreDNS would take this for a name")
+                        .at(other.span, "CoreDNS would read this as a name")
                         .help("write the whole format in quotes"),
                 );
             } else if names.is_empty() {
@@ -61,16 +61,18 @@ fn format<'t>(args: &'t [Token], report: &mut Report) -> (&'t [Token], Format) {
                     Diagnostic::error("CF0107", "a format needs a name before it")
                         .at(
                             last.span,
-                            "CoreDNS would take this for a name and log nothing",
+                            "CoreDNS would read this as a name and log nothing",
                         )
                         .help("write `.` for every name")
                         .replace(last.span, format!(". \"{}\"", last.text)),
                 );
             }
             if let Some((label, near)) = Format::unknown(&last.text) {
-                let mut warning =
-                    Diagnostic::warning("CF0305", format!("`{label}` is no placeholder of `log`"))
-                        .at(last.span, "it is written to the log as it stands");
+                let mut warning = Diagnostic::warning(
+                    "CF0305",
+                    format!("`{label}` is not a placeholder of `log`"),
+                )
+                .at(last.span, "it is written to the log unchanged");
                 if let Some(near) = near {
                     warning = warning
                         .help("a similar placeholder exists")

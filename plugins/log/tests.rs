@@ -25,7 +25,7 @@ fn lines() {
         ("log a..b", "zone is not a valid domain name"),
     ]);
     let warned = trial::block("log . \"{nane} {type}\"").messages;
-    assert!(warned.contains("`{nane}` is no placeholder"), "{warned}");
+    assert!(warned.contains("`{nane}` is not a placeholder"), "{warned}");
     let silent = trial::block("log . \"{common} {combined} {/a} {>rflags} {/log/type}\"").messages;
     assert!(!silent.contains("placeholder"), "{silent}");
 }

@@ -177,7 +177,7 @@ www 300 IN A 192.0.2.1
 fn a_label_that_nobody_collects_is_warned_of() {
     let warned = |lines: &str| {
         let messages = trial::block(lines).messages;
-        messages.contains("nobody collects the label `forward/upstream`")
+        messages.contains("the label `forward/upstream` is not collected")
     };
     let log = "log . \"{common} {/forward/upstream}\"\nwhoami";
     assert!(warned(log));

@@ -40,7 +40,10 @@ fn lines_of_a_corefile() {
             "records {\n @ IN A 192.0.2.300\n}",
             "expected an IPv4 address",
         ),
-        ("records {\n a IN BOGUS x\n}", "`BOGUS` is no record type"),
+        (
+            "records {\n a IN BOGUS x\n}",
+            "`BOGUS` is not a record type",
+        ),
         (
             "records {\n a IN CNAME b\n a IN A 192.0.2.1\n}",
             "CNAME record and other data",

@@ -23,9 +23,9 @@ pub(super) fn find(rules: &[Written], scene: &Scene<'_>, report: &mut Report) {
                     .at(written.field, "it is never tried")
                     .beside(
                         other.field,
-                        "a query that it is for ends at this rule, which is a `stop` rule",
+                        "a query that it matches ends at this rule, which is a `stop` rule",
                     )
-                    .help("write `rewrite continue` there, or this rule above"),
+                    .help("write `rewrite continue` there, or move this rule above it"),
             );
         } else if let Some(why) = never(written, scene, renamed) {
             let (text, span) = written
@@ -92,19 +92,19 @@ fn never(written: &Written, scene: &Scene<'_>, renamed: bool) -> Option<&'static
         return match &rule.matcher {
             Matcher::Suffix(_) if !text.ends_with('.') => Some("a target ends in a dot"),
             Matcher::Regex(_) if ends_short(text) => Some("a target ends in a dot"),
-            Matcher::Nothing => Some("it is no domain name"),
+            Matcher::Nothing => Some("it is not a domain name"),
             _ => None,
         };
     }
     match matcher(&written.rule)? {
-        Matcher::Nothing => Some("it is no domain name"),
+        Matcher::Nothing => Some("it is not a domain name"),
         Matcher::Regex(_) if ends_short(text) => Some("a name ends in a dot, before `$`"),
-        Matcher::Regex(_) if has_capital(text) => Some("a capital is in no name"),
+        Matcher::Regex(_) if has_capital(text) => Some("names have no capital letters"),
         Matcher::Exact(_) if !renamed && !meets(text, scene, true) => {
-            Some("this server block is asked for no such name")
+            Some("this server block gets no queries for such a name")
         }
         Matcher::Suffix(_) if !renamed && !meets(text, scene, false) => {
-            Some("this server block is asked for no name that ends so")
+            Some("this server block gets no queries for a name with this end")
         }
         _ => None,
     }
@@ -158,7 +158,7 @@ pub(super) fn no_group(group: usize, groups: usize, to: &Token) -> Diagnostic {
             to.span,
             format!("the last group of the expression is {last}"),
         )
-        .note("CoreDNS, too, leaves it in the name as it is written")
+        .note("CoreDNS also leaves it in the name unchanged")
 }
 
 /// `answer name auto`, where `auto` is a pattern.
@@ -167,5 +167,5 @@ pub(super) fn auto_pattern(auto: &Token, word: &Token) -> Diagnostic {
     Diagnostic::warning("CF0331", "`auto` is a regular expression here")
         .at(auto.span, "the next word is what replaces it")
         .beside(span, "this takes an expression and a name")
-        .help("write `answer auto` to lead names back")
+        .help("write `answer auto` to translate names back")
 }

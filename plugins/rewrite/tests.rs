@@ -503,7 +503,7 @@ fn rules_that_never_apply_are_told() {
         (
             ".",
             "rewrite edns0 local set 1 {a/b}",
-            "nobody collects the label",
+            "the label `a/b` is not collected",
         ),
         (".", "metadata\nrewrite edns0 local set 1 {a/b}", ""),
     ] {

@@ -37,7 +37,7 @@ pub(super) struct Listed {
 /// The members that a catalog lists.
 ///
 /// # Errors
-/// Why it is no catalog of version 2 (RFC 9432, sections 4.1, 4.2.1 and 4.3.1).
+/// Why it is not a catalog of version 2 (RFC 9432, sections 4.1, 4.2.1 and 4.3.1).
 pub(super) fn read(zone: &Zone) -> Result<Vec<Listed>, String> {
     let apex = zone.apex();
     let mut versions = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn read(zone: &Zone) -> Result<Vec<Listed>, String> {
         }
     }
     if versions != [b"\x012"] {
-        return Err("it is no catalog of version 2".to_owned());
+        return Err("it is not a catalog of version 2".to_owned());
     }
     if twice {
         return Err("a member of the catalog has two new owners".to_owned());
@@ -326,9 +326,9 @@ impl Members {
             );
             let how = match stays(&before) {
                 true => "as it is",
-                false => "and is fetched anew",
+                false => "and is transferred again",
             };
-            tracing::info!(target: "plugin/secondary", "Zone {name} goes from catalog {from} to {to}, {how}");
+            tracing::info!(target: "plugin/secondary", "Zone {name} moves from catalog {from} to {to}, {how}");
         }
         Some(Member {
             catalog: number,

@@ -267,7 +267,7 @@ impl<'a> Connection<'a> {
             || !flags.has(Flags::QR)
             || flags.opcode() != Opcode::QUERY
         {
-            return Err("a message is no response to the query".to_owned());
+            return Err("a message is not a response to the query".to_owned());
         }
         if message.rcode() != Rcode::NOERROR {
             return Err(format!(
@@ -295,7 +295,7 @@ impl<'a> Connection<'a> {
         self.receive(&mut asked).await?;
         let message = Message::new(&self.message).ok_or("a message is too short")?;
         if !message.flags().has(Flags::AA) {
-            return Err("it is no authority for the zone".to_owned());
+            return Err("it is not authoritative for the zone".to_owned());
         }
         for record in message.section(Section::Answer) {
             let record = record.map_err(|why| why.to_string())?;

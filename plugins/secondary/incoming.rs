@@ -99,10 +99,10 @@ impl Incoming {
         let rtype = record.rtype;
         let wrong = |why: &str| format!("{owner} {rtype}: {why}");
         if self.ended {
-            return Err(wrong("it stands behind the end of the zone"));
+            return Err(wrong("it follows the end of the zone"));
         }
         if record.class != Class::IN || rtype.is_meta() || rtype.0 == 0 {
-            return Err(wrong("it is no record that a zone can hold"));
+            return Err(wrong("it is not a record that a zone can have"));
         }
         self.rdata.clear();
         reencode::rdata(record, &mut Verbatim, &mut self.rdata)
@@ -117,7 +117,7 @@ impl Incoming {
             return Err(wrong("it is the SOA record of another zone"));
         }
         if !owner.as_name().is_within(self.apex.as_name()) {
-            return Err(wrong("it lies outside of the zone"));
+            return Err(wrong("it is outside of the zone"));
         }
         // A TTL of 2^31 or more is 0 (RFC 2181, section 8).
         let ttl = if record.ttl > i32::MAX as u32 {
@@ -216,7 +216,7 @@ impl Incoming {
     fn put(&mut self, (owner, rtype, ttl): (Name<'_>, Type, u32)) -> Result<(), &'static str> {
         self.builder
             .push(owner, (rtype, ttl), &self.rdata, Place::default())
-            .map_err(|_| "it lies outside of the zone")
+            .map_err(|_| "it is outside of the zone")
     }
 }
 

@@ -135,7 +135,7 @@ impl Reader for Marked {
                 if last == mark(Sha256::new_with_prefix(before)).as_bytes() {
                     return Ok(text);
                 }
-                "it is not what the mark at its end says: it was damaged or edited"
+                "it does not match the mark at its end: it was damaged or edited"
             }
         };
         Err(io::Error::new(io::ErrorKind::InvalidData, why))

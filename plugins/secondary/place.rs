@@ -256,7 +256,7 @@ impl Place {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(why) => {
-                tracing::error!(target: "plugin/secondary", "Zone {apex} as it was kept in {path} is of no use and is transferred anew: {why}");
+                tracing::error!(target: "plugin/secondary", "Zone {apex} as kept in {path} cannot be used and is transferred again: {why}");
                 return;
             }
         };
@@ -265,14 +265,14 @@ impl Place {
         if seconds >= expire.into() {
             tracing::error!(
                 target: "plugin/secondary",
-                "Zone {apex} as it was kept in {path} is expired: no primary has confirmed it for {seconds} s"
+                "Zone {apex} as kept in {path} has expired: no primary has confirmed it for {seconds} s"
             );
             self.state().listed = listed;
             return;
         }
         tracing::info!(
             target: "plugin/secondary",
-            "Serving zone {apex} as it was kept in {path}: {} SOA serial, confirmed {seconds} s ago",
+            "Serving zone {apex} as kept in {path}: {} SOA serial, confirmed {seconds} s ago",
             zone.serial()
         );
         {
@@ -384,11 +384,11 @@ impl Place {
             Digested::Not => {}
             Digested::Unknown => tracing::warn!(
                 target: "plugin/secondary",
-                "Zone {apex} from {from}: no ZONEMD record is of a known scheme and hash algorithm"
+                "Zone {apex} from {from}: no ZONEMD record has a known scheme and hash algorithm"
             ),
             Digested::Verified(algorithm) => tracing::info!(
                 target: "plugin/secondary",
-                "Zone {apex} from {from} is what its ZONEMD record says ({algorithm})"
+                "Zone {apex} from {from} matches its ZONEMD record ({algorithm})"
             ),
         }
         let (serial, records) = (zone.serial(), zone.statistics().records);

@@ -151,11 +151,11 @@ fn config(parse: &mut Parse<'_>, directive: &Directive, fall: &mut Fallthrough) 
     config.settings.check(parse);
     for (at, line) in groups.iter().enumerate() {
         if config.catalog.is_none() {
-            let mistake = "a group is one of members of a catalog, and there is no `catalog` here";
+            let mistake = "a group has members of a catalog, but there is no `catalog` here";
             parse.report.push(
                 Diagnostic::error("CF0211", mistake)
                     .at(line.words[0].span, "no zone is in this group")
-                    .help("add a line `catalog`, or take the group out"),
+                    .help("add a line `catalog`, or remove the group"),
             );
         }
         let name = &line.words[1];
@@ -257,12 +257,15 @@ impl Settings {
         let secure = |primary: &Target| primary.scheme == Scheme::Tls;
         if let (Some(span), false) = (self.tls_span, self.primaries.iter().any(secure)) {
             parse.report.push(
-                Diagnostic::error("CF0211", "TLS is set up and no primary is asked over TLS")
-                    .at(
-                        span,
-                        "no primary begins with `tls://`: zones come in clear text",
-                    )
-                    .help("write `tls://` before the addresses that speak TLS, or take the option out"),
+                Diagnostic::error(
+                    "CF0211",
+                    "TLS is configured, but no primary is asked over TLS",
+                )
+                .at(
+                    span,
+                    "no primary begins with `tls://`: zones come in clear text",
+                )
+                .help("write `tls://` before the addresses that use TLS, or remove the option"),
             );
         }
     }
@@ -397,7 +400,7 @@ impl Setup for SecondarySetup {
         if let (Some((_, span)), None) = (keyed, scene.directive("tsig")) {
             report.push(
                 Diagnostic::error("CF0309", "there are no keys in this server block")
-                    .at(*span, "this key is one of `tsig`, which is not here"),
+                    .at(*span, "keys come from `tsig`, which is missing here"),
             );
         }
     }

@@ -196,7 +196,7 @@ fn a_primary_that_lies_changes_nothing() {
         (
             &[&[BEGIN, NS, BEGIN, NS]],
             same,
-            "behind the end of the zone",
+            "follows the end of the zone",
         ),
         (
             &[&[BEGIN, ("example.net.", 1, b"\x01\x02\x03\x04")]],
@@ -216,12 +216,12 @@ fn a_primary_that_lies_changes_nothing() {
         (
             &[&[BEGIN, ("www.example.org.", 1, b"\x01")]],
             same,
-            "no RDATA of this type",
+            "not RDATA of this type",
         ),
         (
             &[&[BEGIN, ("www.example.org.", 41, b"")]],
             same,
-            "no record that a zone can hold",
+            "not a record that a zone can have",
         ),
         (
             &[&[
@@ -237,12 +237,12 @@ fn a_primary_that_lies_changes_nothing() {
         (
             &[whole],
             |_, reply| reply[0] ^= 1,
-            "no response to the query",
+            "not a response to the query",
         ),
         (
             &[whole],
             |_, reply| reply[2] &= 0x7F,
-            "no response to the query",
+            "not a response to the query",
         ),
         (&[whole], |_, reply| reply[3] = 5, "AXFR with REFUSED"),
         // Another class, an owner that points at itself and one that points ahead, and RDATA longer than the message.
@@ -497,7 +497,7 @@ fn lines() {
         ),
         (
             "secondary {\n transfer from 127.0.0.1\n catalog\n group far {\n  tls_servername x.example\n }\n}",
-            "TLS is set up and no primary is asked over TLS",
+            "TLS is configured, but no primary is asked over TLS",
         ),
         (
             "secondary {\n transfer from 127.0.0.1\n max_records 1000000\n}",
@@ -522,7 +522,7 @@ fn lines() {
         ),
         (
             "secondary {\n transfer from 127.0.0.1\n tls_servername primary.example\n}",
-            "TLS is set up and no primary is asked over TLS",
+            "TLS is configured, but no primary is asked over TLS",
         ),
         (
             "secondary {\n transfer from tls://127.0.0.1\n tls_servername a..b\n}",

@@ -40,7 +40,7 @@ impl Setup for ShedSetup {
                     format!("only plain DNS server blocks are supported; this one uses transport \"{scheme}\""),
                 )
                 .at(self.span, "it concerns UDP sockets")
-                .help("move `shed` to a server block of its own for `dns://`"),
+                .help("move `shed` to a separate server block for `dns://`"),
             );
         }
     }

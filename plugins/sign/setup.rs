@@ -164,7 +164,7 @@ impl Setup for SignSetup {
             // Without its file a zone is signed later, and one in memory is not served until then.
             if let Err(error) = inspect.look(&path) {
                 let message = format!(
-                    "open {}: {error}; nothing is signed until it is there",
+                    "open {}: {error}; nothing is signed until it exists",
                     path.display()
                 );
                 inspect.tell(Severity::Warning, message, word);

@@ -384,7 +384,7 @@ impl Signer {
             }
             None if is_after(serial, time.wrapping_add(AHEAD)) => warn!(
                 target: "plugin/sign",
-                "The serial of \"{apex}\", {serial}, is ahead of the clock by {} s: a restart before then goes backwards, and secondaries keep what they have; \
+                "The serial of \"{apex}\", {serial}, is ahead of the clock by {} s: a restart before then goes backwards, and secondaries keep the old version; \
                  `directory DIR` keeps the serial over restarts",
                 serial.wrapping_sub(time)
             ),

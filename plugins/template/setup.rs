@@ -129,7 +129,7 @@ fn option(parse: &mut Parse<'_>, directive: &Directive, line: &Line, config: &mu
                     parse.report.push(
                         Diagnostic::warning(
                             "CF0327",
-                            "no query is taken by this template: its condition is never true",
+                            "this template accepts no query: its condition is never true",
                         )
                         .at(
                             args[0].span,
@@ -234,7 +234,7 @@ fn variable(name: &Token, words: &[Token], config: &mut Config, report: &mut Rep
     };
     let why = match is_word {
         true => "a function, a keyword or another variable has this name",
-        false => "a name has letters, digits and `_`, and begins with no digit",
+        false => "a name has letters, digits and `_`, and does not begin with a digit",
     };
     report.push(Diagnostic::error("CF0211", message).at(name.span, why));
 }

@@ -284,14 +284,14 @@ impl Content for Pair {
                 }
             }
             Err(why) => {
-                tracing::error!(target: "plugin/tls", "{why}; the certificate before is used on");
+                tracing::error!(target: "plugin/tls", "{why}; the previous certificate stays in use");
             }
         }
     }
 
     fn fail(&mut self, path: &Path, why: &str) {
         let path = path.display();
-        tracing::error!(target: "plugin/tls", "open {path}: {why}; the certificate before is used on");
+        tracing::error!(target: "plugin/tls", "open {path}: {why}; the previous certificate stays in use");
     }
 
     fn kept(&self) -> Option<(String, Arc<dyn Any + Send + Sync>)> {
@@ -311,7 +311,7 @@ fn follow(source: Source<Pair>, identity: Arc<Identity>) -> Work {
         };
         tokio::select! {
             error = source.follow(INTERVAL) => {
-                tracing::error!(target: "plugin/tls", "No longer following a certificate: {error}");
+                tracing::error!(target: "plugin/tls", "No longer watching a certificate: {error}");
             }
             () = warn => {}
         }

@@ -60,7 +60,7 @@ pub(super) fn read(parse: &mut Parse<'_>) -> Option<Options> {
                 "`acme` of `tls`: CoreDNS has this option, nameplate does not yet",
             )
             .at(acme.span, "not implemented here")
-            .help("get the certificate with an ACME client and name its files: they are followed"),
+            .help("get the certificate with an ACME client and name its files: they are watched"),
         );
         return None;
     }
@@ -209,7 +209,7 @@ impl Setup for Options {
                 })?;
                 tracing::warn!(
                     target: "plugin/tls",
-                    "The keys of all sessions are written to {}: whoever reads it reads the connections",
+                    "The keys of all sessions are written to {}: anyone who can read it can decrypt the connections",
                     path.display()
                 );
                 Arc::new(opened)

@@ -62,7 +62,7 @@ struct Step {
 }
 
 const NO_SOA: Failure = Failure::servfail("the zone has no SOA record");
-const TOO_LONG: Failure = Failure::servfail("a record of the zone fits in no message");
+const TOO_LONG: Failure = Failure::servfail("a record of the zone is too large for a message");
 
 impl Outgoing {
     /// The transfer of a zone as it is now for a query; `known` is the serial that the client of an IXFR query has.

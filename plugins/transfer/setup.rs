@@ -146,7 +146,7 @@ impl Setup for TransferSetup {
         if let (Some(span), None) = (keyed, scene.directive("tsig")) {
             report.push(
                 Diagnostic::error("CF0309", "there are no keys in this server block")
-                    .at(span, "this key is one of `tsig`, which is not here"),
+                    .at(span, "keys come from `tsig`, which is missing here"),
             );
         }
     }

@@ -117,7 +117,7 @@ impl TsigSetup {
         if !key.is_usable() {
             parse.report.push(
                 Diagnostic::warning("CF0345", "the secret of this key is not base64")
-                    .at(secret.span, "no signature is good with it"),
+                    .at(secret.span, "no signature is valid with it"),
             );
         }
         if let Some(again) = self.fixed.add(key) {

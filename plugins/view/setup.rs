@@ -58,7 +58,7 @@ fn expression(parse: &mut Parse<'_>, line: &Line) -> Option<Expression> {
                 parse.report.push(
                     Diagnostic::warning(
                         "CF0327",
-                        "no query is served by this view: its expression is never true",
+                        "this view accepts no query: its expression is never true",
                     )
                     .at(line.words[1].span, why)
                     .help("compare it: `name() == 'www.example.org.'`"),

@@ -46,7 +46,7 @@ fn doubts() {
     assert_eq!(told("view a {\n expr true\n}\nwhoami"), "");
     assert_eq!(told("view a\nwhoami"), "");
     let label = "view a {\n expr metadata('view/name') == 'a'\n}\nwhoami";
-    assert!(told(label).contains("nobody collects the label `view/name`"));
+    assert!(told(label).contains("the label `view/name` is not collected"));
     assert_eq!(told(&format!("metadata\n{label}")), "");
 }
 

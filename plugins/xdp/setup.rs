@@ -175,9 +175,7 @@ fn is_interface(token: &Token, report: &mut Report) -> bool {
             format!("{name} is an address, and `xdp` takes interfaces"),
         )
         .at(token.span, "expected the name of an interface")
-        .help(
-            "name the interface that has the address; `bind` says which addresses are listened on",
-        )
+        .help("name the interface that has the address; `bind` sets the addresses to listen on")
     } else if name.len() >= NAME || name.contains(['/', ':']) || [".", ".."].contains(&name) {
         Diagnostic::error("CF0201", format!("invalid interface name '{name}'")).at(
             token.span,
@@ -189,7 +187,7 @@ fn is_interface(token: &Token, report: &mut Report) -> bool {
             format!("`{name}` is an option of `xdp`, not an interface"),
         )
         .at(token.span, "expected the name of an interface")
-        .help("options stand in a block behind the interfaces")
+        .help("write options in a block after the interfaces")
     } else {
         return true;
     };
@@ -212,7 +210,7 @@ impl Setup for Xdp {
                     "CF0325",
                     "xdp takes plain DNS over UDP, which this server block does not serve",
                 )
-                .at(self.span, "it concerns `dns://` alone")
+                .at(self.span, "it applies only to `dns://`")
                 .help("move `xdp` to a server block for `dns://`"),
             );
         }

@@ -62,7 +62,7 @@ const DIRECTIVES: &[Bygone] = &[
     },
     Bygone {
         word: "kubernetai",
-        since: "`kubernetai` is an external plugin of CoreDNS; `kubernetes` may stand many times in a server block here",
+        since: "`kubernetai` is an external plugin of CoreDNS; a server block may have several `kubernetes` here",
         now: Now::Word("kubernetes"),
     },
     Bygone {
@@ -192,7 +192,7 @@ const OPTIONS: &[(&str, Bygone)] = &[
         "kubernetes",
         Bygone {
             word: "cidrs",
-            since: "reverse zones stand among the zones of the directive",
+            since: "reverse zones are among the zones of the directive",
             now: Now::Write(
                 "write them as arguments: `kubernetes cluster.local 10.0.0.0/16 in-addr.arpa`",
             ),
@@ -230,7 +230,7 @@ const OPTIONS: &[(&str, Bygone)] = &[
         "forward",
         Bygone {
             word: "spray",
-            since: "`forward` has no `spray`: with every upstream down, one is tried all the same",
+            since: "`forward` has no `spray`: if every upstream is down, one is tried anyway",
             now: Now::Nothing,
         },
     ),
@@ -238,7 +238,7 @@ const OPTIONS: &[(&str, Bygone)] = &[
         "forward",
         Bygone {
             word: "protocol",
-            since: "the transport of `forward` stands before the address",
+            since: "the transport of `forward` is written before the address",
             now: Now::Write("write `force_tcp`, `prefer_udp`, or `tls://` before the address"),
         },
     ),
@@ -255,7 +255,7 @@ const OPTIONS: &[(&str, Bygone)] = &[
 const TRANSFER: Bygone = Bygone {
     word: "transfer",
     since: "since CoreDNS 1.8.0 zone transfers are a plugin of their own",
-    now: Now::Write("write `transfer` beside it: `transfer example.org { to 192.0.2.1 }`"),
+    now: Now::Write("add the plugin `transfer`: `transfer example.org { to 192.0.2.1 }`"),
 };
 const TRANSFER_TO: Bygone = Bygone {
     word: "to",
@@ -270,7 +270,7 @@ pub(crate) fn directive(directive: &Directive) -> Option<Bygone> {
     }
     let external = |word, now| Bygone {
         word,
-        since: "CoreDNS has it only where it was built in; it is not built in here",
+        since: "CoreDNS has it only if it was built in; nameplate does not have it",
         now,
     };
     if let Some(word) = OTHERS.iter().find(|word| **word == name) {

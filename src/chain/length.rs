@@ -18,8 +18,8 @@ pub(crate) fn block(planned: &[Planned], report: &mut Report) {
                     format!("a server block has at most {MEMOS} handlers; this one has more"),
                 )
                 .at(one.span, format!("{count} with this directive"))
-                .note("each `hosts`, `forward` and `kubernetes` of a block is a handler of its own")
-                .help("serve some of the zones in a server block of their own"),
+                .note("each `hosts`, `forward` and `kubernetes` of a block is a separate handler")
+                .help("serve some of the zones in another server block"),
             );
         }
     }

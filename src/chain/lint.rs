@@ -59,7 +59,7 @@ pub(crate) fn in_clear(keys: (&[Key], &[Span]), scene: &Scene<'_>, report: &mut 
                     format!("`{name}://` is served in clear text: this server block has no `tls`"),
                 )
                 .at(span, "not encrypted")
-                .note("CoreDNS does so without a word; it is of use behind a proxy that has the certificate")
+                .note("CoreDNS does the same silently; it is useful behind a proxy that has the certificate")
                 .help(help),
             );
         }
@@ -110,13 +110,13 @@ fn no_answer(planned: &[Planned], scene: &Scene<'_>, block: Span, report: &mut R
             Diagnostic::warning(
                 "CF0303",
                 format!(
-                    "queries that `{}` passes on meet no further plugin",
+                    "no plugin follows for queries that `{}` passes on",
                     last.name
                 ),
             )
             .at(
                 last.span,
-                "the last plugin that answers is for some types or names only",
+                "the last plugin that answers handles only some types or names",
             )
             .note("a query of another type or name gets SERVFAIL: \"no next plugin found\"")
             .help("add a plugin that answers the rest, such as `forward`"),
@@ -126,7 +126,7 @@ fn no_answer(planned: &[Planned], scene: &Scene<'_>, block: Span, report: &mut R
             Diagnostic::warning(
                 "CF0303",
                 format!(
-                    "queries that fall through `{}` meet no further plugin",
+                    "no plugin follows for queries that fall through `{}`",
                     last.name
                 ),
             )
@@ -190,7 +190,7 @@ fn shadowed(planned: &[Planned], scene: &Scene<'_>, report: &mut Report) {
 }
 
 const ANSWERS_ALL: &str =
-    "clients that `acl` denies get these answers, too, unless `order` has `acl first`";
+    "clients that `acl` denies also get these answers, unless `order` has `acl first`";
 
 /// What a plugin does to the rules of `acl` when it runs before them.
 const AROUND_RULES: [(&str, &str, &str); 7] = [
@@ -201,8 +201,8 @@ const AROUND_RULES: [(&str, &str, &str); 7] = [
     ),
     (
         "dns64",
-        "makes addresses where `acl` denies those of type AAAA",
-        "it asks for A instead, and `acl` judges that; deny A in the same rule, or move it with `order`: `dns64 after acl`",
+        "makes AAAA addresses even if `acl` denies them",
+        "it asks for A instead, and `acl` checks that query; deny A in the same rule, or move it with `order`: `dns64 after acl`",
     ),
     (
         "any",
@@ -216,18 +216,18 @@ const AROUND_RULES: [(&str, &str, &str); 7] = [
     ),
     (
         "rewrite",
-        "changes names before `acl` judges them",
-        "a query has to be allowed by the name that was asked and by the one that it is rewritten to",
+        "changes names before `acl` checks them",
+        "both the client's name and the rewritten one must be allowed",
     ),
     (
         "autopath",
         "asks for other names than the client",
-        "each name of the search path is judged by itself",
+        "each name of the search path is checked separately",
     ),
     (
         "cache",
-        "answers from what it keeps before `acl` is asked",
-        "what `acl` has looked at is not kept, so that the cache is of no use for the zones of its rules",
+        "answers from its cache before `acl` is asked",
+        "answers that `acl` has checked are not cached, so the cache is useless for the zones of its rules",
     ),
 ];
 
@@ -252,7 +252,7 @@ fn around_rules(planned: &[Planned], scene: &Scene<'_>, report: &mut Report) {
         report.push(
             Diagnostic::warning("CF0401", format!("`{name}` {does}"))
                 .at(above.span, "runs before `acl`")
-                .beside(planned[at].span, "judges what is left")
+                .beside(planned[at].span, "checks only the rest")
                 .note(*note),
         );
     }
@@ -314,7 +314,7 @@ fn written_order(planned: &[Planned], scene: &Scene<'_>, report: &mut Report) {
                 .beside(second.span, "written first, runs second")
                 .note("plugins run in one fixed order, that of CoreDNS 1.14.7, unless `order` moves them")
                 .help(format!(
-                    "write `{}` above `{}`, so that the file reads as it runs",
+                    "write `{}` above `{}`, so that the file shows the order in which they run",
                     first.name, second.name
                 )),
             );

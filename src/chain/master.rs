@@ -243,7 +243,7 @@ impl MasterFile {
                 self.say(
                     Level::Info,
                     format_args!(
-                        "Zone \"{apex}\" in {path:?} is what its ZONEMD record says ({algorithm})"
+                        "Zone \"{apex}\" in {path:?} matches its ZONEMD record ({algorithm})"
                     ),
                 );
             }
@@ -318,7 +318,7 @@ impl MasterFile {
             self.say(
                 Level::Warning,
                 format_args!(
-                    "Zone \"{apex}\" in {path:?} has a lower SOA serial than before, {serial} instead of {before}: secondaries keep what they have"
+                    "Zone \"{apex}\" in {path:?} has a lower SOA serial than before, {serial} instead of {before}: secondaries keep the old version"
                 ),
             );
         }

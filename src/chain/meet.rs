@@ -77,13 +77,13 @@ fn files(blocks: &[PlannedBlock], report: &mut Report) {
             let message = format!("two zones are kept in one file: {}", writes.path.display());
             let help = match first.in_directory && writes.in_directory {
                 true => {
-                    "give each a file of its own, or end the path with a slash: in a directory, each zone has its own file"
+                    "give each its own file, or end the path with a slash: in a directory, each zone has its own file"
                 }
-                false => "give each a file of its own",
+                false => "give each its own file",
             };
             report.push(
                 Diagnostic::error("CF0341", message)
-                    .at(writes.span, "each would be written over the other")
+                    .at(writes.span, "each would overwrite the other")
                     .beside(first.span, "another zone is kept there")
                     .help(help),
             );
@@ -122,11 +122,12 @@ fn shared(page: &Page<'_>, other: &Page<'_>, report: &mut Report) {
     }
     let mut diagnostic = if page.plugin == other.plugin {
         let message = format!(
-            "`{}` stands in several server blocks at one address: one page serves for all",
+            "several server blocks have `{}` at one address: one page serves all of them",
             page.plugin
         );
-        Diagnostic::note_of("CF0311", message)
-            .note("it speaks for the whole process, so once is enough; the longest lameduck counts")
+        Diagnostic::note_of("CF0311", message).note(
+            "the page is for the whole process, so one is enough; the longest lameduck counts",
+        )
     } else {
         let message = format!(
             "`{}` and `{}` share the address {}",
@@ -241,12 +242,12 @@ fn itself(one: &Planned, block: &PlannedBlock, blocks: &[PlannedBlock], report: 
                 Diagnostic::warning(
                     "CF0315",
                     format!(
-                        "`{}` asks this server itself: {} is where this server block listens",
+                        "`{}` sends queries to this server itself: {} is an address of this server block",
                         one.name, asked.address
                     ),
                 )
                 .at(asked.span, "every query comes back here")
-                .note("such a query goes round until a bound is reached, and fails")
+                .note("such a query loops until a limit is reached, and fails")
                 .help(
                     "name another server; the plugin `loop` finds loops through other servers, too",
                 ),
@@ -261,8 +262,8 @@ fn chosen_ports(block: &PlannedBlock, report: &mut Report) {
         if key.port == Some(0) {
             report.push(
                 Diagnostic::warning("CF0316", "the kernel chooses a port for this server block")
-                    .at(*span, "port 0 is another one at every start")
-                    .help("write the port that clients ask"),
+                    .at(*span, "port 0 is a different port at every start")
+                    .help("write the port that clients use"),
             );
         }
     }

@@ -31,7 +31,7 @@ pub fn warn_uncollected(label: &str, span: Span, scene: &Scene<'_>, report: &mut
         return;
     }
     report.push(
-        Diagnostic::warning("CF0318", format!("nobody collects the label `{label}`"))
+        Diagnostic::warning("CF0318", format!("the label `{label}` is not collected"))
             .at(span, "it has no value here")
             .help("add `metadata` to this server block"),
     );

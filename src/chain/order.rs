@@ -83,7 +83,7 @@ pub(crate) fn lint(planned: &[Planned], catalogue: Catalogue, moves: &[Move], re
                     .iter()
                     .any(|entry| entry.name() == step.name && matches!(entry, Entry::Here(_)));
                 let why = match here {
-                    true => "it does not stand in this server block",
+                    true => "it is not in this server block",
                     false => "it is not implemented here",
                 };
                 report.push(
@@ -112,7 +112,7 @@ pub(crate) fn lint(planned: &[Planned], catalogue: Catalogue, moves: &[Move], re
                     format!("`{}` answers without asking `{}`", one.name, guard.name),
                 )
                 .at(place, format!("puts `{}` above `{}`", one.name, guard.name))
-                .beside(guard.span, "not asked where the plugin above answers")
+                .beside(guard.span, "not asked if the plugin above answers")
                 .note("a client that is refused here may get an answer that is not meant for it")
                 .help(format!("leave `{}` above `{}`", guard.name, one.name)),
             );

@@ -144,15 +144,12 @@ impl<'a> Views<'a> {
 /// The message of a block that nobody reaches: a view below what takes every query, or anything below a view that does.
 fn shadowed(zone: &str, claim: &Claim<'_>, other: &Claim<'_>) -> Diagnostic {
     let message = format!(
-        "this server block is never asked for names of `{zone}`: another above it takes every query"
+        "this server block is never asked for names of `{zone}`: another one above it accepts every query"
     );
     Diagnostic::warning("CF0326", message)
         .at(claim.key, "never asked")
-        .beside(
-            other.key,
-            "serves every query of the zone, and stands first",
-        )
-        .help("write the server block that takes every query below those whose view takes some")
+        .beside(other.key, "serves every query of the zone, and comes first")
+        .help("write the server block that accepts every query below those whose view accepts some")
 }
 
 /// Claims the port of a key, and reports another transport that listens there.
@@ -186,7 +183,7 @@ fn claim_port<'a>(
                 )
                 .at(claim.key, "listens on the same port")
                 .beside(other.key, "listens there first")
-                .help("give one of them another port, or an address of its own with `bind`"),
+                .help("give one of them another port, or its own address with `bind`"),
             );
             return;
         }
@@ -218,5 +215,5 @@ fn overlapping(key: &Key, zone: &str, claim: &Claim<'_>, other: &Claim<'_>) -> D
     Diagnostic::error("CF0308", message)
         .at(claim.key, "served again here")
         .beside(other.key, "first served here")
-        .help("join the two server blocks, or give each an address of its own with `bind`")
+        .help("join the two server blocks, or give each its own address with `bind`")
 }

@@ -48,7 +48,7 @@ impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)?;
         match self.in_go {
-            true => f.write_str("; Go takes this expression"),
+            true => f.write_str("; Go accepts this expression"),
             false => Ok(()),
         }
     }
@@ -71,7 +71,7 @@ impl PatternError {
         };
         let diagnostic = Diagnostic::error("CF0214", message).at(place, "");
         match self.in_go {
-            true => diagnostic.note("Go takes this expression; its bounds are others"),
+            true => diagnostic.note("Go accepts this expression; its limits are different"),
             false => diagnostic,
         }
     }
@@ -687,7 +687,7 @@ mod tests {
         // Go counts otherwise what an expression compiles to.
         let large = Pattern::new(r"\pL{1000}").expect_err("too large");
         assert!(
-            large.to_string().ends_with("Go takes this expression"),
+            large.to_string().ends_with("Go accepts this expression"),
             "{large}"
         );
     }

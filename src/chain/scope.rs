@@ -21,10 +21,10 @@ pub(crate) fn dotted<'t>(
         report.push(
             Diagnostic::warning(
                 "CF0205",
-                format!("'{}' is no zone: `{directive}` skips it", token.text),
+                format!("'{}' is not a zone: `{directive}` skips it", token.text),
             )
             .at(token.span, "a name does not begin with a dot")
-            .note("CoreDNS skips it without a word")
+            .note("CoreDNS skips it silently")
             .help("drop the dot")
             .replace(token.span, token.text.trim_start_matches('.')),
         );
@@ -53,9 +53,9 @@ pub(crate) fn arguments(
         }
         if let Some(zone) = outside(token, block) {
             report.push(
-                no_effect(token, &format!("`{zone}` lies outside of this server block"))
+                no_effect(token, &format!("`{zone}` is outside of this server block"))
                     .note(format!(
-                        "the block is asked for names in {}",
+                        "the block gets queries for names in {}",
                         shown(block)
                     ))
                     .help("add the zone to the keys of the server block, or move the line to a block that has it"),
@@ -76,7 +76,7 @@ pub(crate) fn fallthrough(line: &Line, directive: &str, served: &[String], repor
                     &format!("`{directive}` is not asked for names of `{zone}` here"),
                 )
                 .note(format!("it is asked for names in {}", shown(served)))
-                .help("`fallthrough` without a zone hands on every name"),
+                .help("`fallthrough` without a zone passes on every name"),
             );
         }
     }
@@ -85,7 +85,7 @@ pub(crate) fn fallthrough(line: &Line, directive: &str, served: &[String], repor
 /// A warning of a word without effect.
 pub fn no_effect(token: &Token, why: &str) -> Diagnostic {
     Diagnostic::warning("CF0310", format!("'{}' has no effect: {why}", token.text))
-        .at(token.span, "no query leads here")
+        .at(token.span, "no query gets here")
 }
 
 /// The first zone that a word stands for, when none of its zones overlaps one of `served`.

@@ -621,8 +621,8 @@ pub fn plan(corefile: &Corefile, catalogue: Catalogue, report: &mut Report) -> V
         };
         report.push(
             Diagnostic::warning("CF0313", "this Corefile has no server block")
-                .at(place, "nothing is served by it")
-                .note("a start serves what it serves without a Corefile"),
+                .at(place, "it serves nothing")
+                .note("the server starts with its default, as without a Corefile"),
         );
     }
     overlap::blocks(&out, report);

@@ -632,7 +632,7 @@ impl Verifier {
         if record.name.as_name() != self.key.name()
             || Algorithm::from_name(record.algorithm.as_name()) != Some(self.algorithm)
         {
-            return Err("it is signed by another key or algorithm".to_owned());
+            return Err("it is signed with another key or algorithm".to_owned());
         }
         let mut mac = self.mac.clone();
         mac.update_message(message, at, record.original_id);
@@ -647,7 +647,10 @@ impl Verifier {
         if !record.is_timely(now) {
             return Err("the clocks of that server and of this one differ".to_owned());
         }
-        let mut next = self.key.mac(self.algorithm).ok_or("the key is of no use")?;
+        let mut next = self
+            .key
+            .mac(self.algorithm)
+            .ok_or("the key cannot be used")?;
         next.update_prior(&Digest::of(record.mac));
         self.mac = next;
         (self.first, self.unsigned) = (false, 0);
@@ -667,7 +670,7 @@ fn tsig_of(message: &[u8]) -> Result<Option<usize>, String> {
     for record in records.records() {
         let record = record.map_err(|why| format!("it cannot be read: {why}"))?;
         if last.is_some() {
-            return Err("a record stands behind its TSIG record".to_owned());
+            return Err("a record follows its TSIG record".to_owned());
         }
         if record.rtype == Type::TSIG {
             last = Some(record.start);

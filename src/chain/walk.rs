@@ -141,7 +141,7 @@ impl Chain {
         };
         Failure::policy(rcode).extended(
             ExtendedError::NOT_SUPPORTED,
-            "no plugin here takes this opcode and class",
+            "no plugin here accepts this opcode and class",
         )
     }
 
@@ -484,9 +484,9 @@ impl Exchange {
         let ended = match flow {
             Ok(Flow::Silent) => return self.hush(block, step, floor),
             Ok(Flow::Next) => return self.walk_between(block, step + 1, floor),
-            Ok(Flow::Suspend | Flow::Stream) => Err(Failure::servfail(
-                "a plugin that had waited did not come to an end",
-            )),
+            Ok(Flow::Suspend | Flow::Stream) => {
+                Err(Failure::servfail("a plugin that waited did not finish"))
+            }
             ended => ended,
         };
         let name = block.chain.steps().get(step);

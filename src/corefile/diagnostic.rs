@@ -308,7 +308,7 @@ impl Report {
             self.push(
                 Diagnostic::error("CF0507", format!("{name} is no part of a Corefile"))
                     .at(*import, "there are mistakes in this file")
-                    .note("not everybody may read the file, so that its content is not shown"),
+                    .note("the file is not readable for everyone, so its content is not shown"),
             );
         }
     }

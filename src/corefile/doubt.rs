@@ -15,11 +15,8 @@ use crate::value;
 pub fn argument(token: &Token, directive: &str, options: &[&str]) -> Option<Diagnostic> {
     let text = zone_part(&token.text);
     let told = |what: &str| {
-        Diagnostic::warning(
-            "CF0213",
-            format!("`{text}` is taken for the name of a zone"),
-        )
-        .at(token.span, what.to_owned())
+        Diagnostic::warning("CF0213", format!("`{text}` is read as the name of a zone"))
+            .at(token.span, what.to_owned())
     };
     if let Some(doubt) = shell_variable(token) {
         return Some(doubt);
@@ -85,8 +82,8 @@ pub fn key(token: &Token, key: &Key) -> Option<Diagnostic> {
         }
         Some((port, NoPort::Word)) => {
             return Some(
-                told(&format!("`{port}` is no port"))
-                    .help("a port is a number from 0 to 65535 behind the colon"),
+                told(&format!("`{port}` is not a port"))
+                    .help("a port is a number from 0 to 65535 after the colon"),
             );
         }
         // The delegation of a part of a /24 has a slash in its name (RFC 2317).
@@ -105,14 +102,14 @@ pub fn key(token: &Token, key: &Key) -> Option<Diagnostic> {
         );
     }
     if text.parse::<IpAddr>().is_ok() {
-        return Some(told("an address is no zone: no query has such a name").help(
-            "the address to listen on stands in the block: `bind ADDRESS`; the reverse zone of one is written as a prefix, such as `192.0.2.1/32`",
+        return Some(told("an address is not a zone: no query has such a name").help(
+            "write the address to listen on in the block: `bind ADDRESS`; write a reverse zone as a prefix, such as `192.0.2.1/32`",
         ));
     }
     if text == "*" || text.starts_with("*.") {
         return Some(
-            told("there are no wildcards here: only this very name is served")
-                .help("a zone has all the names below it; `.` is every name"),
+            told("there are no wildcards here: only this exact name is served")
+                .help("a zone includes all names below it; `.` is every name"),
         );
     }
     place(text).map(|(what, help)| told(&what).help(help))
@@ -129,9 +126,9 @@ pub fn shell_variable(token: &Token) -> Option<Diagnostic> {
     }
     let (written, right) = (format!("${{{name}}}"), format!("{{${name}}}"));
     Some(
-        Diagnostic::warning("CF0213", format!("`{written}` is no variable"))
-            .at(token.span, "it stands as it is written")
-            .help(format!("a variable is written `{right}`"))
+        Diagnostic::warning("CF0213", format!("`{written}` is not a variable"))
+            .at(token.span, "it is not replaced")
+            .help(format!("write a variable as `{right}`"))
             .replace(token.span, token.text.replace(&written, &right)),
     )
 }
@@ -157,7 +154,7 @@ fn place(text: &str) -> Option<(String, String)> {
         return Some((
             "this is an address, and no query has such a name".to_owned(),
             format!(
-                "a reverse zone is written as a prefix: `{text}/{}`",
+                "write a reverse zone as a prefix: `{text}/{}`",
                 if text.contains(':') { 128 } else { 32 }
             ),
         ));
@@ -177,7 +174,7 @@ fn place(text: &str) -> Option<(String, String)> {
     Some(if prefix {
         let most = if head.contains(':') { 128 } else { 32 };
         (
-            "no prefix in CIDR form".to_owned(),
+            "not a prefix in CIDR form".to_owned(),
             format!(
                 "a prefix is a whole address and 0 to {most} bits, such as `192.0.2.0/24` or `2001:db8::/32`"
             ),

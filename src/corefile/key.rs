@@ -219,7 +219,7 @@ fn not_a_zone(token: &Token, (scheme, name): (Scheme, &str), why: &str) -> Diagn
         Some((port, NoPort::Word)) => {
             Diagnostic::error("CF0209", format!("no such port: `{port}`")).at(
                 token.span,
-                "expected a number from 0 to 65535 behind the colon",
+                "expected a number from 0 to 65535 after the colon",
             )
         }
         // Without a port, a path follows the zone.
@@ -244,7 +244,7 @@ pub(crate) fn without_path(diagnostic: Diagnostic, token: &Token, path: &str) ->
 /// A name in lower case with its trailing dot, or why it is none (RFC 1035, section 3.1).
 pub(crate) fn normalise(name: &str) -> Result<String, &'static str> {
     if name.is_empty() {
-        return Err("an empty word is no name; the root is `.`");
+        return Err("an empty word is not a name; the root is `.`");
     }
     let octets = name.as_bytes();
     if octets.len() > 255 {

@@ -144,7 +144,7 @@ impl Lexer<'_> {
                     format!("dropped; the word is `{word}`"),
                 )
                 .note(
-                    "CoreDNS reads it so: what follows the next space on this line are words again",
+                    "CoreDNS does the same: the text after the next space on this line is read as words again",
                 )
                 .help(
                     "write a space before the comment, or quote the word if the `#` belongs to it",

@@ -337,7 +337,7 @@ impl Parser<'_> {
             self.report.push(
                 Diagnostic::warning("CF0110", "a server block without a zone serves nothing")
                     .at(open, "no zone before this `{`")
-                    .note("CoreDNS ignores such a block without a word")
+                    .note("CoreDNS ignores such a block silently")
                     .help("write the zone that it serves; `.` is every name"),
             );
         }
@@ -356,7 +356,7 @@ impl Parser<'_> {
                             "CF0108",
                             "Unexpected EOF: another zone is expected after the comma",
                         )
-                        .at(comma, "this comma announces one")
+                        .at(comma, "this comma needs one")
                         .help("drop the comma")
                         .replace(comma, ""),
                     );
@@ -375,7 +375,7 @@ impl Parser<'_> {
                                 "CF0108",
                                 "Expected another address but had '{' - check for extra comma",
                             )
-                            .at(comma, "this comma announces another zone")
+                            .at(comma, "this comma needs another zone")
                             .help("drop the comma")
                             .replace(comma, ""),
                         );
@@ -564,7 +564,7 @@ impl Parser<'_> {
         unused.sort();
         for (place, name) in unused {
             self.report.push(
-                Diagnostic::warning("CF0314", format!("nobody imports the snippet `{name}`"))
+                Diagnostic::warning("CF0314", format!("the snippet `{name}` is never imported"))
                     .at(place, "it has no effect")
                     .help(format!(
                         "write `import {name}` in a server block, or remove the snippet"

@@ -72,9 +72,11 @@ pub fn integer(token: &Token, range: RangeInclusive<i64>) -> Result<i64, Diagnos
             let diagnostic = Diagnostic::error("CF0201", format!("not a number: `{}`", token.text))
                 .at(token.span, shape);
             Err(match parse_duration(&token.text) {
-                Ok(written) if written.as_nanos() % 1_000_000_000 == 0 && token.text != "0" => diagnostic
-                    .help("durations are not taken here; write whole seconds if seconds are meant")
-                    .replace(token.span, written.as_secs().to_string()),
+                Ok(written) if written.as_nanos() % 1_000_000_000 == 0 && token.text != "0" => {
+                    diagnostic
+                        .help("durations are not accepted here; write whole seconds")
+                        .replace(token.span, written.as_secs().to_string())
+                }
                 _ => diagnostic,
             })
         }
@@ -124,7 +126,7 @@ pub fn ip(token: &Token) -> Result<IpAddr, Diagnostic> {
                 "expected an address such as `192.0.2.1` or `2001:db8::1`",
             );
         if token.text.contains('/') {
-            diagnostic.help("a prefix is not taken here; write one address")
+            diagnostic.help("a prefix is not accepted here; write one address")
         } else {
             diagnostic
         }
@@ -279,7 +281,7 @@ pub fn host_port(token: &Token) -> Result<(String, u16), Diagnostic> {
         .ok_or_else(|| wrong("the port is missing"))?;
     let port = port
         .parse::<u16>()
-        .map_err(|_| wrong("the port is no number from 0 to 65535"))?;
+        .map_err(|_| wrong("the port is not a number from 0 to 65535"))?;
     let host = match host.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')

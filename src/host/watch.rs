@@ -421,7 +421,7 @@ fn untold(error: &notify::Error) {
             _ => error.to_string(),
         };
         tracing::warn!(
-            "The kernel does not tell of all edits, so files are looked at every 2 s: {why}"
+            "The kernel does not report all edits, so files are checked every 2 s: {why}"
         );
     });
 }

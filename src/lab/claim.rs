@@ -145,7 +145,7 @@ pub(crate) fn owned(
     match known.map(|made| made.cookie) {
         Some(Some(cookie)) if cookie == inside.cookie => Ok(()),
         Some(Some(_)) => Err(format!(
-            "namespace {name} was removed and made again by somebody else; `ip netns del {name}` lets the lab make its own"
+            "namespace {name} was removed and made again by another program; `ip netns del {name}` lets the lab make its own"
         )),
         Some(None) => match foreign() {
             None => Ok(()),

@@ -320,7 +320,7 @@ impl Call {
         let differs = |what: String| Failure::new(Code::Differs, what);
         let record = records
             .get(&self.whose)
-            .ok_or_else(|| differs("nothing is known of this attachment".to_owned()))?;
+            .ok_or_else(|| differs("this attachment is unknown".to_owned()))?;
         plumbing::check(config, &namespace, record, &previous)?;
         plumbing::check_rules(config, &records)?;
         if !published::has(&config.name, record) {
@@ -456,7 +456,7 @@ impl Call {
                 plain.parse().map_err(|_| {
                     Failure::new(
                         Code::Config,
-                        format!("`{word}` was asked for and is no address"),
+                        format!("`{word}` was requested but is not an address"),
                     )
                 })
             })

@@ -317,7 +317,7 @@ fn plan(which: &Which, json: bool) -> Result<u8> {
             lab::say!("{}", summary(&spec.name, &steps, &commands));
         } else {
             lab::warn!(
-                "`apply` does nothing while what is not the lab's is in its way: remove that, or choose other names and subnets"
+                "`apply` does nothing while objects of others are in its way: remove them, or choose other names and subnets"
             );
         }
     }
@@ -390,7 +390,7 @@ fn concluded(lab: &str, outcome: &Outcome, verb: &str, verbose: bool) -> u8 {
         }
         0
     } else {
-        lab::warn!("lab {lab} is not complete; the next `apply` goes on, `down` removes it");
+        lab::warn!("lab {lab} is not complete; the next `apply` continues, `down` removes it");
         // As a shell has it of one that was ended by a signal.
         outcome.stopped.map_or(3, |signal| 128 + signal as u8)
     }
@@ -415,7 +415,7 @@ fn await_names(spec: &Spec, outcome: &Outcome) {
     match server::wait(spec, version) {
         Heard::Answers | Heard::Nowhere => {}
         Heard::Nobody => lab::warn!(
-            "note: no DNS server serves labs here, so names do not resolve; one that does: `nameplate -conf Corefile.lab`"
+            "note: no DNS server serves labs here, so names do not resolve; start one with `nameplate -conf Corefile.lab`"
         ),
         Heard::Silent(address) => lab::warn!(
             "warning: the DNS server does not answer for {} at {address} yet",
@@ -479,7 +479,7 @@ fn lab_name(which: &Which) -> Result<String> {
     let name = load(which, false)?.name;
     match Journal::load(&name)?.and_then(|journal| journal.file) {
         Some(other) => Err(Error::new(format!(
-            "lab {name} was applied from {}, not from {}; by its name, `nameplate-lab down {name}`, it is removed",
+            "lab {name} was applied from {}, not from {}; to remove it, use its name: `nameplate-lab down {name}`",
             other.display(),
             path.display()
         ))),
@@ -613,7 +613,7 @@ fn check(which: &Which, probe: bool, json: bool) -> Result<u8> {
             count(spec.nets.len(), "network"),
             count(spaces, "namespace"),
             match (probe, report.is_empty()) {
-                (true, _) => "everything that should be reached is",
+                (true, _) => "everything that should be reachable is reachable",
                 (false, true) => "no mistakes",
                 (false, false) => "no errors",
             }
@@ -655,7 +655,7 @@ fn force(lab: &str) -> Result<u8> {
     }
     if let Ok(Some(_)) = Journal::load(lab) {
         return Err(Error::new(format!(
-            "the journal of lab {lab} is whole; `nameplate-lab down {lab}` removes it"
+            "the journal of lab {lab} is not damaged; `nameplate-lab down {lab}` removes it"
         )));
     }
     let outcome = converge::salvage(lab)?;

@@ -273,7 +273,7 @@ pub(crate) fn end(lab: &str) -> Result<()> {
         }
         if begun.elapsed() > END {
             return Err(Error::new(format!(
-                "the supervisor of lab {lab} does not end; `fuser {}` tells its number",
+                "the supervisor of lab {lab} does not end; `fuser {}` shows its process ID",
                 path.display()
             )));
         }

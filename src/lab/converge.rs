@@ -109,7 +109,7 @@ fn foreign(spec: &Spec, journal: Option<&Journal>) -> Option<String> {
         && let Some(file) = &journal.file
     {
         return Some(format!(
-            "lab {name} was applied from {}, and this is {}: give this one another name ([lab] name = \"…\"), or remove that one (`nameplate-lab down {name}`), or make it this file's (`apply --take-over`)",
+            "lab {name} was applied from {}, not from {}: give this lab another name ([lab] name = \"…\"), or remove the other (`nameplate-lab down {name}`), or take it over (`apply --take-over`)",
             file.display(),
             own.display()
         ));
@@ -119,7 +119,7 @@ fn foreign(spec: &Spec, journal: Option<&Journal>) -> Option<String> {
         .find(|other| other.is_of(own));
     let before = before?.lab;
     Some(format!(
-        "this file was applied as lab {before}, and is called {name} now: `nameplate-lab down {before}` first, or give it its name back"
+        "this file was applied as lab {before}, but is now called {name}: run `nameplate-lab down {before}` first, or restore the old name"
     ))
 }
 
@@ -239,7 +239,7 @@ pub fn apply(spec: &Spec, manner: Manner<'_>) -> Result<Outcome> {
     }
     if manner.persist && layout.sysctls.is_empty() {
         outcome.warnings.push(
-            "the lab needs no settings of the host (`nat`, `forward` and services do), so there is nothing to keep over a boot"
+            "the lab needs no settings of the host (`nat`, `forward` and services do), so there is nothing to keep across a reboot"
                 .to_owned(),
         );
     }

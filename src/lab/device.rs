@@ -155,7 +155,7 @@ pub(crate) fn lacking(layout: &Layout) -> Vec<String> {
     wanted.retain(|(kind, _)| !has(kind).unwrap_or(true));
     let text = |(kind, _): (&str, bool)| {
         match kind {
-        "bridge" => "this kernel's bridges keep no VLANs apart (CONFIG_BRIDGE_VLAN_FILTERING, which needs the module 8021q), which a network with `vlan` and another network as its `parent` needs".to_owned(),
+        "bridge" => "this kernel's bridges cannot keep VLANs apart (CONFIG_BRIDGE_VLAN_FILTERING, which needs the module 8021q), which a network with `vlan` and another network as its `parent` needs".to_owned(),
         "vlan" => "this kernel has no VLANs (module 8021q, CONFIG_VLAN_8021Q), which `vlan` and `tagged` need".to_owned(),
         kind => format!("this kernel has no {kind} (module {kind}, CONFIG_{}), which kind = \"{kind}\" needs", kind.to_uppercase()),
     }

@@ -17,7 +17,7 @@ const EXAMPLES: [(&str, &str); 24] = [
     ),
     (
         "apply",
-        "  sudo nameplate-lab apply lab.toml\n  sudo nameplate-lab apply lab.toml --only web,db --verbose\n  sudo nameplate-lab apply lab.toml --persist     the host forwards for the lab also after a boot",
+        "  sudo nameplate-lab apply lab.toml\n  sudo nameplate-lab apply lab.toml --only web,db --verbose\n  sudo nameplate-lab apply lab.toml --persist     keep the host's forwarding after a reboot",
     ),
     (
         "down",
@@ -42,7 +42,7 @@ const EXAMPLES: [(&str, &str); 24] = [
     ),
     (
         "up",
-        "  sudo nameplate-lab up lab.toml\n  sudo nameplate-lab up --serve lab.toml          with a DNS server of its own",
+        "  sudo nameplate-lab up lab.toml\n  sudo nameplate-lab up --serve lab.toml          with its own DNS server",
     ),
     ("start", "  sudo nameplate-lab start web"),
     ("stop", "  sudo nameplate-lab stop web db"),
@@ -65,7 +65,7 @@ const EXAMPLES: [(&str, &str); 24] = [
     ),
     (
         "show",
-        "  nameplate-lab show lab.toml                     as a shell script\n  nameplate-lab show lab.toml --hosts\n  nameplate-lab show lab.toml --static-route      what a router outside needs to know",
+        "  nameplate-lab show lab.toml                     as a shell script\n  nameplate-lab show lab.toml --hosts\n  nameplate-lab show lab.toml --static-route      the routes that a router outside needs",
     ),
     (
         "run",

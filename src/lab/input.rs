@@ -60,8 +60,7 @@ pub fn given(path: &Path) -> io::Result<String> {
     let is_pipe = std::fs::metadata(path)?.file_type().is_fifo();
     // A pipe of the shell has no path of its own.
     if is_pipe && path.canonicalize().is_ok() {
-        let why =
-            "it is a named pipe, and reading one can wait for ever; write <(cat PIPE) instead";
+        let why = "it is a named pipe, and reading one may wait forever; write <(cat PIPE) instead";
         return Err(io::Error::other(why));
     }
     stream(File::open(path)?)

@@ -271,7 +271,7 @@ fn which(lab: Option<&str>, space: Option<&str>) -> Result<(String, Vec<String>)
         _ => {
             let labs: Vec<_> = found.into_iter().map(|(lab, _)| lab).collect();
             Err(Error::new(format!(
-                "several labs have output, name one by --lab: {}",
+                "several labs have output, name one with --lab: {}",
                 labs.join(", ")
             )))
         }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-/// A lab of network namespaces from one file, in which every name resolves.
+/// Make a lab of network namespaces from one file, in which every name resolves.
 #[derive(Debug, Parser)]
 #[command(name = "nameplate-lab", version)]
 struct Arguments {
@@ -34,27 +34,27 @@ struct Which {
 struct Kept {
     /// The namespaces
     namespaces: Vec<String>,
-    /// The lab's name, where several have commands
+    /// The lab's name, if several labs have commands
     #[arg(short, long)]
     lab: Option<String>,
 }
 
-/// What `status` shows beside.
+/// What else `status` shows.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Wanted {
-    /// Routes of each namespace
+    /// Also show the routes of each namespace
     #[arg(long)]
     routes: bool,
-    /// Whom each namespace knows on its links
+    /// Also show the neighbours of each namespace on its links
     #[arg(long)]
     neigh: bool,
-    /// Who listens in each namespace
+    /// Also show the listening processes in each namespace
     #[arg(long)]
     listen: bool,
-    /// The lab's rules, with how many packets each met
+    /// Also show the lab's rules, and how many packets matched each
     #[arg(long)]
     nat: bool,
-    /// The names that the server is told
+    /// Also show the names that are published for the server
     #[arg(long)]
     names: bool,
 }
@@ -65,67 +65,67 @@ enum Command {
     Plan {
         #[command(flatten)]
         which: Which,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Apply, start each `run`, and keep them without a terminal until `down`
+    /// Apply, start each `run` command, and keep them in the background until `down`
     Up {
         #[command(flatten)]
         which: Which,
-        /// With a DNS server of the lab's own, unless one runs
+        /// Also keep a DNS server, unless one runs
         #[arg(long)]
         serve: bool,
-        /// Say every step
+        /// Print every step
         #[arg(short, long)]
         verbose: bool,
-        /// Make the lab this file's, though another file made it
+        /// Take over a lab that was applied from another file
         #[arg(long)]
         take_over: bool,
-        /// Put rules that let the lab's packets through into forward chains that would drop them
+        /// Add rules that accept the lab's packets to forward chains that would drop them
         #[arg(long)]
         fix_forward: bool,
     },
-    /// Start commands that `up` or `run` keeps and that have ended; without a namespace, all
+    /// Start commands of `up` or `run` that have ended; without a namespace, all of them
     Start(Kept),
-    /// End commands that `up` or `run` keeps; without a namespace, all
+    /// Stop commands of `up` or `run`; without a namespace, all of them
     Stop(Kept),
-    /// End and start commands that `up` or `run` keeps; without a namespace, all
+    /// Restart commands of `up` or `run`; without a namespace, all of them
     Restart(Kept),
-    /// Print what commands that `up` or `run` keeps have printed
+    /// Show the output of commands of `up` or `run`
     Logs {
-        /// The namespace; without one, all of the lab, each line behind its namespace
+        /// The namespace; without one, all of the lab, with the namespace in front of each line
         namespace: Option<String>,
-        /// The lab's name, where several have output
+        /// The lab's name, if several labs have output
         #[arg(short, long)]
         lab: Option<String>,
-        /// Go on until the lab is removed
+        /// Continue until the lab is removed
         #[arg(short, long)]
         follow: bool,
-        /// Only the last so many lines of what was printed so far
+        /// Begin with this many of the last lines
         #[arg(short = 'n', long, value_name = "LINES")]
         lines: Option<usize>,
     },
-    /// Make the kernel what the file declares
+    /// Make the lab that the file declares
     Apply {
         #[command(flatten)]
         which: Which,
-        /// Look at and change these namespaces only, and what lies on the host
+        /// Look at and change only these namespaces, and the host
         #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
         only: Vec<String>,
-        /// Look into every namespace, also where neither the file nor the host tells of a change
+        /// Look into every namespace, even if neither the file nor the host shows a change
         #[arg(long, conflicts_with = "only")]
         deep: bool,
-        /// Say every step
+        /// Print every step
         #[arg(short, long)]
         verbose: bool,
-        /// Make the lab this file's, though another file made it
+        /// Take over a lab that was applied from another file
         #[arg(long)]
         take_over: bool,
-        /// Put rules that let the lab's packets through into forward chains that would drop them
+        /// Add rules that accept the lab's packets to forward chains that would drop them
         #[arg(long)]
         fix_forward: bool,
-        /// Keep the settings of the host that the lab needs over a boot, by a file in /etc/sysctl.d, until `down`
+        /// Keep the host settings that the lab needs across a reboot, with a file in /etc/sysctl.d, until `down`
         #[arg(long)]
         persist: bool,
     },
@@ -137,7 +137,7 @@ enum Command {
         #[arg(long, conflicts_with_all = ["lab", "file"])]
         all: bool,
     },
-    /// Declared against actual, what runs inside, whether DNS answers (exit 0: as declared, 4: drift); without a lab here, all labs
+    /// Compare the lab with its file, and show what runs inside and whether DNS answers (exit 0: as declared, 4: drift); without a lab here, all labs
     Status {
         #[command(flatten)]
         which: Which,
@@ -146,46 +146,46 @@ enum Command {
         all: bool,
         #[command(flatten)]
         views: Wanted,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show the way of a packet: routes, routers, what is closed; and whether one gets there (exit 0: it does)
+    /// Show the path of a packet (routes, routers, what is closed), and send one (exit 0: it arrives)
     Trace {
         /// The namespace that sends it
         from: String,
-        /// The namespace or the service that it is for, or an address
+        /// The namespace, the service or the address to which it goes
         to: String,
         /// The lab's file, or the name of a lab that was applied
         lab: Option<PathBuf>,
     },
     /// Write the packets of a namespace's interface to standard output, as pcap
     Capture {
-        /// The namespace, and the interface behind a colon; without one all of its interfaces
+        /// The namespace, and after a colon the interface; without one, all of its interfaces
         #[arg(value_name = "NAMESPACE[:INTERFACE]")]
         place: String,
-        /// End after so many packets
+        /// Stop after this many packets
         #[arg(short, long)]
         count: Option<u64>,
     },
     /// List the labs of this machine
     Ls {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Run a command in a namespace, with its resolver or not at all; or in all of a lab
+    /// Run a command in a namespace, with the lab's resolver; or in all namespaces of a lab
     #[command(
         override_usage = "nameplate-lab exec [--no-dns] NAMESPACE -- COMMAND…\n       nameplate-lab exec [--no-dns] --all [--lab LAB] -- COMMAND…"
     )]
     Exec {
-        /// Run it in every namespace of a lab, each line of output behind its namespace (exit: the highest of all)
+        /// Run it in every namespace of a lab, with the namespace in front of each line of output (exit: the highest of all)
         #[arg(long)]
         all: bool,
         /// The lab's file, or the name of a lab that was applied
         #[arg(long, requires = "all")]
         lab: Option<PathBuf>,
-        /// Run it although the resolver cannot be put in place
+        /// Run it even if the resolver cannot be put in place
         #[arg(long)]
         no_dns: bool,
         /// The namespace
@@ -203,10 +203,10 @@ enum Command {
     Graph {
         #[command(flatten)]
         which: Which,
-        /// How [default: ascii; svg with --live]
+        /// The format [default: ascii; svg with --live]
         #[arg(long, value_enum)]
         format: Option<Format>,
-        /// With the state of the lab: what is there, what differs, what runs inside, whether DNS answers
+        /// Also draw the state: what exists, what differs, what runs inside, whether DNS answers
         #[arg(long)]
         live: bool,
     },
@@ -217,10 +217,10 @@ enum Command {
         /// Send packets and queries between the namespaces
         #[arg(long)]
         probe: bool,
-        /// Mistakes as JSON
+        /// Print the mistakes as JSON
         #[arg(long)]
         json: bool,
-        /// What a code means
+        /// Explain a code
         #[arg(long, value_name = "CODE", conflicts_with_all = ["lab", "file", "probe"])]
         explain: Option<String>,
     },
@@ -228,47 +228,47 @@ enum Command {
     Show {
         #[command(flatten)]
         which: Which,
-        /// As the shell script that it replaces (the default)
+        /// As the shell script that the file replaces (the default)
         #[arg(long)]
         as_shell: bool,
         /// As lines of a hosts file
         #[arg(long, conflicts_with = "as_shell")]
         hosts: bool,
-        /// As the names that the server is told
+        /// As the names that are published for the server
         #[arg(long, conflicts_with_all = ["as_shell", "hosts"])]
         names: bool,
-        /// As the routes that a router outside needs to reach its networks
+        /// As the routes that a router outside needs to reach the lab's networks
         #[arg(long, conflicts_with_all = ["as_shell", "hosts", "names"])]
         static_route: bool,
     },
-    /// Apply, start each `run`, and remove everything on Ctrl-C
+    /// Apply, start each `run` command, and remove everything on Ctrl-C
     Run {
         #[command(flatten)]
         which: Which,
-        /// In a user namespace, without being root
+        /// Without root, in a user namespace
         #[arg(long)]
         rootless: bool,
-        /// A command beside the lab; when it ends, so does the lab
+        /// A command to run with the lab; when it ends, the lab is removed
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Mend what differs from the file, as soon as it does, until Ctrl-C or until the lab is removed
+    /// Repair every difference from the file at once, until Ctrl-C or until the lab is removed
     Watch {
         #[command(flatten)]
         which: Which,
-        /// How often to look into the namespaces; changes on the host are heard of
+        /// How often to look into the namespaces; changes on the host are noticed at once
         #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
         interval: f64,
     },
-    /// Print a file of Docker Compose or containerlab as a lab's (exit 0: all of it, 1: some was left out, 2: nothing)
+    /// Convert a file of Docker Compose or containerlab to a lab (exit 0: all of it, 1: something was left out, 2: nothing)
     Import {
-        /// Which tool's file it is
+        /// The tool to which the file belongs
         #[arg(value_enum)]
         format: import::Format,
         /// The file; - is standard input
         file: PathBuf,
     },
-    /// Container networks by the plugin nameplate-cni
+    /// Use container networks with the plugin nameplate-cni
     Cni {
         #[command(subcommand)]
         command: Container,
@@ -284,9 +284,9 @@ enum Command {
         #[arg(long)]
         name: String,
     },
-    /// Remove what is left of labs that nothing declares any more
+    /// Remove what is left of labs that have no journal or are half removed
     Gc {
-        /// A lab whose journal is damaged: what of it can be recognised goes, and the journal
+        /// Remove what can be recognised of a lab whose journal is damaged, and the journal
         #[arg(long, value_name = "LAB")]
         force: Option<String>,
     },
@@ -295,12 +295,12 @@ enum Command {
 /// What is done with container networks.
 #[derive(Debug, Subcommand)]
 enum Container {
-    /// Put the plugin and a network's configuration where container runtimes look for them
+    /// Install the plugin and a network's configuration for container runtimes
     Install {
         /// Where runtimes look for plugins
         #[arg(long, default_value = "/opt/cni/bin")]
         bin_dir: PathBuf,
-        /// Where they look for networks
+        /// Where runtimes look for networks
         #[arg(long, default_value = "/etc/cni/net.d")]
         conf_dir: PathBuf,
         /// Link to the program instead of copying it
@@ -316,11 +316,11 @@ enum Container {
         #[arg(long, default_value = "10.22.0.0/16", value_delimiter = ',')]
         subnet: Vec<ipnet::IpNet>,
     },
-    /// Attach a namespace to a network, as a container runtime does; prints the result
+    /// Attach a namespace to a network, as a container runtime does, and print the result
     Add {
         /// The network
         network: String,
-        /// What the container is called
+        /// The container's ID
         id: String,
         /// Its namespace, by path or by name
         netns: String,
@@ -331,9 +331,9 @@ enum Container {
     Del {
         /// The network
         network: String,
-        /// What the container is called
+        /// The container's ID
         id: String,
-        /// Its namespace, by path or by name, unless it is gone
+        /// Its namespace, by path or by name, if it still exists
         netns: Option<String>,
         #[command(flatten)]
         places: Places,
@@ -349,7 +349,7 @@ struct Places {
     /// Where networks are [default: $NETCONFPATH, or /etc/cni/net.d]
     #[arg(long)]
     conf_dir: Option<PathBuf>,
-    /// Where plugins are, directories with colons between [default: $CNI_PATH, or /opt/cni/bin]
+    /// Where plugins are: directories, separated by colons [default: $CNI_PATH, or /opt/cni/bin]
     #[arg(long)]
     bin_dir: Option<String>,
 }

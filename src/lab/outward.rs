@@ -42,7 +42,7 @@ pub fn static_routes(spec: &Spec) -> Result<String> {
             let key = key.replace('/', ".");
             let _ = writeln!(
                 out,
-                "# the host does not forward {family}, and the lab does not need it to: sysctl -w {key}=1"
+                "# the host does not forward {family}, because the lab does not need it; to turn it on: sysctl -w {key}=1"
             );
         }
         let hops = hops(&host, v6);
@@ -78,7 +78,7 @@ fn unreachable(spec: &Spec, net: &Net) -> Option<String> {
         .any(|v6| net.host_address(*v6).is_some());
     let parent = net.parent.as_ref().filter(|_| spec.switch(net).is_none());
     match parent {
-        Some(parent) => Some(format!("is on the wire of {} itself", parent.value)),
+        Some(parent) => Some(format!("is directly on the network of {}", parent.value)),
         None if net.internal => Some("is internal".to_owned()),
         None if !on_host => Some("the host is not on it".to_owned()),
         None => None,

@@ -92,7 +92,7 @@ pub(crate) fn possible<'a>(
 ) -> std::result::Result<&'a Link, String> {
     let Some(link) = link else {
         return Err(format!(
-            "the host has no interface {name}, which is to be a port of {bridge}"
+            "the host has no interface {name}, which should become a port of {bridge}"
         ));
     };
     let what = match (link.kind.as_str(), name) {
@@ -372,7 +372,7 @@ impl<'a> Planner<'a> {
             .collect();
         if !own.is_empty() {
             self.plan.warnings.push(format!(
-                "the host has {} on {name}; as a port of {bridge} it is not answered there: give it to the network by `host`",
+                "the host has {} on {name}; this address does not work on a port of {bridge}: write it as `host` of the network",
                 own.join(", ")
             ));
         }

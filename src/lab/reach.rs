@@ -299,7 +299,7 @@ impl<'a> Picture<'a> {
         };
         let back = self.walk(to + 1, source, Some(target));
         back.map(drop).map_err(|lost| Lost {
-            why: format!("the answer is lost: {}", lost.why),
+            why: format!("the reply is lost: {}", lost.why),
             ..lost
         })
     }
@@ -322,7 +322,7 @@ impl<'a> Picture<'a> {
             lines.push("and back".to_owned());
             match self.follow(to, source, Some(target), &mut lines) {
                 Ok(_) => lines.push(format!("{source} has it")),
-                Err(lost) => lines.push(format!("the answer is lost: {}", lost.why)),
+                Err(lost) => lines.push(format!("the reply is lost: {}", lost.why)),
             }
         }
         lines
@@ -386,7 +386,7 @@ impl<'a> Picture<'a> {
                 let next = self.nodes.iter().position(|other| has(other, *segment))?;
                 Some((next, *segment, address.addr()))
             });
-            let lost = || Lost::by_mistake(format!("nobody has {via}"));
+            let lost = || Lost::by_mistake(format!("no namespace has {via}"));
             let (next, segment, address) = next.ok_or_else(lost)?;
             if let (0, Some(came)) = (at, came) {
                 self.passes(came, segment, answers.is_none())?;
@@ -395,7 +395,7 @@ impl<'a> Picture<'a> {
             source.get_or_insert(address);
             (at, came) = (next, Some(segment));
         }
-        Err(Lost::by_mistake("the routes go in a circle".to_owned()))
+        Err(Lost::by_mistake("the routes form a loop".to_owned()))
     }
 
     /// One hop in words.

@@ -307,7 +307,7 @@ fn supervise(spec: &Spec, command: &[String], outside: bool, signals: File) -> R
     let reaches_out = |net: &crate::spec::Net| net.nat4 || net.nat6 || !net.forwards.is_empty();
     if !outside && spec.nets.iter().any(reaches_out) {
         crate::warn!(
-            "note: without root nothing outside is in reach; `nat` and `forward` work between the lab's own networks"
+            "note: without root, nothing outside can be reached; `nat` and `forward` work between the lab's own networks"
         );
     }
     let user = User::join(&spec.name).during(|| format!("cannot lock lab {}", spec.name))?;

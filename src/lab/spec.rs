@@ -593,12 +593,12 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ("LAB0001", "The file is not TOML."),
     (
         "LAB0002",
-        "Nobody knows this key; a misspelt key would otherwise be ignored silently.",
+        "This key is unknown. It is an error because a misspelt key would otherwise be ignored silently.",
     ),
     ("LAB0003", "The value has another type than the key takes."),
     (
         "LAB0004",
-        "The key or the value is known from elsewhere, and nameplate-lab does not have it: it would do nothing, so it is refused.",
+        "Other tools have this key or value, but nameplate-lab does not: it would do nothing, so it is refused.",
     ),
     (
         "LAB0101",
@@ -606,7 +606,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "LAB0102",
-        "An address, a subnet, a MAC address or a port cannot be read, or is none that a host can have.",
+        "An address, a subnet, a MAC address or a port cannot be read, or is not one that a host can have.",
     ),
     (
         "LAB0103",
@@ -614,7 +614,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "LAB0104",
-        "The address does not lie in the network's subnet, or is its network or broadcast address.",
+        "The address is not in the network's subnet, or is its network or broadcast address.",
     ),
     (
         "LAB0105",
@@ -654,11 +654,11 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "LAB0203",
-        "The key does nothing here: an `internal` network has no way out, and rules of the host see only packets of networks that the host is on.",
+        "The key does nothing here: an `internal` network has no traffic in or out, and rules of the host see only packets of networks that the host is on.",
     ),
     (
         "LAB0204",
-        "A route of this machine, to somewhere else, covers a part of the subnet, or is covered by it: packets go the way of the longer prefix.",
+        "A route of this machine to another place covers a part of the subnet, or is covered by it: packets follow the longer prefix.",
     ),
     (
         "LAB0205",
@@ -674,22 +674,22 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "LAB0114",
-        "This machine already has something of that name that is not the lab's, or another file made the lab of this name: `apply` refuses, and removes nothing of others.",
+        "This machine already has something of that name that is not the lab's, or another file made the lab of this name: `apply` refuses, and does not remove it.",
     ),
     (
         "LAB0115",
-        "The machine has no such directory or user, so that the command could not be started.",
+        "The machine has no such directory or user, so the command could not be started.",
     ),
     (
         "LAB0206",
-        "A forward chain of this machine drops packets of the lab: a rule must let them through, and `apply --fix-forward` puts it there.",
+        "A forward chain of this machine drops packets of the lab: a rule must let them through, and `apply --fix-forward` adds it.",
     ),
     (
         "LAB0207",
-        "This kernel lacks a module that the lab needs: `apply` refuses here, and works where it is there.",
+        "This kernel lacks a module that the lab needs, so `apply` refuses.",
     ),
     (
         "LAB0208",
-        "A line of a hosts file gives a name of the lab another address. Programs believe hosts files before they ask DNS, true or not.",
+        "A line of a hosts file gives a name of the lab another address. Programs use hosts files before they ask DNS, even if a hosts file is wrong.",
     ),
 ];

@@ -99,7 +99,7 @@ pub fn of_journal(journal: &Journal, as_json: bool) -> String {
         );
     }
     let mut out = format!(
-        "lab {}: its file {file} is gone, so what it declares is not known; `nameplate-lab down {}` removes the lab\n",
+        "lab {}: its file {file} is gone, so its content is not known; `nameplate-lab down {}` removes the lab\n",
         journal.lab, journal.lab
     );
     for (name, there, processes) in spaces {
@@ -321,11 +321,11 @@ impl Status {
     /// The lab in one word or two.
     fn state(&self) -> &'static str {
         match (self.applied, self.is_sound()) {
-            (_, true) if self.unkept => "declared, and nobody keeps it: `nameplate-lab up`",
+            (_, true) if self.unkept => "declared, but no process keeps it: `nameplate-lab up`",
             (_, true) => "as declared",
             (false, false) => "not applied",
             (true, false) if self.unkept => {
-                "differs from its file, and nobody keeps it: `nameplate-lab up`"
+                "differs from its file, and no process keeps it: `nameplate-lab up`"
             }
             (true, false) => "differs from its file",
         }
@@ -474,7 +474,7 @@ impl fmt::Display for Status {
         if self.unserved {
             writeln!(
                 f,
-                "  the DNS server that the lab was brought up with is gone: `nameplate-lab up --serve`"
+                "  the DNS server of the lab no longer runs: `nameplate-lab up --serve`"
             )?;
         }
         for other in labs().iter().filter(|other| other.name != self.lab) {

@@ -147,7 +147,7 @@ impl Supervisor {
         if let (Manner::Stays { serves }, Some(keeper)) = (&mut self.manner, &mut self.keeper) {
             *serves = true;
             if let Err(error) = keeper.leave_word(self.manner) {
-                crate::warn!("warning: that a DNS server is wanted cannot be kept: {error}");
+                crate::warn!("warning: cannot record that the lab needs a DNS server: {error}");
             }
         }
     }

@@ -43,9 +43,11 @@ pub fn look(spec: &Spec) -> Result<Vec<Diagnostic>> {
             }
             let name = link(address.link).map_or("?".to_owned(), whose);
             let message = format!("{subnet} overlaps {} of {name}", address.net);
-            found.push(Diagnostic::error("LAB0111", message).at(span, "").help(
-                "choose another subnet, or leave it out: then a free one of 10.201.0.0/16 is taken",
-            ));
+            found.push(
+                Diagnostic::error("LAB0111", message).at(span, "").help(
+                    "choose another subnet, or leave it out to use a free one of 10.201.0.0/16",
+                ),
+            );
         }
         for route in &host.routes {
             // The address itself is told.
@@ -208,7 +210,7 @@ pub fn look_further(spec: &Spec) -> Result<Vec<Diagnostic>> {
         found.push(Diagnostic::warning("LAB0206", message).at(span, "").help(
             match accept.is_ours_to_make() {
                 true => format!(
-                    "`apply --fix-forward` runs what this would: {}",
+                    "`apply --fix-forward` does the same as: {}",
                     accept.command()
                 ),
                 false => format!("the lab changes no legacy iptables: {}", accept.command()),

@@ -71,7 +71,7 @@ pub fn look(spec: &Spec, sources: &mut Sources) -> Result<Vec<Diagnostic>> {
         let path = files_of(&space.name).join("hosts");
         let cure = match is_marked(&path, &layout.mark) {
             false => CURE,
-            true if is_applied => "the lab wrote this file, and `apply` writes it anew",
+            true if is_applied => "the lab wrote this file, and `apply` rewrites it",
             // What it holds are the names from before.
             true => continue,
         };

@@ -45,7 +45,7 @@ pub fn watch(spec: Spec, often: Duration) -> Result<()> {
         )));
     };
     let mut signals = sys::signals(&[]).during(|| "cannot wait for signals".to_owned())?;
-    let news = News::of(&file).during(|| "cannot hear of changes".to_owned())?;
+    let news = News::of(&file).during(|| "cannot receive notifications of changes".to_owned())?;
     let mut watched = Watched {
         // The file may have been changed since it was read, and those who keep its commands may not know of it.
         read: None,
@@ -56,7 +56,7 @@ pub fn watch(spec: Spec, often: Duration) -> Result<()> {
         pause: PAUSES[0],
         again: Instant::now(),
     };
-    crate::warn!("lab {} is watched; Ctrl-C ends that", watched.spec.name);
+    crate::warn!("watching lab {}; Ctrl-C ends this", watched.spec.name);
     loop {
         news.drain();
         if !watched.look(&file)? {
@@ -204,7 +204,7 @@ impl Watched {
                 (self.again, self.pause) = (Instant::now(), PAUSES[0]);
             }
             Ok((Some(spec), _)) => crate::warn!(
-                "error: {} is lab {} by now; {} stays as it was",
+                "error: {} is now lab {}; {} stays as it was",
                 file.display(),
                 spec.name,
                 self.spec.name

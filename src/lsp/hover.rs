@@ -41,13 +41,12 @@ pub(crate) fn at<'t>(
     Some((told, word))
 }
 
-const IMPORT: &str = "**import** NAME or PATTERN\n\nPuts the lines of a snippet in place, or those of a file or of all files of a pattern, \
-relative to the file that imports.";
+const IMPORT: &str = "**import** NAME or PATTERN\n\nInserts the lines of a snippet, of a file, or of all files that match a pattern, relative to the importing file.";
 
 /// What a word of a server block's first line is.
 fn key(word: &str) -> String {
     if let Some(name) = word.strip_prefix('(').and_then(|t| t.strip_suffix(')')) {
-        return format!("The snippet `{name}`: `import {name}` puts its lines in place.");
+        return format!("The snippet `{name}`: `import {name}` inserts its lines.");
     }
     let (scheme, rest) = word.split_once("://").unwrap_or(("dns", word));
     let rest = rest.trim_end_matches(',');
@@ -63,7 +62,7 @@ fn key(word: &str) -> String {
         (port, _) => port,
     };
     format!(
-        "**Server block** for the zone `{zone}`, by the scheme `{scheme}`, on port {port}.\n\n\
+        "**Server block** for the zone `{zone}`, with the scheme `{scheme}`, on port {port}.\n\n\
          A query goes to the server block whose zone encloses its name most closely."
     )
 }
@@ -86,7 +85,7 @@ fn directive(
     }
     if let Entry::LeftOut(name) = entry {
         return Some(format!(
-            "**{name}** was left out of this build: it comes with the feature of that name."
+            "**{name}** is not in this build: it needs the feature of that name."
         ));
     }
     let manual = manuals.of(word.text)?;

@@ -1,6 +1,6 @@
 //! `nameplate doctor`: why a name does not resolve on this machine.
 //!
-//! Each check says what it found, and where something is wrong, what that does and the command that mends it. Nothing is changed.
+//! Each check says what it found, and where something is wrong, what that does and the command that fixes it. Nothing is changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,9 +50,9 @@ struct Finding {
     /// What follows from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     means: Option<String>,
-    /// What mends it: a command, or words where there is none.
+    /// What fixes it: a command, or words where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 /// The findings so far.
@@ -64,12 +64,12 @@ impl Findings {
         self.push(check, State::Ok, found.into(), None, None);
     }
 
-    fn warn(&mut self, check: &str, found: impl Into<String>, means: &str, mend: &str) {
-        self.push(check, State::Warning, found.into(), Some(means), Some(mend));
+    fn warn(&mut self, check: &str, found: impl Into<String>, means: &str, fix: &str) {
+        self.push(check, State::Warning, found.into(), Some(means), Some(fix));
     }
 
-    fn fault(&mut self, check: &str, found: impl Into<String>, means: &str, mend: &str) {
-        self.push(check, State::Fault, found.into(), Some(means), Some(mend));
+    fn fault(&mut self, check: &str, found: impl Into<String>, means: &str, fix: &str) {
+        self.push(check, State::Fault, found.into(), Some(means), Some(fix));
     }
 
     fn push(
@@ -78,14 +78,14 @@ impl Findings {
         state: State,
         found: String,
         means: Option<&str>,
-        mend: Option<&str>,
+        fix: Option<&str>,
     ) {
         self.0.push(Finding {
             check: check.to_owned(),
             state,
             found,
             means: means.map(str::to_owned),
-            mend: mend.map(str::to_owned),
+            fix: fix.map(str::to_owned),
         });
     }
 }
@@ -115,20 +115,20 @@ pub fn doctor(wanted: &Doctor, out: &mut dyn Write) -> io::Result<u8> {
     below_the_stack(&mut findings);
     if let Some((file, errors, warnings)) = &wanted.corefile {
         let found = format!("{file}: {errors} errors, {warnings} warnings");
-        let mend = format!("nameplate check -conf {file}");
+        let fix = format!("nameplate check -conf {file}");
         match (errors, warnings) {
             (0, 0) => findings.ok("Corefile", format!("{file}: no mistakes")),
             (0, _) => findings.warn(
                 "Corefile",
                 found,
-                "a server does not do what is probably meant",
-                &mend,
+                "a server probably does not do what you want",
+                &fix,
             ),
             _ => findings.fault(
                 "Corefile",
                 found,
                 "a server does not start with it, or keeps an older configuration",
-                &mend,
+                &fix,
             ),
         }
     }
@@ -155,7 +155,7 @@ fn show(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
             State::Fault => "FAULT",
         };
         writeln!(out, "{state:<8}{:<width$}  {}", one.check, one.found)?;
-        for (what, text) in [("", &one.means), ("mend: ", &one.mend)] {
+        for (what, text) in [("", &one.means), ("fix: ", &one.fix)] {
             if let Some(text) = text {
                 writeln!(out, "{:1$}{what}{text}", "", 10 + width)?;
             }
@@ -303,7 +303,7 @@ fn spelling(name: &str, resolver: &Resolver, findings: &mut Findings) -> Option<
         findings.warn(
             "name",
             "it is an address",
-            "its name is asked for in another way",
+            "its name is looked up in another way",
             &format!("dig -x {name}"),
         );
     } else if !name.contains('.') {
@@ -311,7 +311,7 @@ fn spelling(name: &str, resolver: &Resolver, findings: &mut Findings) -> Option<
             findings.warn(
                 "name",
                 format!("`{name}` has one label, and resolv.conf has no search domain"),
-                "programs ask for it as it is, and no server outside of the LAN knows it",
+                "programs ask for it unchanged, and no server outside of the LAN knows it",
                 "give its full name, or set the domain in the router's DHCP settings",
             );
         } else {
@@ -391,7 +391,7 @@ fn switch(name: Option<&str>, findings: &mut Findings) {
             CHECK,
             format!("hosts:{line}"),
             "names under .local are asked for by multicast only",
-            "use another suffix, or take `[NOTFOUND=return]` out of this line",
+            "use another suffix, or remove `[NOTFOUND=return]` from this line",
         );
     }
     findings.ok(CHECK, format!("hosts:{line}"));
@@ -429,15 +429,15 @@ fn examine(
         findings.fault(
             &check,
             "it refuses",
-            "it does not serve this name, or not this client; no other server is asked about it",
-            "look at its access rules; for nameplate: nameplate explain NAME",
+            "it does not serve this name or this client, and programs ask no other server",
+            "check its access rules; if it is nameplate: nameplate explain NAME",
         );
     }
     if !first.flags.has(Flags::RA) && first.rcode == Rcode::NOERROR && name.is_none() {
         findings.warn(
             &check,
             "it does not offer recursion",
-            "it knows its own zones only",
+            "it answers only for its own zones",
             "name a resolver in resolv.conf",
         );
     }
@@ -446,14 +446,14 @@ fn examine(
             &check,
             "it does not know EDNS",
             "large answers need a second query, over TCP",
-            "a newer server, or a router's DNS proxy turned off",
+            "use a newer server, or turn off the router's DNS proxy",
         ),
         Ok(_) => {}
         Err(error) => findings.fault(
             &check,
             format!("with EDNS, {}", unreachable(&error)),
             "resolvers that use EDNS time out; a device on the path drops such queries",
-            "a router's DNS proxy or firewall that inspects DNS turned off",
+            "turn off the router's DNS proxy, or the firewall that inspects DNS",
         ),
     }
     if let Err(error) = ask(server, question, Way::Tcp) {
@@ -461,7 +461,7 @@ fn examine(
             &check,
             format!("over TCP, {}", unreachable(&error)),
             "answers that are too large for UDP are lost",
-            &format!("let TCP port {PORT} through to {ip}"),
+            &format!("allow TCP port {PORT} to {ip}"),
         );
     }
     let random: u64 = host::random::random();
@@ -474,7 +474,7 @@ fn examine(
         findings.fault(
             &check,
             format!("it gives {invented} for a name that does not exist"),
-            "search domains and mail checks fail; its operator answers with the address of a page of its own",
+            "search domains and mail checks fail; its operator answers with the address of its own page",
             "name another resolver",
         );
     }
@@ -516,7 +516,7 @@ fn compare(name: &str, parsed: &NameBuf, resolver: &Resolver, findings: &mut Fin
             "the name",
             found,
             "the server does not have it",
-            &format!("nameplate explain {name}, where nameplate is that server"),
+            &format!("if that server is nameplate: nameplate explain {name}"),
         );
     } else if !by_server.is_empty() && by_system.is_disjoint(&by_server) {
         findings.fault(
@@ -605,14 +605,14 @@ fn who(ip: IpAddr, holders: &[Holder]) -> String {
             "start the server, or name another in resolv.conf: sudo systemctl start nameplate"
                 .to_owned()
         }
-        None => format!("ping -c1 {ip}; if it is there, let UDP port {PORT} through to it"),
+        None => format!("ping -c1 {ip}; if it answers, allow UDP port {PORT} to it"),
     }
 }
 
 fn unreachable(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => "it does not answer".to_owned(),
-        ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
         ErrorKind::UnexpectedEof => "it closes the connection".to_owned(),
         _ => error.to_string(),
     }

@@ -94,7 +94,7 @@ pub fn uninstall(yes: bool, input: &mut dyn BufRead, out: &mut dyn Write) -> io:
             "nothing was installed by `nameplate install` on this machine",
         );
     };
-    writeln!(out, "This is undone:")?;
+    writeln!(out, "This will be undone:")?;
     for step in journal.steps.iter().rev() {
         writeln!(out, "  {step}")?;
     }
@@ -308,7 +308,7 @@ fn confirm(plan: &Plan, survey: &Survey, out: &mut dyn Write) -> io::Result<u8> 
     if !answers(SocketAddr::new(at, PORT), &name) {
         writeln!(
             out,
-            "error: the service does not answer on {at}\n  what it says: journalctl -u nameplate -n 20\n  \
+            "error: the service does not answer on {at}\n  its log: journalctl -u nameplate -n 20\n  \
              to undo: sudo nameplate uninstall"
         )?;
         return Ok(1);
@@ -371,12 +371,12 @@ fn corefile(survey: &Survey, listens: &[IpAddr]) -> String {
     let (forward, why) = if upstreams.is_empty() {
         (
             PUBLIC.join(" "),
-            "public resolvers, since this machine names none but itself".to_owned(),
+            "public resolvers, because this machine names only itself".to_owned(),
         )
     } else {
         (
             path.display().to_string(),
-            "the resolvers that this machine asked so far".to_owned(),
+            "the resolvers that this machine used before".to_owned(),
         )
     };
     format!(

@@ -5,7 +5,7 @@
 //! survey   what the machine has: addresses, upstreams, who holds port 53, the service manager
 //! install  survey ─► plan (steps, shown) ─► journal ─► each step ─► a name is asked
 //! remove   journal, from its end ─► each step undone
-//! doctor   survey, resolv.conf, nsswitch, every name server asked in several ways ─► findings, each with the way to mend it
+//! doctor   survey, resolv.conf, nsswitch, every name server asked in several ways ─► findings, each with a way to fix it
 //! import   files of another server ─► model ─► Corefile, hosts, zones, and a report of what was left
 //! ```
 //!

@@ -12,14 +12,14 @@ use crate::options::{Scheme, Server};
 fn remedy(cause: Cause) -> Option<&'static str> {
     Some(match cause {
         Cause::Issuer => {
-            "name the authority with +tls-ca=FILE, or take any certificate with +insecure"
+            "name the authority with +tls-ca=FILE, or accept any certificate with +insecure"
         }
         Cause::Authority => {
-            "give it one that an authority has signed, or take any certificate with +insecure"
+            "give it one that an authority has signed, or accept any certificate with +insecure"
         }
-        Cause::Name => "say which one it has to have with +tls-hostname=NAME",
-        Cause::Expired => "renew it, or take it with +insecure",
-        Cause::NotYetValid => "set the clock, or take it with +insecure",
+        Cause::Name => "give the expected name with +tls-hostname=NAME",
+        Cause::Expired => "renew it, or accept it with +insecure",
+        Cause::NotYetValid => "set the clock, or accept it with +insecure",
         Cause::Client => "kdig has +tls-certfile and +tls-keyfile",
         Cause::Protocol => return None,
     })
@@ -37,14 +37,14 @@ pub(crate) fn told(error: &NetError, server: &Server) -> String {
     match kind {
         Some(ErrorKind::ConnectionRefused) => {
             return format!(
-                "connection refused: nobody listens on {protocol} port {port}; -p PORT says another one"
+                "connection refused: no server listens on {protocol} port {port}; -p PORT sets another port"
             );
         }
         Some(ErrorKind::TimedOut) => {
             return match server.scheme {
                 Scheme::Plain => "timed out".to_owned(),
                 _ => format!(
-                    "timed out: nobody speaks {what} on {protocol} port {port}, or a firewall drops it; -p PORT says another one"
+                    "timed out: no server for {what} on {protocol} port {port}, or a firewall drops it; -p PORT sets another port"
                 ),
             };
         }
@@ -53,10 +53,10 @@ pub(crate) fn told(error: &NetError, server: &Server) -> String {
     match Cause::of(&text).map(|cause| (cause, remedy(cause))) {
         Some((cause, Some(remedy))) => format!("{cause}: {remedy} ({text})"),
         Some((_, None)) => format!(
-            "the server does not speak {what} on port {port}: -p PORT says another one, and @HOST without a scheme asks in clear text ({text})"
+            "the server does not support {what} on port {port}: -p PORT sets another port, and @HOST without a scheme asks in clear text ({text})"
         ),
         None if text.contains("404") => format!(
-            "the server has no DNS over HTTPS under this path: say which path it has, as in @https://HOST/PATH ({text})"
+            "the server has no DNS over HTTPS under this path: give its path, as in @https://HOST/PATH ({text})"
         ),
         None => text,
     }
@@ -64,7 +64,7 @@ pub(crate) fn told(error: &NetError, server: &Server) -> String {
 
 /// A name that no certificate can have.
 pub(crate) fn name(server: &Server, error: &dyn Display) -> String {
-    format!("{server}: +tls-hostname says the name of the certificate: {error}")
+    format!("{server}: +tls-hostname sets the name of the certificate: {error}")
 }
 
 /// What is spoken, and on which protocol's ports.

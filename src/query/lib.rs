@@ -56,7 +56,7 @@ pub fn run(words: &[String]) -> Outcome {
         Ok(options) => options,
         Err(error) => {
             return Outcome {
-                error: format!("{error}\n  nameplate query --help says what there is"),
+                error: format!("{error}\n  nameplate query --help lists the options"),
                 code: USAGE,
                 ..Outcome::default()
             };

@@ -244,7 +244,7 @@ impl Options {
         out.class = question.class.unwrap_or(Class::IN);
         if matches!(out.qtype, Type::AXFR | Type::IXFR) {
             return Err(format!(
-                "{}: zone transfers have many messages, which this does not read; use dig or kdig",
+                "{}: zone transfers have many messages, which `nameplate query` does not support; use dig or kdig",
                 out.qtype
             ));
         }
@@ -390,7 +390,7 @@ impl Options {
                 }
             }
             return match out.is_empty() {
-                true => Err("/etc/resolv.conf names no server; say which: @192.0.2.53".to_owned()),
+                true => Err("/etc/resolv.conf names no server; name one: @192.0.2.53".to_owned()),
                 false => Ok(out),
             };
         }
@@ -421,10 +421,12 @@ impl Options {
             Some(other) => {
                 return Err(
                     match nearest(other, ["dns", "udp", "tcp", "tls", "https", "quic"]) {
-                        Some(near) => format!("@{at}: cannot speak {other}; {near}:// is near"),
+                        Some(near) => {
+                            format!("@{at}: unknown scheme {other}; {near}:// is similar")
+                        }
                         None => {
                             format!(
-                                "@{at}: cannot speak {other}: only dns, udp, tcp, tls, https and quic"
+                                "@{at}: unknown scheme {other}: only dns, udp, tcp, tls, https and quic"
                             )
                         }
                     },

@@ -141,9 +141,9 @@ fn servers_are_read_with_their_schemes_and_ports() {
     for (line, expected) in [
         (
             "@sftp://192.0.2.1",
-            "cannot speak sftp: only dns, udp, tcp, tls, https and quic",
+            "unknown scheme sftp: only dns, udp, tcp, tls, https and quic",
         ),
-        ("@tsl://192.0.2.1", "cannot speak tsl; tls:// is near"),
+        ("@tsl://192.0.2.1", "unknown scheme tsl; tls:// is similar"),
         ("@tls://192.0.2.1/dns-query", "only https has a path"),
         ("@192.0.2.1:x", "not a server"),
     ] {

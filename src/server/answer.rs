@@ -149,7 +149,7 @@ pub(crate) fn panicked(block: &Block, step: usize, panic: &(dyn Any + Send)) {
     );
     if block.info.debug {
         error!(
-            "`debug` stands in the server block of zone {}, so the panic ends the process",
+            "the server block of zone {} has `debug`, so the panic ends the process",
             block.info.zone
         );
         crate::logging::flush();
@@ -170,7 +170,7 @@ fn what_it_says(panic: &(dyn Any + Send)) -> &str {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is no text")
+        .unwrap_or("a value that is not a text")
 }
 
 /// What a plugin's panic means to the client.

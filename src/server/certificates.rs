@@ -23,7 +23,7 @@ pub(crate) fn join<'a>(
     for tls in all {
         if tls.clients != first.clients {
             tracing::warn!(
-                "The server blocks on {server} differ in `client_auth`; `{}`, which the first of them has, holds for every connection",
+                "The server blocks on {server} differ in `client_auth`; `{}` of the first one applies to every connection",
                 first.clients
             );
         }

@@ -401,7 +401,10 @@ impl Server {
         let listeners = match self.blocks.listeners() {
             Ok(listeners) => listeners,
             Err(error) => {
-                error!("Addresses have moved, and are not followed: {}", error.line);
+                error!(
+                    "Addresses have changed, but cannot be followed: {}",
+                    error.line
+                );
                 return;
             }
         };
@@ -673,7 +676,7 @@ impl Server {
         let (quiet, most) = STRAGGLERS;
         let end = Instant::now() + most;
         if self.shared.quiet_for() < quiet {
-            info!(target: "plugin/health", "Queries still come: answering them for {most:?} at most");
+            info!(target: "plugin/health", "Queries still arrive: answering them for at most {most:?}");
         }
         while let Some(left) = quiet.checked_sub(self.shared.quiet_for())
             && !left.is_zero()

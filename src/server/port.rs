@@ -83,7 +83,7 @@ fn holder(out: &mut String, protocol: &str, port: u16) {
     if found.is_empty() {
         let _ = write!(
             out,
-            "\n  {protocol} port {port} is held by a program that this process may not see"
+            "\n  {protocol} port {port} is held by a program that this process cannot see"
         );
     }
     out.push_str("\n  ways out:");

@@ -110,8 +110,7 @@ impl Changes {
         let Some(every) = every else {
             warn!(
                 target: "plugin/reload",
-                "The Corefile no longer has `reload`: edits are not looked for any more, SIGUSR1 reads it again. \
-                 Should it have been cut off while it was written, the rest is still seen for {GRACE:?}"
+                "The Corefile no longer has `reload`: edits are no longer noticed; SIGUSR1 reads it again. In case it was cut off while it was written, it is watched for another {GRACE:?}"
             );
             self.every = None;
             self.until = Some(Instant::now() + GRACE);
@@ -135,7 +134,7 @@ impl Changes {
         };
         let follower = tokio::spawn(async move {
             let error = host::source::Source::unread(content).follow(interval).await;
-            error!(target: "plugin/reload", "The Corefile is no longer followed: {error}");
+            error!(target: "plugin/reload", "The Corefile is no longer watched: {error}");
         });
         self.follower = Some(follower.abort_handle());
     }

@@ -69,7 +69,7 @@ impl Service {
         };
         match timeout(every, all).await {
             Ok(true) => tell(&[NotifyState::Watchdog]),
-            _ => tracing::error!("a worker gives no sign of life"),
+            _ => tracing::error!("a worker does not respond"),
         }
     }
 }

@@ -401,8 +401,8 @@ fn running() -> Result<PathBuf, String> {
                 .map(|path| path.display().to_string())
                 .collect();
             Err(format!(
-                "no server that runs has an admin socket here (looked in {})\n  \
-                 run this as the server's user or as root; a server started with `-admin PATH` is asked by `--admin PATH`",
+                "no running server has an admin socket here (looked in {})\n  \
+                 run this as the server's user or as root; for a server that was started with `-admin PATH`, write `--admin PATH`",
                 places.join(", ")
             ))
         }
@@ -412,7 +412,7 @@ fn running() -> Result<PathBuf, String> {
                 .map(|(_, path)| format!("\n  --admin {}", path.display()))
                 .collect();
             Err(format!(
-                "several servers run here; say which:{}",
+                "several servers run here; choose one:{}",
                 list.concat()
             ))
         }

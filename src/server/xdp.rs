@@ -251,7 +251,7 @@ impl Xdp {
             // Kernels before 5.19 ask for CAP_BPF again. A filter with old addresses would take what is for others.
             warn!(
                 target: "plugin/xdp",
-                "the filter does not follow the addresses: {error}; interfaces are let go, and sockets answer"
+                "the filter cannot follow the addresses: {error}; interfaces are detached, and sockets answer"
             );
             let (done, _) = mpsc::channel(1);
             let names: Vec<String> = self.attached.keys().cloned().collect();
@@ -274,7 +274,7 @@ impl Xdp {
         match keep_only(KEPT) {
             Ok(()) => {
                 self.reduced = true;
-                info!(target: "plugin/xdp", "all capabilities but CAP_NET_BIND_SERVICE are given up");
+                info!(target: "plugin/xdp", "all capabilities except CAP_NET_BIND_SERVICE were given up");
             }
             Err(error) => {
                 warn!(target: "plugin/xdp", "the capabilities could not be given up: {error}");

@@ -53,7 +53,7 @@ const ROWS: [Row; 5] = [
     ),
     (
         "nameplate_zone_failing",
-        "Whether the last look at the primaries of a transferred zone failed",
+        "Whether the last check of the primaries of a transferred zone failed",
         |zone| Some(if zone.failure.is_some() { 1.0 } else { 0.0 }),
     ),
 ];
@@ -131,7 +131,7 @@ impl Signed {
         if all.iter().any(|zone| zone.end.is_some()) {
             let mut family = encoder.encode_descriptor(
                 "nameplate_zone_signatures_end_in_seconds",
-                "Seconds until the first signature of a signed zone ends",
+                "Seconds until the first signature of a signed zone expires",
                 None,
                 MetricType::Gauge,
             )?;

@@ -230,7 +230,7 @@ pub(crate) fn answer(plugins: &Plugins, request: &Request) -> Result<Answer, Str
             )
         }
         (Some(_), ZoneOrder::Notify) => {
-            format!("no `transfer` hands zone {zone} on")
+            format!("no `transfer` sends zone {zone} to secondaries")
         }
     })
 }
@@ -347,9 +347,9 @@ fn diff(plugins: &Plugins, zone: &NameBuf, from: Option<u32>) -> Result<Answer, 
         let oldest = report.zone.journal(|journal| journal.oldest());
         match oldest {
             None => format!(
-                "no differences of zone {zone} are known: they are kept from the second version on, where `transfer` hands the zone on"
+                "no differences of zone {zone} are known: they are kept from the second version on, if `transfer` has the zone"
             ),
-            Some(oldest) => format!("the differences of zone {zone} reach back to serial {oldest}"),
+            Some(oldest) => format!("the differences of zone {zone} go back to serial {oldest}"),
         }
     })?;
     let versions = differences.iter().filter_map(|difference| {

@@ -65,7 +65,7 @@ impl Url {
             .map_err(|_| "not a URL".to_owned())?;
         let authority = uri.authority().ok_or("a host is missing")?;
         if authority.as_str().contains('@') {
-            return Err("a user name does not stand here".to_owned());
+            return Err("a user name is not allowed here".to_owned());
         }
         let host = uri.host().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -75,7 +75,7 @@ impl Url {
             return Err("expected HOST:PORT".to_owned());
         }
         if uri.query().is_some() {
-            return Err("a query does not stand here".to_owned());
+            return Err("a query is not allowed here".to_owned());
         }
         let port = authority.port_u16().or(port);
         Ok(Self {

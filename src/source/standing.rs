@@ -52,7 +52,7 @@ impl Standing {
         );
         let ages: Family<Labels, Age> = metrics::family(
             "coredns_source_age_seconds",
-            "For how long a source of records has been away; 0 while it is there.",
+            "How long a source of records has been unreachable; 0 while it can be reached.",
         );
         let standing = Arc::new(Self {
             plugin,
@@ -99,7 +99,7 @@ impl Standing {
         self.records.set(i64::try_from(entries).unwrap_or(i64::MAX));
         if self.away.swap(false, Ordering::Relaxed) {
             let (plugin, source) = (self.plugin, &self.source);
-            tracing::info!("plugin/{plugin}: {source} is back");
+            tracing::info!("plugin/{plugin}: {source} can be reached again");
             *self.told() = Told::default();
         }
         self.learn();
@@ -117,7 +117,7 @@ impl Standing {
             return;
         }
         let what = match self.is_known() {
-            true => "what was read before is served on",
+            true => "the last known data is served",
             false => "nothing has been read yet",
         };
         let (plugin, source) = (self.plugin, &self.source);

@@ -143,7 +143,7 @@ impl Socket {
                     engine.deliver(&self.ids, &scratch[..len], true, now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // ICMP says that nobody listens there: that holds for every query on this socket.
+                // ICMP says that no server listens there: that holds for every query on this socket.
                 Err(error) => engine.fail(&self.ids, &Error::io("read", &error)),
             }
         }

@@ -57,7 +57,7 @@ pub(crate) fn agreed<S>(stream: &TlsStream<S>) -> Result<(), Error> {
         Some(ALPN) => Ok(()),
         _ => Err(Error {
             call: "dial",
-            reason: Reason::Tls("tls: the server does not speak HTTP/2".into()),
+            reason: Reason::Tls("tls: the server does not support HTTP/2".into()),
         }),
     }
 }

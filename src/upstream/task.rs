@@ -73,7 +73,7 @@ impl Future for Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        let gone = Failure::servfail("nobody waits for the query any more");
+        let gone = Failure::servfail("no client waits for the query any more");
         self.engine.cancel(self.number, gone);
     }
 }

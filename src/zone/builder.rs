@@ -781,7 +781,7 @@ impl Report<'_> {
     /// A SOA record of another zone, which is taken.
     pub(crate) fn foreign_soa(&mut self, place: Place, (owner, apex): (NameBuf, NameBuf)) {
         let message = format!(
-            "the SOA record is that of {owner}, not of {apex}; it stands in negative responses as it is written, which resolvers may refuse"
+            "the SOA record is that of {owner}, not of {apex}; negative responses contain it unchanged, and resolvers may refuse them"
         );
         let complaint = self.complaint(place, message);
         self.complaints.warn(|| Complaint {

@@ -430,7 +430,7 @@ fn push(
     }
     builder
         .push(owner, fixed, rdata, Place::default())
-        .map_err(|_| format!("{owner} {}: it lies outside of the zone", fixed.0))
+        .map_err(|_| format!("{owner} {}: it is outside of the zone", fixed.0))
 }
 
 /// What tells a record from others, whatever its TTL: names in it are compared without case where RFC 4034, section 6.2, compares them

@@ -119,7 +119,7 @@ impl Zone {
             if claim.serial != self.serial() {
                 let (of, ours) = (claim.serial, self.serial());
                 mistake.get_or_insert_with(|| {
-                    format!("the ZONEMD record is of serial {of}, and the zone's is {ours}")
+                    format!("the ZONEMD record is for serial {of}, but the zone has {ours}")
                 });
                 continue;
             }
@@ -127,14 +127,14 @@ impl Zone {
                 return Ok(Digested::Verified(algorithm));
             }
             mistake = Some(format!(
-                "the zone is not what its ZONEMD record says ({algorithm})"
+                "the zone does not match its ZONEMD record ({algorithm})"
             ));
         }
         match (mistake, policy) {
             (Some(mistake), _) if known => Err(mistake),
-            (_, DigestPolicy::Require) => {
-                Err("the zone has no ZONEMD record of a known scheme and hash algorithm".to_owned())
-            }
+            (_, DigestPolicy::Require) => Err(
+                "the zone has no ZONEMD record with a known scheme and hash algorithm".to_owned(),
+            ),
             _ => Ok(Digested::Unknown),
         }
     }

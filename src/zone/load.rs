@@ -221,7 +221,7 @@ impl Load<'_> {
             }
         };
         if digested == Digested::Unknown {
-            let why = "no ZONEMD record is of a known scheme and hash algorithm";
+            let why = "no ZONEMD record has a known scheme and hash algorithm";
             self.warn(claim.file, (claim.line, 0), why.to_owned());
         }
         Ok(Loaded {
@@ -298,7 +298,7 @@ impl Load<'_> {
             _ => usize::MAX,
         };
         if entry.tokens.len() > most {
-            return Err((most, "unexpected text behind the directive".to_owned()));
+            return Err((most, "unexpected text after the directive".to_owned()));
         }
         let Some(argument) = argument else {
             let word = String::from_utf8_lossy(&word).into_owned();
@@ -452,7 +452,7 @@ impl Load<'_> {
                 return Err((next, "only the class IN is served".to_owned()));
             } else {
                 let text = String::from_utf8_lossy(text).into_owned();
-                return Err((next, format!("`{text}` is no record type")));
+                return Err((next, format!("`{text}` is not a record type")));
             }
             next += 1;
         };

@@ -257,7 +257,7 @@ pub(crate) fn read(rtype: Type, fields: &mut Fields<'_>, out: &mut Vec<u8>) -> R
         }
         if fields.next < fields.tokens.len() {
             fields.next += 1;
-            return Err(fields.fault(format!("unexpected text behind the {rtype} record")));
+            return Err(fields.fault(format!("unexpected text after the {rtype} record")));
         }
         if matches!(rtype, Type::A | Type::AAAA) {
             return Ok(());
@@ -281,11 +281,11 @@ fn generic(fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     if out.len() - start == len && fields.next == fields.tokens.len() {
         Ok(())
     } else {
-        Err(fields.fault("the octets are not as many as the length says"))
+        Err(fields.fault("the number of octets differs from the length"))
     }
 }
 
-const NO_RDATA: &str = "the octets are no RDATA of this type";
+const NO_RDATA: &str = "the octets are not RDATA of this type";
 
 /// Whether `rdata` is RDATA of `rtype`, names uncompressed; types that nobody knows take any octets.
 pub fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
@@ -303,7 +303,7 @@ pub fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
     if rest.is_empty() {
         rules::check(rtype, rdata)
     } else {
-        Err("octets are left over behind the RDATA of this type")
+        Err("octets are left over after the RDATA of this type")
     }
 }
 

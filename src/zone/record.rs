@@ -106,7 +106,7 @@ fn record(text: &[u8], tokens: &[Token]) -> Read<LoneRecord> {
             class = Some(read);
         } else {
             let found = String::from_utf8_lossy(found).into_owned();
-            return Err((next, format!("`{found}` is no record type")));
+            return Err((next, format!("`{found}` is not a record type")));
         }
         next += 1;
     };
@@ -174,7 +174,12 @@ mod tests {
     fn what_is_no_record() {
         for (text, line, column, why) in [
             ("example.", 1, 1, "the record has no type"),
-            ("example. example.", 1, 10, "`example.` is no record type"),
+            (
+                "example. example.",
+                1,
+                10,
+                "`example.` is not a record type",
+            ),
             ("example. 60 IN A 10.0.0", 1, 18, "expected an IPv4 address"),
             ("example. 60 IN A", 1, 16, "an IPv4 address is missing"),
             (" 60 IN A 192.0.2.1", 1, 2, "the record has no owner"),
@@ -184,7 +189,7 @@ mod tests {
                 4,
                 "expected a TTL: seconds, or such as 1h30m",
             ),
-            ("a. ANY ANY x", 1, 8, "`ANY` is no record type"),
+            ("a. ANY ANY x", 1, 8, "`ANY` is not a record type"),
             ("a. 60 IN\n", 1, 7, "the record has no type"),
             ("a. TXT \"x", 1, 8, "a quoted string is not closed"),
         ] {

@@ -25,7 +25,7 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
             };
             expect(
                 rest(4) == len,
-                "the digest has not the length of its digest type",
+                "the digest does not have the length of its digest type",
             )
         }
         Type::SSHFP => {
@@ -36,7 +36,7 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
             };
             expect(
                 rest(2) == len,
-                "the fingerprint has not the length of its type",
+                "the fingerprint does not have the length of its type",
             )
         }
         Type::ZONEMD => {
@@ -49,7 +49,7 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
             };
             expect(
                 rest(6) == len,
-                "the digest has not the length of its hash algorithm",
+                "the digest does not have the length of its hash algorithm",
             )
         }
         Type::CAA => {
@@ -72,7 +72,7 @@ pub(crate) fn check(rtype: Type, rdata: &[u8]) -> Result<(), &'static str> {
         Type::RKEY if (octet(0), octet(1)) != (0, 0) => Err("the flags of an RKEY record are 0"),
         Type::RKEY | Type::KEY => expect(
             keys::is_absent(rdata) == (rest(4) == 0),
-            "a key stands where the flags say that there is none, or is missing (RFC 2535, 3.1.2)",
+            "there is a key although the flags say that there is none, or a key is missing (RFC 2535, 3.1.2)",
         ),
         Type::WKS => expect(
             rest(5) == 0 || rdata.last() != Some(&0),

@@ -63,7 +63,7 @@ pub(crate) fn read(fields: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), Fau
             .iter()
             .all(|(known, _)| !known.as_bytes().eq_ignore_ascii_case(name));
         if params.iter().any(|(other, _)| *other == code) {
-            return Err(fields.fault("a SvcParamKey stands twice"));
+            return Err(fields.fault("a SvcParamKey appears twice"));
         }
         let octets = read_value(code, value, generic).map_err(|why| fields.fault(why))?;
         if octets.len() > 65_535 {

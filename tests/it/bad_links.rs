@@ -253,7 +253,7 @@ const LIES: &[Lie] = &[
                 .extend_from_slice(b"\x04evil\x04test\0\0\x01\0\x01\0\0\0\x3C\0\x04\xC0\0\x02\x01");
             put(&message, out)
         },
-        why: "evil.test. A: it lies outside of the zone",
+        why: "evil.test. A: it is outside of the zone",
     },
     Lie {
         label: "runaway",

@@ -97,8 +97,9 @@ fn a_zone_goes_from_one_catalog_of_bind_to_the_other_as_it_is() {
     server.wait_for_log("Zone example.org. of catalog two.example. is served already: skipped");
     catalog("one", 2, &[LISTED, "coo.id.zones 60 IN PTR two.example."]);
     named.reload();
-    server
-        .wait_for_log("Zone example.org. goes from catalog one.example. to two.example., as it is");
+    server.wait_for_log(
+        "Zone example.org. moves from catalog one.example. to two.example., as it is",
+    );
     assert!(
         dir.join("two-zones/db.example.org").exists()
             && !dir.join("one-zones/db.example.org").exists()

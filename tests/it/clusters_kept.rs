@@ -136,7 +136,7 @@ fn a_restart_without_the_api_serves_the_snapshot_and_no_part_of_one() {
     ] {
         let (code, log) = restarted(&format!("cluster-snapshot-{what}"), Some(octets));
         assert_eq!(code, Some(ResponseCode::ServFail), "{what}: {log}");
-        assert!(log.contains("is of no use"), "{what}: {log}");
+        assert!(log.contains("cannot be used"), "{what}: {log}");
     }
 }
 

@@ -434,7 +434,7 @@ fn without_watches_files_are_polled_and_that_is_said_once() {
         COREFILE,
         &["unshare", "-r", "sh", "-c", &script, "sh"],
     );
-    let told = "The kernel does not tell of all edits, so files are looked at every 2 s: no more inotify watches";
+    let told = "The kernel does not report all edits, so files are checked every 2 s: no more inotify watches";
     server.wait_for_log(told);
     never_half(&server, "example.org", 2, || {
         write_slowly(&dir.join("zone"), &zone(2), Duration::from_millis(1_000));

@@ -329,7 +329,7 @@ fn keys_of_external_dns_come_and_go_and_outlive_etcd() {
     etcd.stop();
     server.wait_for_log("cannot be read");
     assert!(
-        server.log().contains("what was read before is served on"),
+        server.log().contains("the last known data is served"),
         "{}",
         server.log()
     );

@@ -415,7 +415,7 @@ fn stragglers_are_answered_after_lameduck() {
     assert_eq!(lost, 0, "{}", server.log());
     assert_eq!(server.wait().code(), Some(0));
     assert!(
-        server.log().contains("Queries still come"),
+        server.log().contains("Queries still arrive"),
         "{}",
         server.log()
     );
@@ -446,7 +446,7 @@ fn stragglers_are_answered_after_lameduck() {
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(least), "{took:?}");
         assert!(
-            !server.log().contains("Queries still come"),
+            !server.log().contains("Queries still arrive"),
             "{}",
             server.log()
         );

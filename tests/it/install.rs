@@ -301,7 +301,7 @@ until grep -q :0035 /proc/net/udp; do sleep 0.02; done
             &[SWITCH, RESOLVER],
             "",
             "nas.lan",
-            &["nobody listens there", "mend: start the server"],
+            &["no server listens there", "fix: start the server"],
         ),
         (
             "nothing",
@@ -352,7 +352,7 @@ until grep -q :0035 /proc/net/udp; do sleep 0.02; done
             "nas.lan",
             &[
                 "does not know EDNS",
-                "over TCP, nobody listens there",
+                "over TCP, no server listens there",
                 "gives 192.0.2.99 for a name that does not exist",
             ],
         ),

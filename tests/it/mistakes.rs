@@ -256,7 +256,7 @@ fn messages_say_what_to_write() {
         ),
         (
             "forward . ${UPSTREAM}",
-            "a variable is written `{$UPSTREAM}`",
+            "write a variable as `{$UPSTREAM}`",
             "label",
         ),
     ] {

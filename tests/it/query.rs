@@ -94,7 +94,7 @@ fn certificates_are_verified_and_a_bad_one_is_explained() {
             (&[][..], "+tls-ca=FILE"),
             (
                 &["+tls-ca=other.pem"],
-                "no authority that is trusted has signed",
+                "is not signed by a trusted authority",
             ),
             (
                 &["+tls-ca=ca.pem", "+tls-hostname=other.example"],
@@ -129,7 +129,7 @@ fn certificates_that_have_expired_or_are_of_clients_are_explained() {
         (
             "tls",
             "ca.pem {\n client_auth require_and_verify\n }",
-            "wants a certificate of its clients",
+            "requires a client certificate",
         ),
     ] {
         let test = format!("query-{scheme}-{}", options.len());
@@ -164,30 +164,30 @@ fn a_server_that_speaks_something_else_is_explained() {
     for (at, expected) in [
         (
             format!("@tls://127.0.0.1:{refused}"),
-            "nobody listens on TCP port",
+            "no server listens on TCP port",
         ),
         (
             format!("@https://127.0.0.1:{refused}"),
-            "nobody listens on TCP port",
+            "no server listens on TCP port",
         ),
         (
             format!("@tls://{tcp}"),
-            "nobody speaks DNS over TLS on TCP port",
+            "no server for DNS over TLS on TCP port",
         ),
         (
             format!("@https://{tcp}"),
-            "nobody speaks DNS over HTTPS on TCP port",
+            "no server for DNS over HTTPS on TCP port",
         ),
         (
             format!("@quic://{udp}"),
-            "nobody speaks DNS over QUIC on UDP port",
+            "no server for DNS over QUIC on UDP port",
         ),
         (
             format!("@tls://{plain}"),
-            "nobody speaks DNS over TLS on TCP port",
+            "no server for DNS over TLS on TCP port",
         ),
-        (format!("@https://{tls}"), "does not speak DNS over HTTPS"),
-        (format!("@https://{https}/other"), "say which path it has"),
+        (format!("@https://{tls}"), "does not support DNS over HTTPS"),
+        (format!("@https://{https}/other"), "give its path"),
         (
             "@gopher://127.0.0.1".to_owned(),
             "only dns, udp, tcp, tls, https and quic",

@@ -305,7 +305,8 @@ fn a_new_certificate_is_used_and_open_connections_go_on() {
     // The certificate comes before its key: what was used is used on, and the log says why.
     let second = dot.authority.server(9);
     std::fs::write(dir.join("server.pem"), &second.certificate).expect("written");
-    dot.server.wait_for_log("the certificate before is used on");
+    dot.server
+        .wait_for_log("the previous certificate stays in use");
     assert_eq!(presented(), Some(first.clone()));
     std::fs::write(dir.join("server.key"), &second.key).expect("written");
     wait_until("the new certificate", || {
@@ -367,7 +368,7 @@ fn certificates_of_one_port_are_chosen_by_name() {
         block("example.com", "wild", "{\n    client_auth request\n  }"),
     ];
     let server = Server::start_in(&dir, &corefile.concat());
-    server.wait_for_log("differ in `client_auth`; `nocert`, which the first of them has");
+    server.wait_for_log("differ in `client_auth`; `nocert` of the first one");
     let address = |at: usize| SocketAddr::from(([127, 0, 0, 1], ports[at].1));
     // Each handshake verifies that the certificate bears the name.
     let presents = |name: &str, tells: bool, at: usize| {
@@ -432,7 +433,7 @@ fn session_keys_are_written_for_their_owner_alone() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     dot.server
-        .wait_for_log("whoever reads it reads the connections");
+        .wait_for_log("anyone who can read it can decrypt the connections");
 }
 
 #[test]

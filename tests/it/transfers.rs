@@ -425,6 +425,6 @@ fn a_catalog_says_which_zones_there_are() {
         &dir.join("catalog"),
         "@ 60 IN SOA . . 3 60 60 600 60\n@ 60 IN NS invalid.\nversion 60 IN TXT \"3\"\n",
     );
-    server.wait_for_log("it is no catalog of version 2");
+    server.wait_for_log("it is not a catalog of version 2");
     assert!(ask("example.net").contains(" aa"));
 }

@@ -321,7 +321,7 @@ fn queries_are_answered_in_frames_and_capabilities_are_given_up() {
         assert!(told.contains("lan0 has a program"), "{told}");
         assert_eq!(rig.count("nameplate_xdp_malformed_total"), 0);
         assert_eq!(rig.count("nameplate_xdp_tx_invalid_total"), 0);
-        serving.wait_for("are given up");
+        serving.wait_for("were given up");
         for mask in capabilities(serving.child.id()) {
             let mask = u64::from_str_radix(&mask, 16).expect("a mask");
             assert_eq!(mask & !(1 << 10), 0, "only CAP_NET_BIND_SERVICE is kept");
@@ -610,7 +610,7 @@ fn what_is_missing_is_named_and_sockets_answer() {
         ),
         (&nowhere, vec![], "there is no interface lan7"),
         (&driverless, vec![], "has no native XDP"),
-        (&local, vec![], "it is no Ethernet interface"),
+        (&local, vec![], "it is not an Ethernet interface"),
     ] {
         let serving = rig.serve(corefile, &words);
         let log = serving.log();

@@ -253,19 +253,19 @@ fn there_is_no_fallback() {
             good,
             "ca.pem",
             "other.example.org",
-            "tls: the server's certificate is for another name: say which one it has with `tls_servername` (invalid peer certificate",
+            "tls: the server's certificate is for another name: give its name with `tls_servername` (invalid peer certificate",
         ),
         (
             good,
             "other.pem",
             NAME,
-            "tls: no authority that is trusted has signed the server's certificate: name the authority's file behind `tls` (",
+            "tls: the server's certificate is not signed by a trusted authority: name the authority's file after `tls` (",
         ),
         (
             plain,
             "ca.pem",
             NAME,
-            "tls: the server does not speak this protocol over TLS: look at its address and port (",
+            "tls: the server does not support this protocol over TLS: check its address and port (",
         ),
     ] {
         let here = temporary_directory("xot-strict-secondary");

@@ -161,7 +161,7 @@ fn an_operator_sees_zones_and_tells_what_to_do_with_them() {
         (
             &here,
             &["diff", "example.org", "--from", "3"],
-            "reach back to serial",
+            "go back to serial",
         ),
         (
             &here,
@@ -176,7 +176,7 @@ fn an_operator_sees_zones_and_tells_what_to_do_with_them() {
         (
             &there,
             &["notify", "example.net"],
-            "no `transfer` hands zone example.net. on",
+            "no `transfer` sends zone example.net. to secondaries",
         ),
         (
             &there,

@@ -69,7 +69,7 @@ fn a_database_that_is_gone_is_written_anew() {
         assert_eq!(made, Ok(serial), "{change}");
         assert_eq!(kept(), serial, "{change}");
         assert!(
-            log.contains("the database was removed or changed by somebody else"),
+            log.contains("the database was removed or changed by another program"),
             "{change}: {log}"
         );
         let expected: Vec<Vec<u8>> = match change {

@@ -169,7 +169,7 @@ fn a_certificate_of_another_name_gets_no_query() {
         (format!("tls {authority}"), "is for another name"),
         (
             "tls_servername dns.example.org".to_owned(),
-            "no authority that is trusted",
+            "is not signed by a trusted authority",
         ),
     ];
     for (options, why) in cases {

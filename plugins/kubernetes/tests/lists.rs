@@ -414,7 +414,7 @@ fn a_snapshot_serves_until_the_api_is_heard_of() {
         std::fs::write(&path, text).expect("it is written");
         let none = Stage::new(|_, _| {});
         let log = trial::logged(|| snapshot_file::load(&path, &kept, &none.plugin.shared));
-        assert!(log.contains("is of no use"), "{log}");
+        assert!(log.contains("cannot be used"), "{log}");
         assert_eq!(none.answer(NAME, "A"), "2~");
     }
     std::fs::remove_dir_all(&directory).expect("it is removed");

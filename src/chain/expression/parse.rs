@@ -147,7 +147,7 @@ impl<'t> Parser<'t> {
         let start = self.next().1.start;
         let (name, place) = self.next();
         let Lexeme::Word(name) = name else {
-            return Err(Mistake::new(place, "expected a name behind `let`"));
+            return Err(Mistake::new(place, "expected a name after `let`"));
         };
         let taken = self.lets.iter().any(|(known, _)| *known == name)
             || self.names.variables.iter().any(|(known, _)| *known == name)
@@ -287,7 +287,7 @@ impl<'t> Parser<'t> {
     fn pipe(&mut self, first: Part) -> Parsed {
         let (name, place) = self.next();
         let Lexeme::Word(name) = name else {
-            return Err(Mistake::new(place, "expected a function behind `|`"));
+            return Err(Mistake::new(place, "expected a function after `|`"));
         };
         self.expects("(")?;
         let part = self.call(name, place, Some(first))?;
@@ -441,7 +441,7 @@ impl<'t> Parser<'t> {
     /// `#` and `#index`.
     fn item(&mut self, name: &str, place: Range<usize>) -> Parsed {
         let Some(&kind) = self.items.last() else {
-            let message = format!("`{name}` has a meaning in a predicate only: `any(…, # > 1)`");
+            let message = format!("`{name}` has a meaning only in a predicate: `any(…, # > 1)`");
             return Err(Mistake::new(place, message));
         };
         let (node, kind) = match name {
@@ -670,7 +670,7 @@ impl<'t> Parser<'t> {
                         self.expects("]")?;
                         key.node
                     }
-                    _ => return Err(Mistake::new(place, "expected a name behind `.`")),
+                    _ => return Err(Mistake::new(place, "expected a name after `.`")),
                 };
                 if !matches!(part.kind, Kind::Map | Kind::Any) {
                     let message = format!("{} has no members", part.kind);

@@ -329,7 +329,7 @@ fn mistakes() {
         ("any([1])", "8: `any` needs a predicate: `any(…, # > 1)`"),
         (
             "# > 1",
-            "1: `#` has a meaning in a predicate only: `any(…, # > 1)`",
+            "1: `#` has a meaning only in a predicate: `any(…, # > 1)`",
         ),
         (
             "any(['a'], # > 1)",

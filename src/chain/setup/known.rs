@@ -23,7 +23,7 @@ pub(super) fn keys(block: &corefile::ServerBlock, report: &mut Report) -> (Vec<K
                         ),
                     )
                     .at(token.span, "not in this build")
-                    .note(format!("it is built with the feature `{name}`")),
+                    .note(format!("it needs the feature `{name}`")),
                 );
             }
             Ok(key) => {
@@ -48,7 +48,7 @@ pub(super) fn is_known(directive: &Directive, catalogue: Catalogue, report: &mut
                 format!("Unknown directive '{name}': this build of nameplate lacks it"),
             )
             .at(directive.name.span, "not in this build")
-            .note(format!("it is built with the feature `{name}`")),
+            .note(format!("it needs the feature `{name}`")),
         ),
         Some(Entry::Absent(_)) => report.push(
             Diagnostic::error(

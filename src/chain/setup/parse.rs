@@ -152,7 +152,7 @@ impl<'a> Parse<'a> {
     pub fn outside(&self, from: &Token, zone: &str) -> Option<Diagnostic> {
         let apart =
             !self.zones.is_empty() && !self.zones.iter().any(|own| scope::overlap(own, zone));
-        let why = format!("`{zone}` lies outside of this server block");
+        let why = format!("`{zone}` is outside of this server block");
         apart.then(|| scope::no_effect(from, &why))
     }
 

@@ -132,11 +132,10 @@ impl Parser<'_> {
                 }
                 Kind::Import if next.first => self.import(),
                 Kind::Open => {
-                    self.report
-                        .push(Diagnostic::error("CF0103", "Unexpected token '{'").at(
-                            next.span,
-                            "a `{` must stand on the line of the option that it belongs to",
-                        ));
+                    self.report.push(
+                        Diagnostic::error("CF0103", "Unexpected token '{'")
+                            .at(next.span, "a `{` must be on the line of its option"),
+                    );
                     self.take();
                     self.skip_to_close();
                 }
@@ -188,8 +187,8 @@ impl Parser<'_> {
             self.report.push(
                 Diagnostic::warning("CF0109", "`}` on the line of an option")
                     .at(close.span, "read as the end of the block")
-                    .beside(word.span, "CoreDNS reads the `}` as one more argument here")
-                    .help("write `}` on a line of its own"),
+                    .beside(word.span, "CoreDNS reads the `}` as another argument")
+                    .help("write `}` on its own line"),
             );
         }
     }
@@ -208,7 +207,7 @@ impl Parser<'_> {
         self.report.push(
             Diagnostic::error("CF0122", "`{` needs a space before it")
                 .at(brace, format!("read as the end of `{}`", word.text))
-                .note("CoreDNS takes the brace for a part of the word")
+                .note("CoreDNS reads the brace as a part of the word")
                 .help("write a space")
                 .replace(brace, " {"),
         );
@@ -238,9 +237,9 @@ impl Parser<'_> {
             line.words.pop();
         }
         self.report.push(
-            Diagnostic::error("CF0122", "`}` needs a line of its own")
+            Diagnostic::error("CF0122", "`}` needs its own line")
                 .at(brace, "read as the end of the block")
-                .note("CoreDNS takes the brace for a part of the word")
+                .note("CoreDNS reads the brace as a part of the word")
                 .help("write it on the next line")
                 .replace(brace, "\n}"),
         );
@@ -267,7 +266,7 @@ impl Parser<'_> {
                     end: next.span.end,
                     ..end
                 };
-                let text = format!("must stand on the line of `{}`", directive.name.text);
+                let text = format!("must be on the line of `{}`", directive.name.text);
                 let mut diagnostic = diagnostic
                     .at(next.span, text)
                     .beside(directive.name.span, "it belongs to this");
@@ -294,7 +293,7 @@ impl Parser<'_> {
                     next.span,
                     format!("on the line of `{}`, which opens no block", name.text),
                 )
-                .help("write `}` on a line of its own"),
+                .help("write `}` on its own line"),
         );
     }
 
@@ -312,8 +311,8 @@ impl Parser<'_> {
                 ),
             )
             .at(word.span, "a line ends at the `}`")
-            .note(format!("CoreDNS hands it to `{}`", name.text))
-            .help("write it on a line of its own"),
+            .note(format!("CoreDNS passes it to `{}`", name.text))
+            .help("write it on its own line"),
         );
         while let Some(next) = self
             .peek()
@@ -402,13 +401,13 @@ impl Parser<'_> {
                     .at(inner, "this `{` seems not to be closed")
                     .beside(
                         close,
-                        "closes it, though by its place it was meant for another",
+                        "closes it, although its indentation belongs to another",
                     )
                     .beside(open, "so this one stays open")
             }
             _ => diagnostic.at(open, "this `{` is never closed"),
         };
-        diagnostic.help("write `}` on a line of its own where the block ends")
+        diagnostic.help("write `}` on its own line at the end of the block")
     }
 
     /// How many octets of white space start the line of a place.

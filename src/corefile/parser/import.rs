@@ -45,7 +45,8 @@ impl Parser<'_> {
                 .push(if self.snippets.contains_key(&pattern.text) {
                     diagnostic.note("a snippet takes no arguments")
                 } else {
-                    diagnostic.help("write one `import` a line; quote a file name that has spaces")
+                    diagnostic
+                        .help("write one `import` per line; quote a file name that has spaces")
                 });
             if !self.snippets.contains_key(&pattern.text) {
                 return;
@@ -289,7 +290,7 @@ impl Parser<'_> {
             )
             .at(
                 place,
-                "the imports grow without bound; this one is the first that is too many",
+                "the imports grow without limit; this one is the first that is too many",
             )
             .note(format!(
                 "imports may add {IMPORTED_WORDS_LIMIT} words and 64 MiB at most"

@@ -24,12 +24,12 @@ impl Parser<'_> {
         let text = self.replace(text, ("{$", "}"), span, &mut budget);
         if budget.over {
             self.report.push(
-                Diagnostic::error("CF0502", "variables grow without bound in this word")
+                Diagnostic::error("CF0502", "variables grow without limit in this word")
                     .at(
                         span,
                         format!("more than {REPLACED_LIMIT} replacements or 1 MiB"),
                     )
-                    .note("a variable whose value names itself is never done"),
+                    .note("a variable whose value contains itself never ends"),
             );
         }
         text

@@ -249,7 +249,7 @@ impl Config {
             Value::String(version) if version.is_empty() => OLDEST,
             Value::String(version) => version,
             other => {
-                let message = format!("`cniVersion` is {other}, which is no string");
+                let message = format!("`cniVersion` is {other}, which is not a string");
                 return Err(Failure::new(Code::Decode, message));
             }
         };
@@ -258,7 +258,7 @@ impl Config {
                 Code::Version,
                 "incompatible CNI versions",
                 format!(
-                    "the configuration is {version}; spoken are {}",
+                    "the configuration has version {version}; supported are {}",
                     VERSIONS.join(", ")
                 ),
             ));
@@ -301,7 +301,7 @@ impl Config {
         self.is_gateway |= self.is_default_gateway;
         if self.disable_container_interface && !self.ipam.kind.is_empty() {
             return wrong(
-                "`disableContainerInterface` leaves nothing that `ipam` could give addresses to"
+                "with `disableContainerInterface`, there is no interface to which `ipam` could give addresses"
                     .to_owned(),
             );
         }
@@ -391,10 +391,7 @@ impl Range {
             ));
         };
         if subnet.addr() != subnet.network() {
-            let message = format!(
-                "`subnet` {subnet} has host bits; meant is {}",
-                subnet.trunc()
-            );
+            let message = format!("`subnet` {subnet} has host bits; write {}", subnet.trunc());
             return Err(Failure::new(Code::Config, message));
         }
         if subnet.max_prefix_len() - subnet.prefix_len() < 2 {

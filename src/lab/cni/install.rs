@@ -92,7 +92,7 @@ pub fn install(what: &Installation) -> Result<Vec<String>> {
     }
     if let Some((first, _)) = others.first().filter(|(path, _)| *path < file) {
         done.push(format!(
-            "note: a runtime that takes the first network takes {}",
+            "note: a runtime that uses the first network uses {}",
             first.display()
         ));
     }

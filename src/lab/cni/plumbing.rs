@@ -80,7 +80,7 @@ impl Namespace {
                 path: path.to_owned(),
                 file,
             }),
-            _ => Err(wrong("it is no namespace")),
+            _ => Err(wrong("it is not a namespace")),
         }
     }
 
@@ -237,7 +237,7 @@ pub(super) fn mac(config: &Config, call: &Call) -> Result<[u8; 6]> {
         .collect();
     octets
         .and_then(|octets| octets.try_into().ok())
-        .ok_or_else(|| Failure::new(Code::Config, format!("`{text}` is no MAC address")))
+        .ok_or_else(|| Failure::new(Code::Config, format!("`{text}` is not a MAC address")))
 }
 
 /// The pair, and everything inside; the port and the container's interface.
@@ -346,7 +346,10 @@ fn settle(inside: &mut Socket, own: &Link) -> Result<()> {
             .iter()
             .filter(|address| address.link == own.index && !is_link_local(address.net.addr()));
         if let Some(taken) = mine.clone().find(|mine| mine.duplicate == Some(true)) {
-            let message = format!("{} is somebody else's on this network", taken.net.addr());
+            let message = format!(
+                "{} belongs to another machine on this network",
+                taken.net.addr()
+            );
             return Err(Failure::new(Code::Exists, message));
         }
         if mine.all(|mine| mine.duplicate.is_some()) {
@@ -608,7 +611,7 @@ fn forward_rule(forward: &PortMapping, target: IpAddr) -> Result<Option<Rule>> {
         "" => Expression::ToThisMachine(Family::of(target)),
         text => {
             let address: IpAddr = text.parse().map_err(|_| {
-                Failure::new(Code::Config, format!("`hostIP` {text} is no address"))
+                Failure::new(Code::Config, format!("`hostIP` {text} is not an address"))
             })?;
             if address.is_ipv6() != target.is_ipv6() {
                 return Ok(None);

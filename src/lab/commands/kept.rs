@@ -107,7 +107,7 @@ fn line(one: &control::State) -> String {
 /// Nobody keeps the commands of a lab.
 fn nobody(lab: &str) -> Error {
     Error::new(format!(
-        "nobody keeps the commands of lab {lab}: `nameplate-lab up` does"
+        "no process keeps the commands of lab {lab}; `nameplate-lab up` starts one"
     ))
 }
 
@@ -130,13 +130,13 @@ fn lab_of(meant: &Kept) -> Result<String> {
         ([], _) => match &Journal::labs()[..] {
             [lab] => Err(nobody(lab)),
             _ => Err(Error::new(
-                "nobody keeps the commands of a lab here: `nameplate-lab up` does",
+                "no process keeps the commands of a lab here; `nameplate-lab up` starts one",
             )),
         },
         _ => {
             let labs: Vec<&str> = kept.iter().map(|one| one.0.as_str()).collect();
             Err(Error::new(format!(
-                "several labs have commands, name one by --lab: {}",
+                "several labs have commands, name one with --lab: {}",
                 labs.join(", ")
             )))
         }

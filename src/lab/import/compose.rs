@@ -128,7 +128,7 @@ fn sorted(services: &[(String, Node)]) -> Read<Vec<(&str, &Node)>> {
             if let Some(unknown) = needs.iter().find(|need| !known(need)) {
                 return wrong(
                     get(node, "depends_on").unwrap_or(node),
-                    format!("`{name}` depends on `{unknown}`, which is no service of this file"),
+                    format!("`{name}` depends on `{unknown}`, which is not a service in this file"),
                 );
             }
             if !is_there(name) && needs.iter().all(|need| is_there(need)) {
@@ -142,7 +142,7 @@ fn sorted(services: &[(String, Node)]) -> Read<Vec<(&str, &Node)>> {
             let (name, node) = stuck.unwrap_or(&services[0]);
             return wrong(
                 get(node, "depends_on").unwrap_or(node),
-                format!("`{name}` depends on itself, by way of others"),
+                format!("`{name}` depends on itself, through others"),
             );
         }
     }
@@ -199,16 +199,14 @@ fn net(name: &str, node: &Node, draft: &mut Draft, nets: &mut Vec<Net>) -> Read<
             "external" if truth(node) => {
                 draft.changed(
                     line(node),
-                    format!(
-                        "network `{name}`: one of the lab's own, not one that is there already"
-                    ),
+                    format!("network `{name}`: a new network of the lab, not an existing one"),
                 );
             }
             "external" => {}
             "enable_ipv6" if !truth(node) => {}
             "enable_ipv6" => draft.changed(
                 line(node),
-                format!("network `{name}`: IPv6 where it has such a `subnet`"),
+                format!("network `{name}`: IPv6 only with an IPv6 `subnet`"),
             ),
             _ => draft.left(line(node), format!("network `{name}`: `{key}`")),
         }
@@ -698,7 +696,7 @@ pub(super) fn published(whole: &str, target: &str) -> std::result::Result<Forwar
             let text = format!("port {first}, where Docker picks a free one of {port}");
             (first.to_string(), Some(text))
         }
-        _ => return Err(format!("`{whole}` leads to no port of its own")),
+        _ => return Err(format!("`{whole}` has no port of its own")),
     };
     Ok(Forward {
         text: format!("{listen}{port}{protocol}:{target}:{inside}"),

@@ -45,7 +45,7 @@ fn words(error: &Error) -> String {
     let ours = match error {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or_default();
-            return format!("the key `{key}` stands here a second time");
+            return format!("the key `{key}` appears here a second time");
         }
         Error::Budget { breach, .. } => match breach {
             BudgetBreach::Depth { .. } => DEEP,
@@ -55,7 +55,7 @@ fn words(error: &Error) -> String {
         Error::MultipleDocuments { .. } => {
             "a second document begins: import each from a file of its own"
         }
-        Error::UnknownAnchor { .. } => "the alias stands for an anchor that is not before it",
+        Error::UnknownAnchor { .. } => "the alias refers to an anchor that is not above it",
         Error::Unexpected { expected, .. } if expected.contains("string") => "a key is a string",
         _ => "",
     };
@@ -66,7 +66,7 @@ fn words(error: &Error) -> String {
         // Behind an alias it is a text only.
         ("", theirs) if theirs.starts_with("budget breached") => LARGE.to_owned(),
         ("", "recursion limit exceeded") => DEEP.to_owned(),
-        ("", theirs) => format!("this is no YAML that can be read: {theirs}"),
+        ("", theirs) => format!("this is not valid YAML: {theirs}"),
         (ours, _) => ours.to_owned(),
     }
 }

@@ -252,7 +252,7 @@ impl Planner<'_> {
             .any(|space| !space.files.is_empty());
         if files && self.kernel.no_resolver {
             self.plan.warnings.push(
-                "/etc/resolv.conf is missing or leads nowhere, so `ip netns exec` runs commands without a resolver; `nameplate-lab exec` gives them the lab's"
+                "/etc/resolv.conf is missing or a dangling link, so `ip netns exec` runs commands without a resolver; `nameplate-lab exec` gives them the lab's"
                     .to_owned(),
             );
         }

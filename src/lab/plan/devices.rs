@@ -63,7 +63,7 @@ impl Planner<'_> {
         }
         let Some(link) = self.kernel.host_link(name) else {
             let text = format!(
-                "the host has no interface {name}, which a {} is to stand on",
+                "the host has no interface {name}, which a {} needs",
                 device.kind()
             );
             return self.conflict(Subject::Place, text);

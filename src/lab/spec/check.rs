@@ -314,7 +314,7 @@ fn idle(spec: &Spec, report: &mut Report) {
     for net in &spec.nets {
         let absent = net.host_address(false).is_none() && net.host_address(true).is_none();
         let why = match (net.internal, absent) {
-            (true, _) => "an `internal` network has no way out, and none in",
+            (true, _) => "an `internal` network has no traffic in or out",
             (_, true) => "the host is not on the network, so its rules see no packet of it",
             _ => continue,
         };
@@ -384,7 +384,7 @@ fn ports(spec: &Spec, report: &mut Report) {
         });
         if spec.dns == Dns::Bridge && forward.port == 53 && everywhere {
             report.push(
-                mistake("LAB0105", "port 53 of the bridges is the lab's DNS server's", forward.span, "")
+                mistake("LAB0105", "port 53 of the bridges belongs to the lab's DNS server", forward.span, "")
                     .help("name another address of the host, as in \"192.0.2.1:53/udp:dns:53\", or write dns = \"off\" in [lab]"),
             );
         }
@@ -492,7 +492,7 @@ fn paths(spec: &Spec, addresses: &Addresses, report: &mut Report) {
         report.push(
             Diagnostic::warning("LAB0202", format!("no resolver can be reached from {}", names.join(", ")))
                 .at(first.name.span, "")
-                .note("none of their networks has an address of the host, or its answers would find no way back; their hosts files get every name of the lab"),
+                .note("none of their networks has an address of the host, or the server's responses cannot find their way back; their hosts files get every name of the lab"),
         );
     }
 }

@@ -163,9 +163,9 @@ fn listen(text: &str) -> Result<IpAddr, Amiss<'_>> {
         .and_then(|rest| rest.strip_suffix(']'));
     match inner.unwrap_or(text).parse() {
         Ok(IpAddr::V6(address)) if address.is_loopback() => {
-            Err((text, "the kernel redirects nothing that comes from ::1"))
+            Err((text, "the kernel does not redirect packets from ::1"))
         }
-        Ok(IpAddr::V6(_)) if inner.is_none() => Err((text, "an IPv6 address stands in brackets")),
+        Ok(IpAddr::V6(_)) if inner.is_none() => Err((text, "an IPv6 address needs brackets")),
         Ok(address) => Ok(address),
         Err(_) => Err((text, "the address cannot be read")),
     }
@@ -201,7 +201,7 @@ pub(super) fn route(
         _ => return Err((text, "`via` is missing")),
     };
     if let Some(more) = words.next() {
-        return Err((more, "nothing stands behind the next hop"));
+        return Err((more, "nothing may follow the next hop"));
     }
     let everything = if next.parse::<IpAddr>().is_ok_and(|next| next.is_ipv6()) {
         "::/0"

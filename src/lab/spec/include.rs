@@ -126,7 +126,7 @@ fn invalid(message: &str, text: &str, span: Span) -> Diagnostic {
     }
     if has("duplicate key") {
         return found
-            .help("a key stands once in its table; several values are a list: [\"…\", \"…\"]");
+            .help("a key may appear only once in its table; write several values as a list: [\"…\", \"…\"]");
     }
     if has("basic string") {
         return found.help("the string has no end: `\"` is missing");

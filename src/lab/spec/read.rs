@@ -263,7 +263,7 @@ impl Reader<'_> {
             self.wrong(
                 "LAB0107",
                 span,
-                "resolvers read six search domains and 256 octets of them",
+                "resolvers read six search domains and 256 bytes of them",
                 "",
             );
         }

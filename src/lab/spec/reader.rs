@@ -219,7 +219,7 @@ impl Reader<'_> {
                 .replace(span, net.addr().to_string()),
             Err(_) if text.chars().all(digits) => found("four numbers from 0 to 255"),
             Err(_) if text.contains(':') => found(""),
-            Err(_) => found("").help("networks stand apart by commas, as in \"br0, br1\""),
+            Err(_) => found("").help("separate networks with commas, as in \"br0, br1\""),
         });
         None
     }
@@ -256,7 +256,7 @@ impl Reader<'_> {
         let good = is_name(name, limit);
         if !good {
             let why = if name.len() > limit {
-                format!("it has {} octets, {limit} are allowed", name.len())
+                format!("it has {} bytes, {limit} are allowed", name.len())
             } else {
                 "letters, digits, `-`, `_` and `.`, first a letter or a digit".to_owned()
             };
@@ -318,7 +318,7 @@ fn absent(what: &str, key: &str) -> Option<&'static str> {
 fn elsewhere(what: &str, key: &str) -> Option<&'static str> {
     Some(match (what, key) {
         ("a namespace", "ip" | "address" | "addresses" | "addr") => {
-            "addresses stand behind the network's name: nets = \"br0 10.1.0.4\""
+            "write addresses after the network's name: nets = \"br0 10.1.0.4\""
         }
         ("a namespace", "gateway" | "gw") => {
             "a network has a `gateway`; one namespace's own is routes = [\"default via 10.1.0.9\"]"

@@ -37,7 +37,9 @@ impl Reader<'_> {
                     let types = KINDS.join(", ");
                     self.report
                         .push(found.help(match nearest(&kind, KINDS.iter().copied()) {
-                            Some(meant) if meant != kind => format!("the type {meant} is meant?"),
+                            Some(meant) if meant != kind => {
+                                format!("did you mean the type {meant}?")
+                            }
                             _ => format!("write TYPE and data; types are {types}"),
                         }));
                     continue;
@@ -114,7 +116,8 @@ impl Reader<'_> {
                         let message = "a service's address is ADDRESS:PORT[/udp]";
                         let mut found = mistake("LAB0108", message, at, "");
                         if text.eq_ignore_ascii_case("none") {
-                            found = found.help("a service without an address is headless = true");
+                            found = found
+                                .help("for a service without an address, write headless = true");
                         }
                         self.report.push(found);
                     }
@@ -198,13 +201,13 @@ impl Reader<'_> {
             }
             (None, false) => {
                 let message = format!("service `{name}` has no `vip`");
-                return no(message, "nor is it headless", span);
+                return no(message, "and it is not headless", span);
             }
             _ if read.wrong => return false,
             _ => {}
         }
         if service.to.is_empty() {
-            let message = format!("service `{name}` has nobody behind it");
+            let message = format!("service `{name}` has no namespaces behind it");
             return no(message, "`to` is missing", span);
         }
         if read.headless {
@@ -213,7 +216,7 @@ impl Reader<'_> {
             let balanced = service.node_port.as_ref().map(|port| port.span);
             let sticky = (read.sticky || read.timeout.is_some()).then_some(span);
             if let Some(at) = balanced.or(sticky) {
-                let message = format!("service `{name}` is headless: nothing of it is balanced");
+                let message = format!("service `{name}` is headless, so it is not balanced");
                 return no(message, "", at);
             }
         }

@@ -215,10 +215,10 @@ impl Reader<'_> {
         // No shell is there that would know what these mean.
         if let Some(sign) = line.chars().find(|c| OF_SHELLS.contains(*c)) {
             let span = self.span(value);
-            let message = format!("`run` is no line of shell, and has a `{sign}`");
+            let message = format!("`run` is not a shell command, but contains a `{sign}`");
             self.report.push(
                 mistake("LAB0108", message, span, "")
-                    .help("write a list of words; a shell is [\"sh\", \"-c\", \"…\"]"),
+                    .help("write a list of words; for a shell, write [\"sh\", \"-c\", \"…\"]"),
             );
         }
         line.split_whitespace().map(str::to_owned).collect()

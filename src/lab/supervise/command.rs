@@ -147,7 +147,7 @@ impl Command {
         match &self.task.run.ready {
             Some(Ready::Port(protocol, port)) => {
                 format!(
-                    "{program} is not ready: nobody listens on {port}/{}",
+                    "{program} is not ready: no process listens on {port}/{}",
                     protocol.name()
                 )
             }

@@ -32,7 +32,7 @@ const NOTHING_TO_DO: [(&str, &str); 33] = [
     ),
     ("managed-keys-directory", "replies are not validated"),
     ("key-directory", "`sign` and `dnssec` name their keys"),
-    ("dump-file", "metrics and pages tell the state"),
+    ("dump-file", "metrics and pages show the state"),
     ("statistics-file", "`prometheus` has the counters"),
     ("memstatistics-file", "`prometheus` has the counters"),
     ("recursing-file", "`prometheus` has the counters"),
@@ -41,8 +41,8 @@ const NOTHING_TO_DO: [(&str, &str); 33] = [
         "lock-file",
         "a second server on the same address does not start",
     ),
-    ("version", "`chaos` is off where it is not written"),
-    ("hostname", "`chaos` is off where it is not written"),
+    ("version", "`chaos` is off unless it is written"),
+    ("hostname", "`chaos` is off unless it is written"),
     ("server-id", "`nsid`"),
     ("auth-nxdomain", "denials have AA"),
     (
@@ -51,16 +51,16 @@ const NOTHING_TO_DO: [(&str, &str); 33] = [
     ),
     ("minimal-responses", "`minimal`"),
     ("minimal-any", "`any`"),
-    ("max-cache-size", "`success` of `cache` bounds it"),
+    ("max-cache-size", "`success` of `cache` limits it"),
     ("edns-udp-size", "`bufsize` sets it; the default is 1232"),
     ("max-udp-size", "`bufsize` sets it; the default is 1232"),
     (
         "tcp-clients",
-        "connections are shared by client, and bounded",
+        "connections are shared by client, and limited",
     ),
     (
         "recursive-clients",
-        "the number of queries that wait is bounded",
+        "the number of waiting queries is limited",
     ),
     ("check-names", "zones are checked when they are loaded"),
     ("check-integrity", "zones are checked when they are loaded"),
@@ -69,14 +69,8 @@ const NOTHING_TO_DO: [(&str, &str); 33] = [
     ("interface-interval", "`reload` looks at the interfaces"),
     ("zone-statistics", "`prometheus` has the counters"),
     ("querylog", "`log` writes queries"),
-    (
-        "transfers-in",
-        "the number of transfers is bounded by the server",
-    ),
-    (
-        "transfers-out",
-        "the number of transfers is bounded by the server",
-    ),
+    ("transfers-in", "the server limits the number of transfers"),
+    ("transfers-out", "the server limits the number of transfers"),
     ("qname-minimization", "nothing is resolved from the root"),
 ];
 
@@ -84,15 +78,15 @@ const NOTHING_TO_DO: [(&str, &str); 33] = [
 const UNKNOWN_HERE: [(&str, &str); 18] = [
     (
         "allow-notify",
-        "`secondary` takes NOTIFY from its primaries, and from whoever signs it with the key",
+        "`secondary` accepts NOTIFY from its primaries, and NOTIFY that is signed with the key",
     ),
     (
         "allow-update",
-        "write `dynupdate` with a key of `tsig` in the place of `file`; until then UPDATE is answered with NOTIMP",
+        "write `dynupdate` with a key of `tsig` instead of `file`; until then, UPDATE is answered with NOTIMP",
     ),
     (
         "update-policy",
-        "write `dynupdate` with a key of `tsig` in the place of `file`; until then UPDATE is answered with NOTIMP",
+        "write `dynupdate` with a key of `tsig` instead of `file`; until then, UPDATE is answered with NOTIMP",
     ),
     (
         "allow-update-forwarding",
@@ -129,7 +123,7 @@ const UNKNOWN_HERE: [(&str, &str); 18] = [
         "query-source-v6",
         "write `source_address` in the block of `forward`",
     ),
-    ("max-cache-ttl", "write it behind `cache`"),
+    ("max-cache-ttl", "write it after `cache`"),
 ];
 
 /// Reads named.conf and what it includes.
@@ -201,7 +195,7 @@ impl Reading<'_> {
                     self.report.note(
                         &statement.place,
                         &statement.text(),
-                        "not needed: `log`, `errors` and `prometheus` tell what happens",
+                        "not needed: `log`, `errors` and `prometheus` show what happens",
                     );
                 }
                 "trusted-keys" | "managed-keys" | "trust-anchors" | "dnssec-policy" | "tls"
@@ -249,7 +243,7 @@ impl Reading<'_> {
                     self.report.left(
                         &view.place,
                         &view.text(),
-                        &format!("its clients cannot be told: {why}"),
+                        &format!("its clients cannot be determined: {why}"),
                         "write server blocks with `view`",
                     );
                     continue;
@@ -293,7 +287,7 @@ impl Reading<'_> {
             }
             "key" => self.transfers.add_key(statement).err(),
             "server" if !self.transfers.add_server(statement) => {
-                Some("of a server only its key is taken".to_owned())
+                Some("only the key of a server is imported".to_owned())
             }
             _ => None,
         };
@@ -416,7 +410,7 @@ impl Reading<'_> {
                     &one.place,
                     &one.text(),
                     "an address is needed to listen on",
-                    "write it behind `bind`",
+                    "write it after `bind`",
                 ),
             }
         }
@@ -437,7 +431,7 @@ impl Reading<'_> {
                     &one.place,
                     &one.text(),
                     "an upstream over TLS",
-                    "write `tls://ADDRESS%NAME` behind `forward`",
+                    "write `tls://ADDRESS%NAME` after `forward`",
                 ),
                 None => self.report.left(
                     &one.place,
@@ -448,7 +442,7 @@ impl Reading<'_> {
             }
         }
         if to.len() > MOST_UPSTREAMS {
-            let why = format!("more than {MOST_UPSTREAMS} upstreams; the first ones were taken");
+            let why = format!("more than {MOST_UPSTREAMS} upstreams; the first ones were imported");
             self.report
                 .left(&statement.place, &statement.text(), &why, "");
             to.truncate(MOST_UPSTREAMS);
@@ -486,7 +480,7 @@ impl Reading<'_> {
                 None => self.report.left(
                     &zone.place,
                     &zone.text(),
-                    "not a name that can be taken",
+                    "not a name that can be imported",
                     "copy its file, and write `file` with the name",
                 ),
             }
@@ -520,7 +514,7 @@ impl Reading<'_> {
             self.report.note(
                 main,
                 "",
-                "a name below a delegation in a zone gets the referral; BIND asks on for clients that want recursion",
+                "a name below a delegation in a zone gets the referral; BIND continues to ask for clients that want recursion",
             );
         }
         for (name, zone) in by_name {
@@ -654,7 +648,7 @@ impl Reading<'_> {
                     }
                     other => {
                         let why = match other {
-                            Err(why) => format!("its primaries cannot be taken: {why}"),
+                            Err(why) => format!("its primaries cannot be imported: {why}"),
                             Ok(_) => {
                                 "its primaries have several keys, or there are none".to_owned()
                             }
@@ -669,7 +663,7 @@ impl Reading<'_> {
                 return self.report.left(
                     &zone.place,
                     &title,
-                    "a mirror is validated, and no zone is here",
+                    "a mirror is validated, and nameplate validates no zones",
                     "write `secondary` with `transfer from`",
                 );
             }
@@ -686,7 +680,7 @@ impl Reading<'_> {
                     &zone.place,
                     &title,
                     "a zone of another view",
-                    "write `file` with its file in a block of this view, too",
+                    "also write `file` with its file in a block of this view",
                 );
             }
             other => {
@@ -735,7 +729,7 @@ impl Reading<'_> {
     ) {
         match self.transfers.directives(wanted, &self.lists) {
             Ok(None) if wanted.allow.is_none() => {
-                let why = "nobody may transfer it; BIND before 9.20 lets everybody, and newer ones nobody: write `transfer { to ADDRESS }`";
+                let why = "no client may transfer it; BIND before 9.20 allows all clients, and newer versions none: write `transfer { to ADDRESS }`";
                 self.report.note(&zone.place, title, why);
             }
             Ok(None) => {}

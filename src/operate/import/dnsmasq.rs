@@ -347,7 +347,7 @@ impl<'a> Reading<'a> {
         };
         let (domains, target) = rest
             .rsplit_once('/')
-            .ok_or_else(|| Some("no `/` behind the domain".to_owned()))?;
+            .ok_or_else(|| Some("no `/` after the domain".to_owned()))?;
         let target = target.trim();
         let mut to = None;
         if name != "address" && !matches!(target, "" | "#") {
@@ -444,7 +444,7 @@ impl<'a> Reading<'a> {
             self.report.left(
                 place,
                 line,
-                "the interface or source address that queries leave from; the upstream was taken",
+                "the interface or source address of queries; the upstream was imported",
                 "write `source_address` in the block of `forward`",
             );
         }
@@ -566,13 +566,13 @@ impl<'a> Reading<'a> {
                         &text.place(0),
                         "",
                         "it names this machine itself as an upstream",
-                        "write the addresses of upstreams behind `forward .`",
+                        "write the addresses of upstreams after `forward .`",
                     ),
                     Ok(_) => default.push(file),
                     Err(error) => {
                         let why =
                             format!("{file}, which has the upstreams, cannot be read: {error}");
-                        let instead = "write the addresses of upstreams behind `forward .`";
+                        let instead = "write the addresses of upstreams after `forward .`";
                         self.report.left(main, "", &why, instead);
                     }
                 }
@@ -590,7 +590,7 @@ impl<'a> Reading<'a> {
             to.dedup();
             if to.len() > MOST_UPSTREAMS {
                 let why = format!(
-                    "{name} has more than {MOST_UPSTREAMS} upstreams; the first ones were taken"
+                    "{name} has more than {MOST_UPSTREAMS} upstreams; the first ones were imported"
                 );
                 self.report.left(main, "", &why, "");
                 to.truncate(MOST_UPSTREAMS);

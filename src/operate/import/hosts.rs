@@ -61,7 +61,7 @@ pub(super) fn lines(text: &Text, domain: Option<&Name>, scope: &mut Scope, repor
             let Some(name) =
                 Name::parse(word).filter(|name| !name.is_root() && !name.is_wildcard())
             else {
-                let why = format!("not a name that can be taken: {word}");
+                let why = format!("not a name that can be imported: {word}");
                 wrong.push((place.clone(), line, why));
                 continue;
             };

@@ -272,7 +272,7 @@ impl Reading<'_> {
                 ),
                 _ if DNS_NOTHING.contains(&name) => {
                     self.report
-                        .note(&place, name, "not taken: nameplate's defaults hold");
+                        .note(&place, name, "not imported: nameplate's defaults apply");
                 }
                 _ => self.report.left(
                     &place,
@@ -323,7 +323,7 @@ impl Reading<'_> {
                 self.report.left(
                     place,
                     text,
-                    &format!("not a name that can be taken: {word}"),
+                    &format!("not a name that can be imported: {word}"),
                     "",
                 );
                 continue;

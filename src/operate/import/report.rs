@@ -88,7 +88,7 @@ impl Report {
             writeln!(out, "  {}", path.display())?;
         }
         match self.left.len() {
-            0 => writeln!(out, "Everything was taken."),
+            0 => writeln!(out, "Everything was imported."),
             1 => writeln!(out, "1 line was left out."),
             count => writeln!(out, "{count} lines were left out."),
         }

@@ -310,11 +310,11 @@ fn options_of_bind() {
             ),
             (
                 "key k { algorithm hmac-md5; secret \"aGVsbG8=\"; };",
-                "left: keys of `hmac-md5` are not taken",
+                "left: keys of `hmac-md5` are not supported",
             ),
             (
                 "zone \"x.example\" { type secondary; primaries { 192.0.2.1 key none; }; };",
-                "left: the key `none` is not there",
+                "left: the key `none` does not exist",
             ),
             (
                 "zone \"x.example\" { type secondary; primaries { 192.0.2.1; }; allow-transfer { 192.0.2.7; 198.51.100.0/24; }; };",
@@ -338,7 +338,7 @@ fn options_of_bind() {
             ),
             (
                 "zone \"x.example\" { type secondary; primaries { 192.0.2.1; }; allow-transfer { none; }; also-notify { 192.0.2.8; }; };",
-                "left: 192.0.2.8 is told of changes and may not have the zone",
+                "left: 192.0.2.8 is notified of changes but may not transfer the zone",
             ),
             (
                 "key k { algorithm hmac-sha256; secret \"aGVsbG8=\"; }; zone \"x.example\" { type secondary; primaries { 192.0.2.1; }; allow-transfer { key k; }; also-notify { 192.0.2.8; }; };",

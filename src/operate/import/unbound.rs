@@ -219,7 +219,7 @@ impl Reading<'_> {
                 self.ports.extend(port);
                 if let Some(port @ (853 | 443)) = port {
                     return Err(Some(format!(
-                        "port {port} is of DoT or DoH, which the result does not serve"
+                        "port {port} is for DoT or DoH, which the imported configuration does not serve"
                     )));
                 }
                 if !matches!(word, "0.0.0.0" | "::0" | "::") {
@@ -247,7 +247,7 @@ impl Reading<'_> {
                     .note(place, line, "not needed: `log` writes queries");
             }
             "msg-cache-size" | "rrset-cache-size" => {
-                let why = "taken for `success` of `cache`: an entry for each KiB";
+                let why = "used for `success` of `cache`: an entry for each KiB";
                 let entries = size(value).ok_or_else(|| Some("not a size".to_owned()))? / 1_024;
                 if key == "msg-cache-size" {
                     let lines = self.model.cache.get_or_insert_default();
@@ -265,7 +265,7 @@ impl Reading<'_> {
             "cache-min-ttl" | "cache-max-negative-ttl" | "cache-min-negative-ttl" => {
                 if value != "0" {
                     return Err(Some(
-                        "write it behind `success` or `denial` in the block of `cache`".to_owned(),
+                        "write it after `success` or `denial` in the block of `cache`".to_owned(),
                     ));
                 }
             }
@@ -321,7 +321,7 @@ impl Reading<'_> {
         line: &str,
     ) -> Result<(), Option<String>> {
         let name = Name::parse(name)
-            .ok_or_else(|| Some(format!("not a name that can be taken: {name}")))?;
+            .ok_or_else(|| Some(format!("not a name that can be imported: {name}")))?;
         let kind = kind.map_or("", String::as_str);
         let known = match kind {
             "inform" => "transparent",
@@ -333,8 +333,7 @@ impl Reading<'_> {
             other => return Err(Some(format!("the type `{other}` has no equivalent"))),
         };
         if kind != known {
-            self.report
-                .note(place, line, "queries are logged by `log`, all of them");
+            self.report.note(place, line, "`log` logs all queries");
         }
         if known == "nodefault" {
             self.removed.insert(name);
@@ -355,7 +354,7 @@ impl Reading<'_> {
         };
         let owner = next();
         let owner = Name::parse(owner)
-            .ok_or_else(|| Some(format!("not a name that can be taken: {owner}")))?;
+            .ok_or_else(|| Some(format!("not a name that can be imported: {owner}")))?;
         let mut word = next();
         let mut ttl = TTL;
         if let Ok(number) = word.parse() {
@@ -404,7 +403,7 @@ impl Reading<'_> {
             .parse()
             .map_err(|_| Some("not an address".to_owned()))?;
         let name = Name::parse(name)
-            .ok_or_else(|| Some(format!("not a name that can be taken: {name}")))?;
+            .ok_or_else(|| Some(format!("not a name that can be imported: {name}")))?;
         let record = Record {
             ttl,
             rtype: "PTR".to_owned(),
@@ -439,7 +438,7 @@ impl Reading<'_> {
             "name" => {
                 let name = value.trim_matches('"');
                 let name = Name::parse(name)
-                    .ok_or_else(|| Some(format!("not a name that can be taken: {name}")))?;
+                    .ok_or_else(|| Some(format!("not a name that can be imported: {name}")))?;
                 zone.name = Some(name);
             }
             "name:" if key == "name" => {}
@@ -601,7 +600,7 @@ impl Reading<'_> {
                 .collect();
             if to.len() > MOST_UPSTREAMS {
                 let why =
-                    format!("more than {MOST_UPSTREAMS} upstreams; the first ones were taken");
+                    format!("more than {MOST_UPSTREAMS} upstreams; the first ones were imported");
                 self.report.left(&place, "", &why, "");
                 to.truncate(MOST_UPSTREAMS);
             }

@@ -258,14 +258,14 @@ fn not_asked(number: usize, step: &chain::Step, stopped: Option<&trace::Visit>) 
             let name = visit.block.chain.steps()[visit.step].plugin.name();
             match visit.came {
                 Came::Failed(_) => format!("`{name}` failed"),
-                Came::Silent => format!("`{name}` keeps silent"),
+                Came::Silent => format!("`{name}` sends no response"),
                 _ => format!("`{name}` answered"),
             }
         }
         _ if !step.hooks().has(Hooks::QUERY) && !step.hooks().has(Hooks::RESPONSE) => {
             "it sees no queries".to_owned()
         }
-        _ => "it does not take queries of this kind".to_owned(),
+        _ => "it does not accept queries of this kind".to_owned(),
     }
 }
 

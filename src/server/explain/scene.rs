@@ -144,16 +144,13 @@ fn why(
         return "does not enclose the name".to_owned();
     }
     if block.chain.steps().is_empty() {
-        return "encloses the name, and has no plugin".to_owned();
+        return "encloses the name, but has no plugin".to_owned();
     }
     let Some(chosen) = chosen else {
-        return "encloses the name, and did not take the query".to_owned();
+        return "encloses the name, but did not accept the query".to_owned();
     };
     if chosen.info.zone == block.info.zone {
-        return format!(
-            "its view `{}` does not hold, or stands below",
-            block.info.view
-        );
+        return format!("its view `{}` is not true, or comes later", block.info.view);
     }
     if qtype == Type::DS && own(block) {
         return "DS records are in the zone above".to_owned();

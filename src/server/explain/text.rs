@@ -170,7 +170,7 @@ fn own(visit: &Visit, out: &mut Vec<String>) {
         (came, Some(why)) => format!("{came}: {why}"),
         ("waits" | "up", None) => String::new(),
         ("again", None) => "asks the plugins below again".to_owned(),
-        ("unfinished", None) => "did not come to an end".to_owned(),
+        ("unfinished", None) => "did not finish".to_owned(),
         (came, None) => came.to_owned(),
     };
     if matches!(visit.hook.as_str(), "resolve" | "respond") {
@@ -207,7 +207,10 @@ fn answer(answer: &Answer, out: &mut String) {
     let took = milliseconds(answer.took_us);
     match answer.outcome.as_str() {
         "silence" => {
-            let _ = writeln!(out, "\nno answer: a plugin keeps silent, after {took}");
+            let _ = writeln!(
+                out,
+                "\nno response: a plugin dropped the query, after {took}"
+            );
             return;
         }
         "stream" => {

@@ -92,8 +92,8 @@ impl Reason {
                 format!("there is no interface {name}")
             }
             Self::Interface(_, error) => reason(error),
-            Self::NoEthernet => "it is no Ethernet interface".to_owned(),
-            Self::Down => "it is down, and is attached to when it comes up".to_owned(),
+            Self::NoEthernet => "it is not an Ethernet interface".to_owned(),
+            Self::Down => "it is down; the filter is attached when it comes up".to_owned(),
             Self::Privileges => {
                 let refused = io::Error::from_raw_os_error(libc::EPERM);
                 privilege("an AF_XDP socket and its filter", &refused, reduced)
@@ -120,7 +120,7 @@ impl Reason {
                 error,
             } => match error.raw_os_error() {
                 Some(libc::EBUSY | libc::EEXIST) => format!(
-                    "{name} already has an XDP program: another server, or another process, is attached to it (`ip link show {name}` tells its ID)"
+                    "{name} already has an XDP program: another server, or another process, is attached to it (`ip link show {name}` shows its ID)"
                 ),
                 Some(libc::EOPNOTSUPP) if *native => format!(
                     "its driver{} has no native XDP (`mode generic` works with every driver, and saves less)",

@@ -51,15 +51,15 @@ impl Cause {
     /// What to do about it in the Corefile, or at the server.
     fn remedy(self) -> &'static str {
         match self {
-            Self::Issuer => "name the authority's file behind `tls`",
+            Self::Issuer => "name the authority's file after `tls`",
             Self::Authority => {
-                "give it one that an authority has signed, and name that authority's file behind `tls`"
+                "give it one that an authority has signed, and name that authority's file after `tls`"
             }
-            Self::Name => "say which one it has with `tls_servername`",
+            Self::Name => "give its name with `tls_servername`",
             Self::Expired => "renew it, or set the clock",
             Self::NotYetValid => "set the clock",
-            Self::Client => "name one and its key behind `tls`",
-            Self::Protocol => "look at its address and port",
+            Self::Client => "name one and its key after `tls`",
+            Self::Protocol => "check its address and port",
         }
     }
 }
@@ -67,9 +67,9 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Issuer => "no authority that is trusted has signed the server's certificate",
+            Self::Issuer => "the server's certificate is not signed by a trusted authority",
             Self::Authority => {
-                "the server presents the certificate of an authority as its own, as `openssl req -x509` makes it"
+                "the server uses the certificate of an authority as its own, as `openssl req -x509` makes it"
             }
             Self::Name => "the server's certificate is for another name",
             Self::Expired => {
@@ -79,9 +79,9 @@ impl fmt::Display for Cause {
                 "the server's certificate is not valid yet, or this machine's clock is wrong"
             }
             Self::Client => {
-                "the server wants a certificate of its clients, which this does not have"
+                "the server requires a client certificate, which this does not have"
             }
-            Self::Protocol => "the server does not speak this protocol over TLS",
+            Self::Protocol => "the server does not support this protocol over TLS",
         })
     }
 }

@@ -122,8 +122,7 @@ fn secret(algorithm: u8, public: &[u8], lines: &Lines<'_>) -> Result<Secret, Key
         }
         other => {
             let why = format!(
-                "keys of algorithm {other} do not sign here: 8 (RSASHA256), 10 (RSASHA512), 13 (ECDSAP256SHA256), 14 (ECDSAP384SHA384) \
-                 and 15 (ED25519) do"
+                "algorithm {other} is not supported; these are: 8 (RSASHA256), 10 (RSASHA512), 13 (ECDSAP256SHA256), 14 (ECDSAP384SHA384) and 15 (ED25519)"
             );
             Err(fault(Half::Public, 0, why))
         }
@@ -209,7 +208,7 @@ impl<'a> Lines<'a> {
         let lines = Self(lines);
         let (number, format) = lines.value("Private-key-format")?;
         if !format.starts_with("v1.") {
-            let why = format!("the format `{format}` is not known, v1.2 and v1.3 are");
+            let why = format!("unknown format `{format}`; expected v1.2 or v1.3");
             return Err(fault(Half::Private, number, why));
         }
         if lines.value("Engine").is_ok() || lines.value("Label").is_ok() {
@@ -234,8 +233,13 @@ impl<'a> Lines<'a> {
     fn algorithm(&self) -> Result<u8, KeyFault> {
         let (number, value) = self.value("Algorithm")?;
         let word = value.split_whitespace().next().unwrap_or_default();
-        word.parse()
-            .map_err(|_| fault(Half::Private, number, format!("`{value}` is no algorithm")))
+        word.parse().map_err(|_| {
+            fault(
+                Half::Private,
+                number,
+                format!("`{value}` is not an algorithm"),
+            )
+        })
     }
 
     /// A value in base64.

@@ -98,7 +98,7 @@ fn a_change_is_noticed() {
         let text = SIMPLE.replacen(from, to, 1);
         assert_ne!(text, SIMPLE);
         let refused = load(&text, DigestPolicy::On);
-        let expected = "zone:4: the zone is not what its ZONEMD record says (SHA-384)";
+        let expected = "zone:4: the zone does not match its ZONEMD record (SHA-384)";
         assert_eq!(refused, Err(expected.to_owned()), "{from} -> {to}");
         assert_eq!(load(&text, DigestPolicy::Off), Ok(Digested::Not));
     }
@@ -133,17 +133,17 @@ fn records_that_say_nothing() {
         (
             claim.replace("1 1 c6", "1 240 c6"),
             "Ok(Unknown)",
-            "the zone has no ZONEMD record of a known scheme and hash algorithm",
+            "the zone has no ZONEMD record with a known scheme and hash algorithm",
         ),
         (
             claim.replace("1 1 c6", "240 1 c6"),
             "Ok(Unknown)",
-            "the zone has no ZONEMD record of a known scheme and hash algorithm",
+            "the zone has no ZONEMD record with a known scheme and hash algorithm",
         ),
         (
             claim.replace("2018031900", "2018031901"),
-            "the ZONEMD record is of serial 2018031901, and the zone's is 2018031900",
-            "the ZONEMD record is of serial 2018031901",
+            "the ZONEMD record is for serial 2018031901, but the zone has 2018031900",
+            "the ZONEMD record is for serial 2018031901",
         ),
         (
             format!("{claim}{}", claim.replace("1 1 c6", "1 1 c7")),

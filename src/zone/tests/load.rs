@@ -262,14 +262,14 @@ fn malformed_rdata_is_refused() {
 fn complaints_name_file_line_and_column() {
     let cases = [
         ("x A 192.0.2\n", "zone:5:5: expected an IPv4 address"),
-        ("x  IN\tBAD y\n", "zone:5:7: `BAD` is no record type"),
+        ("x  IN\tBAD y\n", "zone:5:7: `BAD` is not a record type"),
         (
             "x CH A 192.0.2.1\n",
             "zone:5:3: only the class IN is served",
         ),
         (
             "x A (\n 192.0.2.1\n x )\n",
-            "zone:7:2: unexpected text behind the A record",
+            "zone:7:2: unexpected text after the A record",
         ),
         ("x A\n", "zone:5:3: an IPv4 address is missing"),
         ("$NOPE 1\n", "zone:5:1: unknown directive $NOPE"),

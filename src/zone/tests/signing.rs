@@ -163,7 +163,7 @@ fn halves_that_do_not_belong_together_are_refused() {
             "example.com. DNSKEY 256 3 5 AAAA\n",
             "Private-key-format: v1.2\nAlgorithm: 5\n",
             Half::Public,
-            "algorithm 5 do not sign here",
+            "algorithm 5 is not supported",
         ),
     ] {
         let fault = key([public, private]).expect_err(why);

@@ -167,7 +167,7 @@ pub(super) fn parents(spec: &Spec, report: &mut Report) {
                 if let Some(span) = span {
                     let message = format!("`{key}` of `{}` needs a `parent`", net.name.value);
                     let found = mistake("LAB0108", message, span, "");
-                    report.push(found.help("parent is an interface of the host, as in parent = \"eth1\"; that of a VLAN may be another network"));
+                    report.push(found.help("parent is an interface of the host, as in parent = \"eth1\"; for a VLAN, it may also be another network"));
                 }
             }
         }
@@ -178,7 +178,7 @@ pub(super) fn parents(spec: &Spec, report: &mut Report) {
             } else if net.vlan.as_ref().is_none_or(|vlan| vlan.value == 1) {
                 "is a network, and a network can only be a VLAN of it: vlan = 2 to 4094"
             } else if net.kind != Kind::Bridge || switch.kind != Kind::Bridge {
-                "is a network, and VLANs of networks are there for bridges only"
+                "is a network, and only bridges can have VLANs"
             } else if spec.switch(switch).is_some() {
                 "is a VLAN itself"
             } else {
@@ -203,11 +203,11 @@ pub(super) fn parents(spec: &Spec, report: &mut Report) {
         if let Some((kind, before)) = taken.insert(place, (net.kind, parent.span))
             && (kind != net.kind || kind == Kind::Bridge)
         {
-            let message = format!("two networks cannot have `{}` like this", parent.value);
+            let message = format!("two networks cannot use `{}` in this way", parent.value);
             report.push(
                 mistake("LAB0105", message, parent.span, "")
                     .beside(before, "the other")
-                    .note("a port is one bridge's, a VLAN one network's, and an interface carries macvlan or ipvlan"),
+                    .note("an interface is a port of one bridge, a VLAN belongs to one network, and an interface carries macvlan or ipvlan"),
             );
         }
     }
@@ -366,7 +366,7 @@ fn node_ports(spec: &Spec, report: &mut Report) {
         };
         if let Some(before) = taken.insert((port.value, service.protocol), port.span) {
             let text = format!("{}/{}", port.value, service.protocol.name());
-            let message = format!("port {text} leads somewhere else already");
+            let message = format!("port {text} is already used");
             report.push(mistake("LAB0105", message, port.span, "").beside(before, "the other"));
         }
     }
@@ -379,7 +379,7 @@ fn node_ports(spec: &Spec, report: &mut Report) {
         .iter()
         .filter_map(|one| one.namespace.as_ref());
     for namespace in of_spaces.chain(of_services) {
-        let message = "`namespace` is of a cluster's names, and this lab has others";
+        let message = "`namespace` needs the names of a cluster, which this lab does not have";
         let found = mistake("LAB0203", message, namespace.span, "");
         report.push(found.help("write schema = \"k8s\" in [lab]"));
     }

@@ -45,7 +45,7 @@ impl Owners {
                     format!("two hosts would be called `{name}`")
                 }
                 (_, Owner::Reserved) => {
-                    format!("`{name}` is kept for the lab's server and the host")
+                    format!("`{name}` is reserved for the lab's server and the host")
                 }
                 (_, Owner::Service) | (Owner::Service, _) => {
                     format!("`{name}` would be an alias and a service")
@@ -143,13 +143,13 @@ pub(super) fn names(spec: &Spec, report: &mut Report) {
                 "LAB0101",
                 message,
                 net.name.span,
-                "no network can be called so",
+                "a network cannot have this name",
             ));
         }
         if net.name.value.starts_with("veth-") {
             report.push(mistake(
                 "LAB0101",
-                "names that start with `veth-` are kept for the ends of veth pairs",
+                "names that start with `veth-` are reserved for the ends of veth pairs",
                 net.name.span,
                 "",
             ));

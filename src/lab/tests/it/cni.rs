@@ -370,7 +370,7 @@ fn mistakes_have_the_codes_of_the_specification() {
                 ("CNI_NETNS", "/etc/hosts"),
             ],
             4,
-            "no namespace",
+            "not a namespace",
         ),
         (
             &[

@@ -76,7 +76,7 @@ fn a_namespace_that_somebody_made_again_is_not_ours() {
     let file = lab_file("everything");
     let did = world.lab(&["apply", file.to_str().expect("a plain path")]);
     assert_eq!(did.code, 1, "{did:?}");
-    assert!(did.err.contains("made again by somebody else"), "{did:?}");
+    assert!(did.err.contains("made again by another program"), "{did:?}");
     assert_eq!(world.lab(&["down", "everything"]).code, 0);
     assert!(
         world.ok("ip netns").contains("web"),

@@ -371,7 +371,7 @@ fn what_was_done_by_hand_is_put_back_by_watch() {
     world.background(&format!(
         "{lab} watch {file} --interval 0.1 > /run/work/said 2>&1 & echo started; wait"
     ));
-    world.ok("for i in $(seq 1000); do grep -q 'is watched' /run/work/said && exit 0; sleep 0.01; done; exit 1");
+    world.ok("for i in $(seq 1000); do grep -q '^watching lab' /run/work/said && exit 0; sleep 0.01; done; exit 1");
     // Each kind, but not each of its rows.
     for (by_hand, _) in TABLE.iter().step_by(4) {
         world.ok(by_hand);

@@ -223,10 +223,10 @@ fn what_cannot_be_is_refused_at_its_line() {
     let world = World::new();
     let service = |rest: &str| format!("services:\n  a:\n    image: x\n{rest}");
     for (format, text, line, why) in [
-        ("compose", "services: [".to_owned(), 1, "this is no YAML that can be read: unclosed bracket '['\n"),
-        ("compose", service("    image: y\n"), 4, "the key `image` stands here a second time\n"),
+        ("compose", "services: [".to_owned(), 1, "this is not valid YAML: unclosed bracket '['\n"),
+        ("compose", service("    image: y\n"), 4, "the key `image` appears here a second time\n"),
         ("compose", service("---\na: b\n"), 5, "a second document begins: "),
-        ("compose", service("    command: *none\n"), 4, "an anchor that is not before it\n"),
+        ("compose", service("    command: *none\n"), 4, "an anchor that is not above it\n"),
         ("compose", format!("x-a: &a [{a}]\nx-b: &b [{b}]\nx-c: [{b}]\n", a = "x,".repeat(999), b = "*a,".repeat(200)), 3, "too many values, counting those that aliases repeat\n"),
         ("compose", format!("x-a: {}{}\n", "[".repeat(600), "]".repeat(600)), 1, "nested too deep\n"),
         ("compose", "volumes: {}\n".to_owned(), 1, "there are no `services`"),
@@ -234,7 +234,7 @@ fn what_cannot_be_is_refused_at_its_line() {
         ("compose", service("    extends: {service: b}\n"), 4, "docker compose config"),
         ("compose", service("    network_mode: service:b\n"), 4, "each namespace is its own"),
         ("compose", service("    networks: [front]\n"), 4, "there is no network `front`"),
-        ("compose", service("    depends_on: [b]\n"), 4, "no service of this file"),
+        ("compose", service("    depends_on: [b]\n"), 4, "not a service in this file"),
         ("compose", service("    depends_on: [b]\n  b:\n    depends_on: [a]\n"), 4, "depends on itself"),
         ("compose", service("    scale: many\n"), 4, "1 to 200"),
         ("containerlab", "name: x\n".to_owned(), 1, "no `topology`"),

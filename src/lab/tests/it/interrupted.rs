@@ -42,7 +42,7 @@ fn a_signal_ends_apply_and_down_between_two_steps() {
             stopped += 1;
             for part in [
                 &format!("stopped by {name}"),
-                "the next `apply` goes on, `down` removes it",
+                "the next `apply` continues, `down` removes it",
             ] {
                 assert!(did.err.contains(part), "{part}: {did:?}");
             }

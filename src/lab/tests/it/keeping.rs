@@ -158,7 +158,7 @@ fn what_ends_is_started_again_as_the_file_says() {
 /// The lab is there, and `status` does not take it for kept.
 fn unkept(world: &World, file: &str, kill: &str) {
     let did = world.lab(&["status", file]);
-    let says = "declared, and nobody keeps it: `nameplate-lab up`";
+    let says = "declared, but no process keeps it: `nameplate-lab up`";
     assert!(
         did.code == 4 && did.out.contains(says),
         "the lab stays: {kill}: {did:?}"
@@ -466,8 +466,7 @@ fn every_lab_that_is_served_stays_so() {
     world.ok("kill -9 $(fuser /run/nameplate/lab/two/keeper 2>/dev/null)");
     wait(&world, "[ -z \"$(ss -Hlnu)\" ]");
     let did = world.lab(&["status", &two]);
-    let gone =
-        "the DNS server that the lab was brought up with is gone: `nameplate-lab up --serve`";
+    let gone = "the DNS server of the lab no longer runs: `nameplate-lab up --serve`";
     assert!(did.code == 4 && did.out.contains(gone), "{did:?}");
     // Where it was gone it comes again.
     assert_eq!(world.lab(&["up", "--serve", &two]).code, 0);

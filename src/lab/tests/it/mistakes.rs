@@ -254,7 +254,7 @@ fn every_mistake_has_its_place_and_its_cure() {
             "NET[ns]\nweb = { nets = \"br0\", ip = \"10.1.0.4\" }\n",
             "LAB0002",
             "4:23",
-            "behind the network's name",
+            "after the network's name",
         ),
         (
             "[net]\nbr0 = \"10.1.0.0/24\"\n",
@@ -428,7 +428,7 @@ fn every_mistake_has_its_place_and_its_cure() {
             "NET[record]\n\"gw.br0\" = \"A 192.0.2.1\"\n",
             "LAB0105",
             "4:1",
-            "kept for the lab's server and the host",
+            "reserved for the lab's server and the host",
         ),
         // Services.
         (
@@ -573,7 +573,7 @@ fn every_code_is_explained() {
 #[test]
 fn what_does_nothing_is_warned_of() {
     for (key, why) in [
-        ("internal = true\nnat = true", "no way out"),
+        ("internal = true\nnat = true", "no traffic in or out"),
         ("host = false\nnat = true", "not on the network"),
         (
             "host = false\nforward = [\"80:web:80\"]",

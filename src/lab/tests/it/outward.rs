@@ -36,7 +36,7 @@ fn a_router_outside_is_told_its_routes() {
 # for a router on the network of the host's up0
 ip route add 10.1.0.0/24 via 203.0.113.1
 # masked is masqueraded; for connections that begin outside: ip route add 10.2.0.0/24 via 203.0.113.1
-# the host does not forward IPv6, and the lab does not need it to: sysctl -w net.ipv6.conf.all.forwarding=1
+# the host does not forward IPv6, because the lab does not need it; to turn it on: sysctl -w net.ipv6.conf.all.forwarding=1
 # for a router on the network of the host's up0
 ip -6 route add fd00:1::/64 via 2001:db8::1
 ip -6 route add fd00:2::/64 via 2001:db8::1
@@ -171,7 +171,7 @@ fn hosts_files_that_contradict_the_lab() {
         "`web.shop.test` is 10.9.9.8",
         "`www` is 10.9.9.9",
         "programs in web believe",
-        "`apply` writes it anew",
+        "`apply` rewrites it",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

@@ -382,7 +382,7 @@ fn what_cannot_be_a_parent_is_told() {
         ),
         (
             "kind = \"macvlan\"\nparent = \"sw\"\nvlan = 10\n",
-            "for bridges only",
+            "only bridges can have VLANs",
         ),
         ("kind = \"macvlam\"\nparent = \"up0\"\n", "write `macvlan`"),
         ("kind = \"macvlan\"\nparent = \"nic9\"\n", "LAB0113"),

@@ -463,7 +463,7 @@ fn the_readmes_work_as_typed() {
         "10.201.0.5      container5.lab.test",
         "lab lab (lab.test): as declared",
         "DNS 10.201.0.1 answers",
-        "everything that should be reached is",
+        "everything that should be reachable is reachable",
         "├─  container4  eth0  10.201.0.4",
         "lab lab removed",
     ] {
@@ -601,7 +601,7 @@ fn an_ordinary_user_has_a_lab_with_names_and_a_way_in() {
         assert!(out.contains(part), "{part}: {out}\n{err}");
     }
     assert!(
-        err.contains("nothing outside is in reach") && !err.contains("warning["),
+        err.contains("nothing outside can be reached") && !err.contains("warning["),
         "{err}"
     );
     // Up until Ctrl-C, with a way in.

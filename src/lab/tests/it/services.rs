@@ -235,7 +235,12 @@ fn mistakes_of_services_are_told_at_their_place() {
             "7:7",
             "headless = true",
         ),
-        ("to = [\"a\"]\n", "LAB0108", "6:10", "nor is it headless"),
+        (
+            "to = [\"a\"]\n",
+            "LAB0108",
+            "6:10",
+            "and it is not headless",
+        ),
         (
             "headless = true\nvip = \"10.96.0.1:80\"\nto = [\"a\"]\n",
             "LAB0108",
@@ -246,7 +251,7 @@ fn mistakes_of_services_are_told_at_their_place() {
             "headless = true\nto = [\"a\"]\nnode_port = 30000\n",
             "LAB0108",
             "9:13",
-            "nothing of it is balanced",
+            "so it is not balanced",
         ),
         (
             "vip = \"10.96.0.1:80\"\nto = [\"a\", \"r\", \"a\"]\n",
@@ -276,7 +281,7 @@ fn mistakes_of_services_are_told_at_their_place() {
             "vip = \"10.96.0.1:80\"\nto = [\"a\"]\nnode_port = 30000\n[service.t]\nvip = \"10.96.0.2:80\"\nto = [\"a\"]\nnode_port = 30000\n",
             "LAB0105",
             "13:13",
-            "somewhere else already",
+            "is already used",
         ),
         (
             "vip = \"10.96.0.1:80\"\nto = [\"a\"]\nnamespace = \"x\"\n",

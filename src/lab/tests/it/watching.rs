@@ -62,7 +62,7 @@ fn a_watched_lab_is_mended() {
     let until = |condition: &str| {
         world.ok(&format!("for i in $(seq 1000); do {condition} && exit 0; sleep 0.02; done; cat /run/work/said; {lab} plan {path}; exit 1"));
     };
-    until("grep -q 'is watched' /run/work/said");
+    until("grep -q '^watching lab' /run/work/said");
     // Rules, a bridge's address, a namespace, a route inside: each on its own.
     for (spoil, told) in [
         ("nft flush ruleset", "table inet lab_demo"),

@@ -132,7 +132,7 @@ impl Lists {
             "localnets" => {
                 Err("`localnets` are the networks of the machine where it runs".to_owned())
             }
-            "key" => Err("a client is told by its key".to_owned()),
+            "key" => Err("a client is identified by its key".to_owned()),
             text => {
                 // BIND takes 10/8 for 10.0.0.0/8.
                 let (address, length) = text.split_once('/').unwrap_or((text, ""));

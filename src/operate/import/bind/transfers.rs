@@ -66,13 +66,13 @@ impl Transfers {
             found.map_or("", |one| one.word(1))
         };
         let (algorithm, secret) = (find("algorithm").to_ascii_lowercase(), find("secret"));
-        let name = Name::parse(statement.word(1)).ok_or("its name cannot be taken")?;
+        let name = Name::parse(statement.word(1)).ok_or("its name cannot be imported")?;
         if !ALGORITHMS.contains(&&*algorithm) {
-            return Err(format!("keys of `{algorithm}` are not taken"));
+            return Err(format!("keys of `{algorithm}` are not supported"));
         }
         let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
         if secret.is_empty() || !secret.chars().all(is_base64) {
-            return Err("its secret is no base64".to_owned());
+            return Err("its secret is not base64".to_owned());
         }
         let text = format!(
             "key \"{}\" {{\n    algorithm {algorithm};\n    secret \"{secret}\";\n}};\n",
@@ -124,7 +124,7 @@ impl Transfers {
     fn use_key(&mut self, name: &str) -> Result<Name, String> {
         let known = Name::parse(name).filter(|name| self.keys.contains_key(name));
         self.used |= known.is_some();
-        known.ok_or_else(|| format!("the key `{name}` is not there, or was not taken"))
+        known.ok_or_else(|| format!("the key `{name}` does not exist, or was not imported"))
     }
 
     /// The servers of `{ ADDRESS [port N] [key K]; LIST; }`.
@@ -205,7 +205,7 @@ impl Transfers {
                 (None, false) => remote.key.clone(),
                 (None, true) => {
                     return Err(format!(
-                        "{} is told of changes and may not have the zone; in `transfer` who is told may have it",
+                        "{} is notified of changes but may not transfer the zone; in `transfer`, a client that is notified may transfer it",
                         remote.address
                     ));
                 }
@@ -270,7 +270,9 @@ impl Transfers {
                     }),
                     // Nobody, and nobody behind it.
                     ("*", false) => return Ok(out),
-                    (_, false) => return Err("`!` in a list of who may have a zone".to_owned()),
+                    (_, false) => {
+                        return Err("`!` in a list of clients that may transfer a zone".to_owned());
+                    }
                     (net, true) => out.push(Who {
                         net: prefix(net),
                         key: None,

@@ -77,11 +77,11 @@ pub(super) const UNKNOWN_HERE: [(&str, &str); 27] = [
         "write `template IN A . { rcode NOERROR }`; it hides local A records, too",
     ),
     ("filter-rr", "write a `template` for the type"),
-    ("add-mac", "no client is named to upstreams"),
-    ("strip-mac", "no client is named to upstreams"),
-    ("add-subnet", "no client is named to upstreams"),
-    ("add-cpe-id", "no client is named to upstreams"),
-    ("umbrella", "no client is named to upstreams"),
+    ("add-mac", "clients are not identified to upstreams"),
+    ("strip-mac", "clients are not identified to upstreams"),
+    ("add-subnet", "clients are not identified to upstreams"),
+    ("add-cpe-id", "clients are not identified to upstreams"),
+    ("umbrella", "clients are not identified to upstreams"),
     (
         "stop-dns-rebind",
         "private addresses in replies of upstreams are not refused",
@@ -108,7 +108,7 @@ pub(super) const UNKNOWN_HERE: [(&str, &str); 27] = [
     ),
     (
         "all-servers",
-        "write `fanout` in the place of `forward`: it asks all upstreams at once",
+        "write `fanout` instead of `forward`: it asks all upstreams at once",
     ),
     (
         "local-service",
@@ -137,11 +137,11 @@ pub(super) const NOTHING_TO_DO: [(&str, &str); 34] = [
     ("edns-packet-max", "`bufsize` sets it; the default is 1232"),
     (
         "dns-forward-max",
-        "the number of queries that wait is bounded by the server",
+        "the number of waiting queries is limited by the server",
     ),
     (
         "max-tcp-connections",
-        "connections are shared by client, and bounded",
+        "connections are shared by client, and limited",
     ),
     ("log-facility", "the log goes to standard output"),
     ("log-async", "writing the log never blocks"),
@@ -162,7 +162,7 @@ pub(super) const NOTHING_TO_DO: [(&str, &str); 34] = [
     ("conntrack", "marks are not passed on"),
     ("dumpfile", "no packets are dumped"),
     ("dumpmask", "no packets are dumped"),
-    ("no-ident", "`chaos` is off where it is not written"),
+    ("no-ident", "`chaos` is off unless it is written"),
     ("quiet-dhcp", "nameplate has no DHCP"),
     ("auth-ttl", "there is no auth-server"),
 ];

@@ -167,7 +167,7 @@ impl Reading<'_> {
 fn name(text: &str) -> Result<Name, String> {
     Name::parse(text)
         .filter(|name| !name.is_root())
-        .ok_or_else(|| format!("not a name that can be taken: {text:?}"))
+        .ok_or_else(|| format!("not a name that can be imported: {text:?}"))
 }
 
 /// A name in RDATA; nothing is the root.

@@ -15,15 +15,15 @@ pub(super) const NOTHING_TO_DO: [(&str, &str); 52] = [
     ("neg-cache-size", "`denial` of `cache`"),
     (
         "outgoing-",
-        "source ports are random, and sockets are bounded",
+        "source ports are random, and sockets are limited",
     ),
     (
         "incoming-num-tcp",
-        "connections are shared by client, and bounded",
+        "connections are shared by client, and limited",
     ),
     (
         "num-queries-per-thread",
-        "the number of queries that wait is bounded",
+        "the number of waiting queries is limited",
     ),
     ("do-ip4", "both families are served"),
     ("do-ip6", "both families are served"),
@@ -43,9 +43,9 @@ pub(super) const NOTHING_TO_DO: [(&str, &str); 52] = [
     ),
     ("pidfile", "-pidfile on the command line"),
     ("root-hints", "nothing is resolved from the root"),
-    ("hide-", "`chaos` is off where it is not written"),
-    ("identity", "`chaos` is off where it is not written"),
-    ("version", "`chaos` is off where it is not written"),
+    ("hide-", "`chaos` is off unless it is written"),
+    ("identity", "`chaos` is off unless it is written"),
+    ("version", "`chaos` is off unless it is written"),
     ("harden-", "nothing is resolved from the root"),
     ("aggressive-nsec", "replies are not validated"),
     ("qname-minimisation", "nothing is resolved from the root"),
@@ -60,20 +60,14 @@ pub(super) const NOTHING_TO_DO: [(&str, &str); 52] = [
     ("max-udp-size", "`bufsize` sets it; the default is 1232"),
     ("tcp-idle-timeout", "`timeouts`"),
     ("edns-tcp-", "`timeouts`"),
-    (
-        "jostle-timeout",
-        "the number of queries that wait is bounded",
-    ),
+    ("jostle-timeout", "the number of waiting queries is limited"),
     ("delay-close", "sockets are the server's"),
-    (
-        "unwanted-reply-threshold",
-        "replies that nobody asked for are dropped",
-    ),
+    ("unwanted-reply-threshold", "unexpected replies are dropped"),
     ("serve-expired-", "`serve_stale` of `cache`"),
     ("tls-cert-bundle", "the system's authorities are trusted"),
     (
         "stream-wait-size",
-        "connections are shared by client, and bounded",
+        "connections are shared by client, and limited",
     ),
 ];
 
@@ -124,6 +118,6 @@ pub(super) const CLAUSES: [(&str, &str); 8] = [
     ("python", "there are no modules in Python"),
     ("dynlib", "there are no modules"),
     ("cachedb", "the cache is in memory only"),
-    ("dnscrypt", "DNSCrypt is not spoken"),
+    ("dnscrypt", "DNSCrypt is not supported"),
     ("dnstap", "no dnstap frames are written"),
 ];

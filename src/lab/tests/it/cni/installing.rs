@@ -101,7 +101,7 @@ fn what_is_installed_is_a_network() {
     ]);
     assert!(
         did.out.contains(
-            "note: a runtime that takes the first network takes /run/work/net.d/10-other.conflist"
+            "note: a runtime that uses the first network uses /run/work/net.d/10-other.conflist"
         ),
         "{did:?}"
     );
