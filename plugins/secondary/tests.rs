@@ -249,7 +249,7 @@ fn a_primary_that_lies_changes_nothing() {
         (
             &[whole],
             |_, reply| reply[45] = 3,
-            "no record that a zone can hold",
+            "not a record that a zone can have",
         ),
         (
             &[whole],

@@ -49,7 +49,7 @@ fn a_router_needs_both_routes_and_forwarding() {
         ),
         (
             &[", routes = [\"192.168.1.0/24 via b\"]"],
-            "c: the answer is lost: c has no route to 192.168.1.5",
+            "c: the reply is lost: c has no route to 192.168.1.5",
             true,
             false,
         ),
@@ -135,7 +135,7 @@ fn the_second_gateway_is_there_while_the_first_link_is_down() {
     ]);
     assert!(
         told.out
-            .contains("the answer is lost: r1 drops what comes from 192.168.2.5"),
+            .contains("the reply is lost: r1 drops what comes from 192.168.2.5"),
         "{told:?}"
     );
     world.apply_file(&half);

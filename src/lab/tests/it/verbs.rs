@@ -243,7 +243,7 @@ fn what_is_dubious_is_said_before_anything_is_made() {
             "routes-missing",
             &[
                 "`a` cannot reach",
-                "c: the answer is lost: c has no route to 192.168.1.5",
+                "c: the reply is lost: c has no route to 192.168.1.5",
                 "c: d has no route to 192.168.2.5",
             ],
         ),
