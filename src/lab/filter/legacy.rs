@@ -176,7 +176,7 @@ impl<'a> Entry<'a> {
             // The `+` of a name that is only begun stays in it, behind the mask.
             let masked = mask.iter().take_while(|octet| **octet == 0xff).count();
             let text = string(&name[..masked]);
-            (masked > 0).then(|| Name {
+            (masked > 0).then_some(Name {
                 whole: text.len() < masked,
                 text,
             })

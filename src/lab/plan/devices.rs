@@ -149,7 +149,7 @@ impl Planner<'_> {
             if inner.group != self.layout.mark.group() {
                 let text = format!("{} in {} is not the lab's", inner.name, space.name);
                 self.conflict(Subject::Space(space.name.clone()), text);
-            } else if !is_on(inner) && !(is_pair(inner) && self.gone.contains(&inner.peer)) {
+            } else if !(is_on(inner) || is_pair(inner) && self.gone.contains(&inner.peer)) {
                 self.step(Action::DeleteLink {
                     space: Some(space.name.clone()),
                     link: inner.name.clone(),
@@ -194,7 +194,7 @@ impl Planner<'_> {
             if link.group != self.layout.mark.group() {
                 let text = format!("{} in {} is not the lab's", link.name, space.name);
                 self.conflict(Subject::Space(space.name.clone()), text);
-            } else if !is_on(link) && !(is_pair(link) && self.gone.contains(&link.peer)) {
+            } else if !(is_on(link) || is_pair(link) && self.gone.contains(&link.peer)) {
                 self.step(Action::DeleteLink {
                     space: Some(space.name.clone()),
                     link: link.name.clone(),
