@@ -30,8 +30,7 @@ fn a_router_needs_both_routes_and_forwarding() {
         let line = text.lines().rfind(|line| line.starts_with("Icmp:"));
         let words = line.expect("counters").split_whitespace();
         words
-            .skip(9)
-            .next()
+            .nth(9)
             .expect("InEchos")
             .parse::<u32>()
             .expect("a number")
