@@ -28,7 +28,7 @@ fn a_router_needs_both_routes_and_forwarding() {
     let echoes = || {
         let text = world.ok("ip netns exec c cat /proc/net/snmp");
         let line = text.lines().rfind(|line| line.starts_with("Icmp:"));
-        let words = line.expect("counters").split_whitespace();
+        let mut words = line.expect("counters").split_whitespace();
         words
             .nth(9)
             .expect("InEchos")
