@@ -8,8 +8,8 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ApplicationClose, ClientConfig, Connection, ConnectionError, Endpoint, VarInt};
 
 use crate::attacks::{a, figure, get, rcode, status, with_opt};
-use crate::secure::NAME;
-use crate::server::{Reply, Upstream, answer, ask_udp, kdig, wait_until};
+use crate::secure::{Authority, NAME};
+use crate::server::{Reply, Upstream, answer, ask_udp, kdig, read_message, wait_until};
 use crate::tls::{HOSTS, Secured};
 
 fn served(test: &str, lines: &str) -> Secured {
@@ -24,8 +24,8 @@ fn run<T>(test: impl Future<Output = T>) -> T {
         .block_on(test)
 }
 
-fn client(served: &Secured) -> ClientConfig {
-    let mut tls = served.authority.client_config(&["doq"], None);
+fn client(authority: &Authority) -> ClientConfig {
+    let mut tls = authority.client_config(&["doq"], None);
     tls.enable_early_data = true;
     let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3");
     ClientConfig::new(Arc::new(crypto))
@@ -36,7 +36,11 @@ fn endpoint() -> Endpoint {
 }
 
 async fn connect(served: &Secured) -> Connection {
-    let connecting = endpoint().connect_with(client(served), served.address, NAME);
+    connect_to(&served.authority, served.address).await
+}
+
+async fn connect_to(authority: &Authority, address: SocketAddr) -> Connection {
+    let connecting = endpoint().connect_with(client(authority), address, NAME);
     let connecting = connecting.expect("a name");
     let connected = tokio::time::timeout(Duration::from_secs(5), connecting).await;
     connected.expect("in time").expect("a connection")
@@ -65,9 +69,24 @@ async fn send(connection: &Connection, octets: &[u8], ends: bool) -> Result<Vec<
     if ends {
         let _ = send.finish();
     }
-    let read = tokio::time::timeout(Duration::from_secs(5), receive.read_to_end(70_000)).await;
+    let read = tokio::time::timeout(Duration::from_secs(5), receive.read_to_end(1 << 20)).await;
     read.map_err(|_| "nothing came".to_owned())?
         .map_err(|error| error.to_string())
+}
+
+/// The messages that answer one query, to the end of its stream.
+pub(crate) fn messages(authority: &Authority, address: SocketAddr, query: &[u8]) -> Vec<Vec<u8>> {
+    let octets = run(async {
+        let connection = connect_to(authority, address).await;
+        send(&connection, &framed(query), true).await
+    });
+    let octets = octets.expect("a stream that ends");
+    let mut left = &octets[..];
+    let mut messages = Vec::new();
+    while !left.is_empty() {
+        messages.push(read_message(&mut left).expect("a whole message"));
+    }
+    messages
 }
 
 async fn ask(connection: &Connection, name: &str) -> Result<Vec<u8>, String> {
@@ -307,7 +326,7 @@ async fn first_packet(served: &Secured) -> Vec<u8> {
         .expect("a socket");
     let address = listener.local_addr().expect("an address");
     let endpoint = endpoint();
-    let connecting = endpoint.connect_with(client(served), address, NAME);
+    let connecting = endpoint.connect_with(client(&served.authority), address, NAME);
     let _connecting = connecting.expect("a name");
     let mut packet = vec![0; 2_048];
     let len = listener.recv(&mut packet).await.expect("a packet");
@@ -319,7 +338,7 @@ async fn first_packet(served: &Secured) -> Vec<u8> {
 fn early_data_is_refused() {
     let served = served("doq-early", HOSTS);
     run(async {
-        let (endpoint, config) = (endpoint(), client(&served));
+        let (endpoint, config) = (endpoint(), client(&served.authority));
         let connect = || {
             endpoint
                 .connect_with(config.clone(), served.address, NAME)

@@ -1,10 +1,11 @@
 //! Zone transfers over TLS (RFC 9103) and QUIC (RFC 9250): our secondary of our primary and of BIND, BIND as a secondary, and primaries
 //! that are not what they should be.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::SOA;
@@ -17,6 +18,7 @@ use wire::Type;
 use crate::peers::{
     Peer, named_options, records, replace, serial, transferred, wait_for_serial, zone,
 };
+use crate::quic;
 use crate::secure::{Authority, NAME, connect};
 use crate::server::{
     Server, dig, free_port, kdig, read_message, temporary_directory, write_message,
@@ -143,7 +145,7 @@ fn a_transfer_needs_tls_1_3() {
 /// RFC 9250, section 4.2: all messages of a transfer come on one stream.
 #[test]
 fn a_zone_of_many_messages_leaves_over_quic() {
-    let (_authority, dir) = certified("xfr-quic");
+    let (authority, dir) = certified("xfr-quic");
     let many: String = (0..10_000)
         .map(|host| format!("host-{host} IN A 192.0.2.7\n"))
         .collect();
@@ -155,18 +157,37 @@ fn a_zone_of_many_messages_leaves_over_quic() {
             "quic://example.org:{theirs} example.org:{{PORT}} {{\n  bind 127.0.0.1\n  tls server.pem server.key\n  file db\n  transfer {{\n    to *\n  }}\n}}\n"
         ),
     );
-    let Some(help) = kdig(server.address(), &["--help"]) else {
-        return;
-    };
-    if !help.contains("]quic") {
-        return crate::server::skip("kdig was built without QUIC");
-    }
+    let mut query = Message::new(0, MessageType::Query, OpCode::Query);
+    let name: Name = "example.org.".parse().expect("a name");
+    query.add_query(Query::query(name, RecordType::AXFR));
+    let query = query.to_vec().expect("a query");
+    // Not by kdig: before 3.3 it loses a message where one datagram, late, completes two.
     let address = SocketAddr::from(([127, 0, 0, 1], theirs));
-    let text = kdig(address, &["example.org", "AXFR", "+quic"]).expect("kdig");
-    let messages = text.contains("messages, 10016 records)") && !text.contains("(1 messages");
-    assert!(messages, "{text}");
-    let whole = transferred(server.address(), &[]).expect("dig");
-    assert!(records(&text) == whole, "the zone is another one over TCP");
+    let messages = quic::messages(&authority, address, &query);
+    assert!(messages.len() > 1, "{}", messages.len());
+    assert!(messages.iter().all(|message| message[..2] == [0, 0]));
+    let found: Vec<String> = messages
+        .iter()
+        .flat_map(|message| answers(message))
+        .collect();
+    assert_eq!(found.len(), 10_016);
+    let soa = found.first().filter(|first| first.contains(" SOA "));
+    assert!(soa.is_some() && soa == found.last(), "{soa:?}");
+    let mut tcp = TcpStream::connect(server.address()).expect("a connection");
+    let timeout = tcp.set_read_timeout(Some(Duration::from_secs(5)));
+    timeout.expect("a timeout");
+    write_message(&mut tcp, &query).expect("sent");
+    let mut whole = Vec::new();
+    while whole.len() < found.len() {
+        whole.extend(answers(&read_message(&mut tcp).expect("a message")));
+    }
+    assert!(found == whole, "the zone is another one over TCP");
+}
+
+/// The records that a message answers with, and their TTLs, which equality leaves out.
+fn answers(message: &[u8]) -> Vec<String> {
+    let message = Message::from_vec(message).expect("a message");
+    message.answers.iter().map(Record::to_string).collect()
 }
 
 #[test]
