@@ -368,7 +368,7 @@ fn keys_of_external_dns_come_and_go_and_outlive_etcd() {
     etcd.stop();
     etcd.start_again(port);
     await_answer(&server, www, "an[www.example.org. 60 A 192.0.2.3]");
-    server.wait_for_log("is back");
+    server.wait_for_log("can be reached again");
     // And the watch goes on from there.
     etcd.put(
         "/skydns/org/example/www/6f7c9a10",
