@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use super::{Filter, Line, Name, Place, Verdict};
+use crate::input::read_or_empty;
 use crate::netlink::{natural, string};
 use crate::sys::socket_option;
 
@@ -65,7 +67,7 @@ const FORMS: [Form; 2] = [
 /// Adds the chains of a family's table, if it is in use.
 pub(super) fn read(filter: &mut Filter, v6: bool) -> io::Result<()> {
     let form = &FORMS[usize::from(v6)];
-    let used = std::fs::read_to_string(form.names).unwrap_or_default();
+    let used = read_or_empty(Path::new(form.names));
     if !used.lines().any(|name| name == "filter") {
         return Ok(());
     }
