@@ -362,7 +362,7 @@ fn options_of_bind() {
             ),
             (
                 "view a { match-clients { key k; }; };",
-                "left: its clients cannot be told",
+                "left: its clients cannot be determined",
             ),
             ("options { a { b", "left: the block has no end"),
             ("}", "left: no block ends here"),
